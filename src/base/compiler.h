@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The few words that every room uses: visibility, branch hints, atomics, numbers. */
+#ifndef ANONNAME_BASE_COMPILER_H
+#define ANONNAME_BASE_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* The object is loaded with the program, so its TLS has a fixed offset: no call, no malloc. */
+#define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#define load_relaxed(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define store_relaxed(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+
+/* 4 KiB on x86-64; 4, 16 or 64 KiB on aarch64. Set once by sys_init. */
+extern uintptr_t page_size;
+
+static inline uintptr_t page_down(uintptr_t a) { return a & ~(page_size - 1); }
+static inline uintptr_t page_up(uintptr_t a) { return (a + page_size - 1) & ~(page_size - 1); }
+
+#endif

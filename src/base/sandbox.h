@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which of our own system calls the process's seccomp filters let through. A
+ * filter may kill for a call that the program itself never makes, so each of
+ * our calls asks here first. seccomp(2).
+ */
+#ifndef ANONNAME_BASE_SANDBOX_H
+#define ANONNAME_BASE_SANDBOX_H
+
+#include <linux/filter.h>
+
+#include "base/compiler.h"
+
+enum sandbox_right {
+	MAY_NAME = 1 << 0,      /* prctl(PR_SET_VMA, ...) */
+	MAY_ASK_TID = 1 << 1,   /* gettid */
+	MAY_READ_PROC = 1 << 2, /* openat, read, close */
+	MAY_MAP = 1 << 3,       /* mmap of anonymous memory */
+	MAY_COPY = 1 << 4,      /* getpid, process_vm_readv */
+	MAY_WALK = 1 << 5,      /* what libunwind calls: rt_sigprocmask, mmap */
+	MAY_ALL = (1 << 6) - 1,
+};
+
+extern uint32_t sandbox_rights;
+
+static inline bool sandbox_allows(uint32_t rights)
+{
+	return (load_relaxed(&sandbox_rights) & rights) == rights;
+}
+
+/* What a filter that is about to be installed leaves of our rights. */
+uint32_t sandbox_evaluate(const struct sock_fprog *filter);
+
+/* What SECCOMP_MODE_STRICT leaves: read, write, exit and sigreturn are none of ours. */
+#define SANDBOX_STRICT 0U
+
+/*
+ * Takes rights away, before the filter is in force. Returns those that were
+ * there, for sandbox_restore when the filter was refused.
+ */
+uint32_t sandbox_restrict(uint32_t rights);
+void sandbox_restore(uint32_t rights);
+
+/* Started under a filter already? Tries the calls in a child that may die of them. */
+void sandbox_probe(void);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Places by address. See table.h. */
+#include "base/table.h"
+
+#include <sys/mman.h>
+
+#include "base/sandbox.h"
+#include "base/sys.h"
+
+#define PROBES 8U
+#define KEY_FREE 1U
+
+static struct place *level_at(struct table *t, unsigned k)
+{
+	return k == 0 ? t->first : load_acquire(&t->level[k]);
+}
+
+static uint32_t level_size(unsigned k)
+{
+	return TABLE_FIRST << (2 * k);
+}
+
+static uint32_t hash(uintptr_t key)
+{
+	return (uint32_t)((key >> 12) * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
+struct place *table_find(struct table *t, uintptr_t key)
+{
+	for (unsigned k = 0; k < TABLE_LEVELS; k++) {
+		struct place *level = level_at(t, k);
+
+		if (!level)
+			return NULL;
+		for (uint32_t i = 0; i < PROBES; i++) {
+			struct place *p = &level[(hash(key) + i) & (level_size(k) - 1)];
+			uintptr_t found = load_acquire(&p->key);
+
+			if (found == key)
+				return p;
+			/* A key goes to the first place that is free, so it is in none behind this one. */
+			if (!found)
+				return NULL;
+		}
+	}
+	return NULL;
+}
+
+static struct place *level_make(struct table *t, unsigned k)
+{
+	size_t size = page_up(level_size(k) * sizeof(struct place));
+	struct place *none = NULL;
+
+	if (!sandbox_allows(MAY_MAP))
+		return NULL;
+	long r = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(r))
+		return NULL;
+	struct place *level = (void *)(uintptr_t)r;
+
+	if (!__atomic_compare_exchange_n(&t->level[k], &none, level, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		sys_munmap(level, size);
+		return none;
+	}
+	return level;
+}
+
+struct place *table_add(struct table *t, uintptr_t key)
+{
+	struct place *found = table_find(t, key);
+
+	for (unsigned k = 0; !found && k < TABLE_LEVELS; k++) {
+		struct place *level = level_at(t, k);
+
+		if (!level)
+			level = level_make(t, k);
+		if (!level)
+			return NULL;
+		for (uint32_t i = 0; !found && i < PROBES; i++) {
+			struct place *p = &level[(hash(key) + i) & (level_size(k) - 1)];
+			uintptr_t old = load_relaxed(&p->key);
+
+			if (old <= KEY_FREE &&
+			    __atomic_compare_exchange_n(&p->key, &old, key, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+				found = p;
+		}
+	}
+	return found;
+}
+
+void table_remove(struct place *p)
+{
+	store_relaxed(&p->tid, 0U);
+	store_release(&p->key, (uintptr_t)KEY_FREE);
+}
+
+void table_each(struct table *t, bool (*each)(struct place *p, void *context), void *context)
+{
+	for (unsigned k = 0; k < TABLE_LEVELS; k++) {
+		struct place *level = level_at(t, k);
+
+		if (!level)
+			return;
+		for (uint32_t i = 0; i < level_size(k); i++)
+			if (load_acquire(&level[i].key) > KEY_FREE && !each(&level[i], context))
+				return;
+	}
+}

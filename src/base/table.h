@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small table of places in memory by address: thread stacks by their end,
+ * malloc arenas by their start. Lock-free, grows, never moves an entry, so a
+ * pointer to one stays good (its key tells whether it is still that entry).
+ */
+#ifndef ANONNAME_BASE_TABLE_H
+#define ANONNAME_BASE_TABLE_H
+
+#include "base/compiler.h"
+
+struct place {
+	uintptr_t key;          /* 0: never used, 1: free again */
+	uintptr_t start;
+	uintptr_t end;
+	uint32_t tid;           /* 0: nobody */
+	uint32_t index;
+	char comm[16];
+};
+
+#define TABLE_FIRST 64U
+#define TABLE_LEVELS 8U
+
+struct table {
+	struct place first[TABLE_FIRST];
+	struct place *level[TABLE_LEVELS];      /* level k has TABLE_FIRST << 2k places; 0 is `first` */
+};
+
+/* The entry of that key, or NULL. */
+struct place *table_find(struct table *t, uintptr_t key);
+
+/* The entry of that key, new if need be. NULL when memory is out. */
+struct place *table_add(struct table *t, uintptr_t key);
+
+void table_remove(struct place *p);
+
+/* Calls each(place, context) for every entry in use until it returns false. */
+void table_each(struct table *t, bool (*each)(struct place *p, void *context), void *context);
+
+#endif

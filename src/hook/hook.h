@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where calls enter. Three layers a call: the exported symbol (mmap), our own
+ * function (hook_mmap), which the detour of libc's inside also leads to, and
+ * the raw system call (sys_mmap).
+ *
+ * The rules of everything in this room: the caller sees what it would have
+ * seen, the result, errno, the address; no malloc, no lock of libc or of the
+ * dynamic linker, except in hooks of functions that take them themselves.
+ */
+#ifndef ANONNAME_HOOK_HOOK_H
+#define ANONNAME_HOOK_HOOK_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+#include <threads.h>
+
+#include "base/compiler.h"
+
+/*
+ * What stands behind us: the next definition of each function. The memory
+ * calls are NULL where that is libc's own, because then the raw system call
+ * does.
+ */
+struct next {
+	void *(*mmap)(void *, size_t, int, int, int, off_t);
+	int (*munmap)(void *, size_t);
+	void *(*mremap)(void *, size_t, size_t, int, ...);
+	int (*brk)(void *);
+	void *(*sbrk)(intptr_t);
+	int (*prctl)(int, ...);
+	int (*seccomp)(unsigned, unsigned, void *);
+	int (*sigaltstack)(const stack_t *, stack_t *);
+	int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+	int (*thrd_create)(thrd_t *, thrd_start_t, void *);
+	int (*pthread_setname_np)(pthread_t, const char *);
+	int (*dlclose)(void *);
+};
+extern struct next hook_next;
+
+/* The assembly stubs in src/hook/stubs_ARCH.S jump through these. */
+extern void *hook_next_syscall;
+extern void *hook_next_dlopen;
+extern void *hook_next_dlmopen;
+
+/*
+ * Starts the library at the first call of any hook; later calls cost one load.
+ * false: it cannot run yet (libc has no environment), only pass the call on.
+ */
+extern uint8_t hook_started;
+bool hook_start_now(void);
+static inline bool hook_start(void) { return likely(load_acquire(&hook_started) == 2) || hook_start_now(); }
+
+/* Our own functions: exported symbols, the detour and syscall() all end here. -errno. */
+long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame);
+long hook_munmap(void *addr, size_t len);
+long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
+long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
+
+/* Puts the jumps into libc. Each one that it leaves out is told in the root. */
+void detour_install(void);
+
+#define CALLER ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
+#define FRAME ((uintptr_t)__builtin_frame_address(0))
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dlopen, dlmopen and dlclose: afterwards the table of objects is brought up
+ * to date and a new object's .bss gets its name.
+ *
+ * dlopen looks at its own return address: the object that calls it decides
+ * where a name without a slash is searched (DT_RPATH, DT_RUNPATH), what
+ * $ORIGIN means, and which namespace is used. A call from here would answer
+ * for libanonname instead. So where that can matter, the stub (stubs_ARCH.S)
+ * jumps on to libc's function with the caller's return address untouched, and
+ * the table is brought up to date at the next call of this room that may.
+ */
+#include "hook/hook.h"
+
+#include <dlfcn.h>
+
+#include "base/text.h"
+#include "label/label.h"
+#include "label/objects.h"
+#include "label/walk.h"
+
+/* The stubs ask: may dlopen be called from here, for a call that came from `caller`? */
+int hook_dlopen_may_call(const char *file, uintptr_t caller);
+int hook_dlopen_may_call(const char *file, uintptr_t caller)
+{
+	const struct object *o;
+	bool has_slash = false;
+
+	if (!hook_start() || !label_active())
+		return false;
+	label_objects_changed();
+	o = objects_find(caller);
+	if (!file || !o)
+		return false;
+	for (const char *p = file; *p; p++) {
+		if (*p == '$')
+			return false;
+		has_slash = has_slash || *p == '/';
+	}
+	return has_slash || (!o->has_runpath && !objects_have_rpath());
+}
+
+void *hook_dlopen(const char *file, int flags);
+void *hook_dlopen(const char *file, int flags)
+{
+	void *(*next)(const char *, int) = (void *(*)(const char *, int))hook_next_dlopen;
+	void *r = next(file, flags);
+
+	label_objects_changed();
+	return r;
+}
+
+void *hook_dlmopen(Lmid_t space, const char *file, int flags);
+void *hook_dlmopen(Lmid_t space, const char *file, int flags)
+{
+	void *(*next)(Lmid_t, const char *, int) = (void *(*)(Lmid_t, const char *, int))hook_next_dlmopen;
+	void *r = next(space, file, flags);
+
+	label_objects_changed();
+	return r;
+}
+
+EXPORT int dlclose(void *handle)
+{
+	bool paused;
+	int r;
+
+	hook_start();
+	if (!hook_next.dlclose)
+		return -1;
+	/* Nobody may be walking through what goes away. */
+	paused = label_active() && walk_pause();
+	r = hook_next.dlclose(handle);
+	label_objects_changed();
+	walk_resume(paused);
+	return r;
+}

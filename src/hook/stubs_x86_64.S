@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Functions that must be able to jump on to libc's with the stack as they
+ * found it, x86-64. See process.c (syscall) and loader.c (dlopen) for why.
+ */
+	.text
+
+/* long syscall(long nr, ...): ours for the numbers that hook_syscall knows. */
+	.globl	syscall
+	.type	syscall, @function
+	.p2align 4
+syscall:
+	.cfi_startproc
+	cmp	$9, %rdi		/* mmap */
+	je	1f
+	cmp	$11, %rdi		/* munmap */
+	je	1f
+	cmp	$25, %rdi		/* mremap */
+	je	1f
+	cmp	$157, %rdi		/* prctl */
+	je	1f
+	cmp	$317, %rdi		/* seccomp */
+	je	1f
+	cmpq	$0, hook_next_syscall(%rip)
+	je	1f
+	jmp	*hook_next_syscall(%rip)
+1:	jmp	hook_syscall
+	.cfi_endproc
+	.size	syscall, . - syscall
+
+/* void *dlopen(const char *file, int flags) */
+	.globl	dlopen
+	.type	dlopen, @function
+	.p2align 4
+dlopen:
+	.cfi_startproc
+	push	%rdi
+	.cfi_adjust_cfa_offset 8
+	push	%rsi
+	.cfi_adjust_cfa_offset 8
+	sub	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	mov	24(%rsp), %rsi		/* who called */
+	call	hook_dlopen_may_call
+	add	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	pop	%rsi
+	.cfi_adjust_cfa_offset -8
+	pop	%rdi
+	.cfi_adjust_cfa_offset -8
+	test	%eax, %eax
+	jne	hook_dlopen
+	jmp	*hook_next_dlopen(%rip)
+	.cfi_endproc
+	.size	dlopen, . - dlopen
+
+/* void *dlmopen(Lmid_t space, const char *file, int flags) */
+	.globl	dlmopen
+	.type	dlmopen, @function
+	.p2align 4
+dlmopen:
+	.cfi_startproc
+	push	%rdi
+	.cfi_adjust_cfa_offset 8
+	push	%rsi
+	.cfi_adjust_cfa_offset 8
+	push	%rdx
+	.cfi_adjust_cfa_offset 8
+	mov	%rsi, %rdi
+	mov	24(%rsp), %rsi
+	call	hook_dlopen_may_call
+	pop	%rdx
+	.cfi_adjust_cfa_offset -8
+	pop	%rsi
+	.cfi_adjust_cfa_offset -8
+	pop	%rdi
+	.cfi_adjust_cfa_offset -8
+	test	%eax, %eax
+	jne	hook_dlmopen
+	jmp	*hook_next_dlmopen(%rip)
+	.cfi_endproc
+	.size	dlmopen, . - dlmopen
+
+	.section .note.GNU-stack, "", @progbits

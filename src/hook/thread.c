@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls that make, name and end threads. A thread labels its own stack, from inside. */
+#include "hook/hook.h"
+
+#include <errno.h>
+
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "label/label.h"
+#include "label/thread.h"
+
+/*
+ * What a new thread is told. Not from malloc, whose arenas and locks belong to
+ * the program: from a fixed number of places, each taken from pthread_create
+ * until the thread has read it. Without a free one the thread runs unlabelled.
+ */
+static struct start {
+	uint32_t taken;
+	uintptr_t stack_start, stack_end;       /* where the program gave one */
+	union {
+		void *(*pthread)(void *);
+		int (*thrd)(void *);
+	} function;
+	void *arg;
+	char name[COMM_SIZE];
+} starts[256];
+
+static pthread_key_t end_key;
+static bool have_end_key;
+
+static struct start *start_take(void)
+{
+	static uint32_t hint;
+	uint32_t from = load_relaxed(&hint);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(starts); i++) {
+		struct start *s = &starts[(from + i) % ARRAY_SIZE(starts)];
+		uint32_t no = 0;
+
+		if (__atomic_compare_exchange_n(&s->taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+			store_relaxed(&hint, i ? from + i : from);
+			return s;
+		}
+	}
+	return NULL;
+}
+
+static void ended(void *unused)
+{
+	(void)unused;
+	thread_end();
+}
+
+/*
+ * Keys below 32 stand in the thread itself (nptl: PTHREAD_KEY_2NDLEVEL_SIZE);
+ * for others pthread_setspecific would call malloc in the new thread.
+ */
+__attribute__((constructor)) static void make_key(void)
+{
+	if (pthread_key_create(&end_key, ended) != 0)
+		return;
+	have_end_key = end_key < 32;
+	if (!have_end_key)
+		pthread_key_delete(end_key);
+}
+
+static void begin(struct start *from, struct start *copy)
+{
+	*copy = *from;
+	store_release(&from->taken, 0U);
+	thread_begin(copy->name, copy->stack_start, copy->stack_end);
+	if (have_end_key)
+		pthread_setspecific(end_key, (void *)1);
+}
+
+static void *run_pthread(void *arg)
+{
+	struct start s;
+	void *r;
+
+	begin(arg, &s);
+	r = s.function.pthread(s.arg);
+	if (!have_end_key)
+		thread_end();
+	return r;
+}
+
+static int run_thrd(void *arg)
+{
+	struct start s;
+	int r;
+
+	begin(arg, &s);
+	r = s.function.thrd(s.arg);
+	if (!have_end_key)
+		thread_end();
+	return r;
+}
+
+static void fill(struct start *s, void *arg)
+{
+	s->stack_start = s->stack_end = 0;
+	s->arg = arg;
+	__builtin_memcpy(s->name, thread_name(), sizeof(s->name));
+}
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*function)(void *), void *arg)
+{
+	struct start *s = hook_start() && label_active() ? start_take() : NULL;
+	void *stack = NULL;
+	size_t size = 0;
+	int r;
+
+	if (!hook_next.pthread_create)
+		return EAGAIN;
+	label_objects_changed();
+	if (!s)
+		return hook_next.pthread_create(thread, attr, function, arg);
+	fill(s, arg);
+	s->function.pthread = function;
+	/* Where no stack was set, glibc answers with one that ends at 0. */
+	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
+		s->stack_start = page_up((uintptr_t)stack);
+		s->stack_end = page_down((uintptr_t)stack + size);
+	}
+	r = hook_next.pthread_create(thread, attr, run_pthread, s);
+	if (r != 0)
+		store_release(&s->taken, 0U);
+	return r;
+}
+
+EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
+{
+	struct start *s = hook_start() && label_active() ? start_take() : NULL;
+	int r;
+
+	if (!hook_next.thrd_create)
+		return thrd_error;
+	if (!s)
+		return hook_next.thrd_create(thread, function, arg);
+	fill(s, arg);
+	s->function.thrd = function;
+	r = hook_next.thrd_create(thread, run_thrd, s);
+	if (r != thrd_success)
+		store_release(&s->taken, 0U);
+	return r;
+}
+
+EXPORT int pthread_setname_np(pthread_t thread, const char *name)
+{
+	int r;
+
+	hook_start();
+	if (!hook_next.pthread_setname_np)
+		return ENOSYS;
+	r = hook_next.pthread_setname_np(thread, name);
+	if (r == 0 && label_active())
+		thread_renamed((uintptr_t)thread, name);
+	return r;
+}

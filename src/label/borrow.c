@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* A small loader for one well-behaved library. See borrow.h for why. */
+#include "label/borrow.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/mman.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+
+#if defined(__x86_64__)
+#define MACHINE EM_X86_64
+#define R_RELATIVE R_X86_64_RELATIVE
+#define R_GLOB_DAT R_X86_64_GLOB_DAT
+#define R_JUMP_SLOT R_X86_64_JUMP_SLOT
+#define R_WORD R_X86_64_64
+#define R_TLS_MODULE R_X86_64_DTPMOD64
+#define R_TLS_OFFSET R_X86_64_DTPOFF64
+#elif defined(__aarch64__)
+#define MACHINE EM_AARCH64
+#define R_RELATIVE R_AARCH64_RELATIVE
+#define R_GLOB_DAT R_AARCH64_GLOB_DAT
+#define R_JUMP_SLOT R_AARCH64_JUMP_SLOT
+#define R_WORD R_AARCH64_ABS64
+#define R_TLS_MODULE R_AARCH64_TLS_DTPMOD
+#define R_TLS_OFFSET R_AARCH64_TLS_DTPREL
+#endif
+
+#define ENOEXEC 8
+#define MAX_PHDRS 16
+
+/* Where the pieces of one file are, while it is loaded. */
+struct loading {
+	struct elf_symbols *lib;
+	const struct import *imports;
+	size_t import_count;
+	void *missing;
+	uintptr_t size;
+	const ElfW(Rela) *rela[2];
+	size_t rela_size[2];
+	const ElfW(Relr) *relr;
+	size_t relr_size;
+};
+
+static int prot_of(uint32_t flags)
+{
+	return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
+}
+
+static int map_segment(int fd, uintptr_t base, const ElfW(Phdr) *ph)
+{
+	uintptr_t start = page_down(base + ph->p_vaddr);
+	uintptr_t file_end = base + ph->p_vaddr + ph->p_filesz;
+	uintptr_t end = page_up(base + ph->p_vaddr + ph->p_memsz);
+	int prot = prot_of(ph->p_flags);
+
+	if (ph->p_filesz) {
+		long r = sys_mmap((void *)start, file_end - start, prot, MAP_PRIVATE | MAP_FIXED, fd,
+				  (off_t)page_down(ph->p_offset));
+
+		if (sys_failed(r))
+			return (int)r;
+	}
+	/* .bss: the rest of the last page of the file, and pages of its own. */
+	if (ph->p_memsz > ph->p_filesz && (prot & PROT_WRITE)) {
+		uintptr_t zero = MAX(page_up(file_end), start);
+
+		for (char *p = (char *)file_end; (uintptr_t)p < MIN(zero, end); p++)
+			*p = 0;
+		if (zero < end) {
+			long r = sys_mmap((void *)zero, end - zero, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+			if (sys_failed(r))
+				return (int)r;
+		}
+	}
+	return 0;
+}
+
+static bool read_dynamic(struct loading *l, const ElfW(Dyn) *dynamic)
+{
+	uintptr_t base = l->lib->base;
+
+	for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++) {
+		uintptr_t at = base + d->d_un.d_ptr;
+
+		switch (d->d_tag) {
+		case DT_RELA: l->rela[0] = (const ElfW(Rela) *)at; break;
+		case DT_RELASZ: l->rela_size[0] = d->d_un.d_val; break;
+		case DT_JMPREL: l->rela[1] = (const ElfW(Rela) *)at; break;
+		case DT_PLTRELSZ: l->rela_size[1] = d->d_un.d_val; break;
+		case DT_RELR: l->relr = (const ElfW(Relr) *)at; break;
+		case DT_RELRSZ: l->relr_size = d->d_un.d_val; break;
+		case DT_TEXTREL: return false;
+		default: break;
+		}
+	}
+	return elf_symbols(base, dynamic, l->lib);
+}
+
+static uintptr_t resolve(const struct loading *l, uint32_t index)
+{
+	const ElfW(Sym) *sym = &l->lib->symbol[index];
+	const char *name = l->lib->strings + sym->st_name;
+
+	if (sym->st_shndx != SHN_UNDEF)
+		return l->lib->base + sym->st_value;
+	for (size_t i = 0; i < l->import_count; i++)
+		if (text_equal(l->imports[i].name, name))
+			return (uintptr_t)l->imports[i].function;
+	return ELF64_ST_BIND(sym->st_info) == STB_WEAK ? 0 : (uintptr_t)l->missing;
+}
+
+static bool relocate(const struct loading *l)
+{
+	uintptr_t base = l->lib->base;
+	uintptr_t *where = NULL;
+
+	for (int t = 0; t < 2; t++) {
+		for (size_t i = 0; i < l->rela_size[t] / sizeof(ElfW(Rela)); i++) {
+			const ElfW(Rela) *r = &l->rela[t][i];
+			uintptr_t *slot = (uintptr_t *)(base + r->r_offset);
+
+			if (r->r_offset > l->size - sizeof(*slot))
+				return false;
+			switch (ELF64_R_TYPE(r->r_info)) {
+			case R_RELATIVE: *slot = base + (uintptr_t)r->r_addend; break;
+			case R_WORD:
+			case R_GLOB_DAT:
+			case R_JUMP_SLOT:
+				*slot = resolve(l, (uint32_t)ELF64_R_SYM(r->r_info)) + (uintptr_t)r->r_addend;
+				break;
+			/* Our __tls_get_addr does not look at them. */
+			case R_TLS_MODULE:
+			case R_TLS_OFFSET: break;
+			default: return false;
+			}
+		}
+	}
+	/* gABI, "Relative relocation table": an address, or a bitmap of the 63 words after it. */
+	for (size_t i = 0; i < l->relr_size / sizeof(ElfW(Relr)); i++) {
+		ElfW(Relr) entry = l->relr[i];
+
+		if (!(entry & 1)) {
+			where = (uintptr_t *)(base + entry);
+			*where++ += base;
+			continue;
+		}
+		for (int bit = 0; entry >>= 1; bit++)
+			if (entry & 1)
+				where[bit] += base;
+		where += 63;
+	}
+	return true;
+}
+
+int borrow_library(const char *path, const struct import *imports, size_t n, void *missing, struct elf_symbols *lib)
+{
+	struct {
+		ElfW(Ehdr) eh;
+		ElfW(Phdr) ph[MAX_PHDRS];
+	} file;
+	struct loading l = { .lib = lib, .imports = imports, .import_count = n, .missing = missing };
+	const ElfW(Phdr) *dynamic = NULL;
+	uintptr_t end = 0;
+	int error = -ENOEXEC;
+	long fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+
+	if (sys_failed(fd))
+		return (int)fd;
+	long got = sys_read((int)fd, &file, sizeof(file));
+
+	if (got < (long)sizeof(file.eh) || file.eh.e_machine != MACHINE || file.eh.e_type != ET_DYN ||
+	    file.eh.e_phoff != sizeof(file.eh) || file.eh.e_phnum > MAX_PHDRS ||
+	    got < (long)(sizeof(file.eh) + file.eh.e_phnum * sizeof(file.ph[0])))
+		goto close;
+	for (int i = 0; i < file.eh.e_phnum; i++) {
+		const ElfW(Phdr) *ph = &file.ph[i];
+
+		if (ph->p_type == PT_LOAD)
+			end = MAX(end, page_up(ph->p_vaddr + ph->p_memsz));
+		else if (ph->p_type == PT_DYNAMIC)
+			dynamic = ph;
+		else if (ph->p_type == PT_TLS && ph->p_filesz)
+			goto close;
+	}
+	if (!dynamic || !end || end > 1UL << 26)
+		goto close;
+
+	long base = sys_mmap(NULL, end, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	error = (int)base;
+	if (sys_failed(base))
+		goto close;
+	*lib = (struct elf_symbols){ .base = (uintptr_t)base };
+	l.size = end;
+	error = 0;
+	for (int i = 0; i < file.eh.e_phnum && !error; i++)
+		if (file.ph[i].p_type == PT_LOAD)
+			error = map_segment((int)fd, lib->base, &file.ph[i]);
+	if (!error && (!read_dynamic(&l, (const ElfW(Dyn) *)(lib->base + dynamic->p_vaddr)) || !relocate(&l)))
+		error = -ENOEXEC;
+	for (int i = 0; i < file.eh.e_phnum && !error; i++) {
+		const ElfW(Phdr) *ph = &file.ph[i];
+
+		if (ph->p_type == PT_GNU_RELRO)
+			sys_mprotect((void *)page_down(lib->base + ph->p_vaddr),
+				     page_down(lib->base + ph->p_vaddr + ph->p_memsz) - page_down(lib->base + ph->p_vaddr),
+				     PROT_READ);
+	}
+	if (error)
+		sys_munmap((void *)lib->base, end);
+close:
+	sys_close((int)fd);
+	return error;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* Templates and choices from the environment. See config.h. */
+#include "label/config.h"
+
+#include <stdlib.h>
+
+#include "base/text.h"
+
+#define MAX_PIECES 16
+#define MAX_TEMPLATE 120
+
+struct template {
+	uint32_t uses;                  /* bit (letter - 'a') */
+	uint8_t count;
+	struct piece {
+		char field;             /* 0: literal text */
+		uint8_t len;
+		const char *text;
+	} piece[MAX_PIECES];
+	char source[MAX_TEMPLATE];
+};
+
+static struct template templates[KIND_COUNT];
+uint8_t config_choice[CHOICE_COUNT];
+
+static const struct kind_entry {
+	const char *variable;
+	const char *style[3];
+} kinds[KIND_COUNT] = {
+#define TEMPLATE(id, variable, standard, glibc, android, help) [KIND_##id] = { variable, { standard, glibc, android } },
+#define CHOICE(id, variable, standard, choices, help)
+#include "base/options.def"
+#undef TEMPLATE
+#undef CHOICE
+};
+
+static const struct choice_entry {
+	const char *variable, *choices;
+} choices_table[CHOICE_COUNT] = {
+#define TEMPLATE(id, variable, standard, glibc, android, help)
+#define CHOICE(id, variable, standard, choices, help) [CHOICE_##id] = { variable, choices },
+#include "base/options.def"
+#undef TEMPLATE
+#undef CHOICE
+};
+
+/* %k: the word that tools know the kind by. */
+static const char *const kind_words[KIND_COUNT] = {
+	[KIND_ARENA] = "arena", [KIND_LARGE] = "large", [KIND_EXTENT] = "extent", [KIND_HEAP] = "heap",
+	[KIND_STACK] = "stack", [KIND_STACK_UNUSED] = "stack", [KIND_SIGSTACK] = "sigstack",
+	[KIND_BSS] = "bss", [KIND_JIT] = "jit", [KIND_RESERVE] = "reserve", [KIND_MMAP] = "mmap",
+	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_EARLY] = "early", [KIND_OWN] = "own",
+};
+
+/* --- compiling --------------------------------------------------------------- */
+
+static bool field_known(char c)
+{
+	for (const char *p = "ailtnpekz"; *p; p++)
+		if (*p == c)
+			return true;
+	return false;
+}
+
+/* Returns NULL, or what is wrong. */
+static const char *compile(struct template *t, const char *source)
+{
+	size_t len = text_length(source);
+
+	if (len >= MAX_TEMPLATE)
+		return "it is longer than 119 bytes";
+	t->uses = 0;
+	t->count = 0;
+	text_copy(t->source, sizeof(t->source), source);
+	for (const char *p = t->source; *p;) {
+		struct piece *piece = &t->piece[t->count];
+
+		if (t->count++ == MAX_PIECES)
+			return "it has more than 16 pieces";
+		if (*p == '%' && p[1] == '%') {
+			*piece = (struct piece){ .text = p, .len = 1 };
+			p += 2;
+		} else if (*p == '%') {
+			if (!field_known(p[1]))
+				return "it has a field that does not exist; the fields are %a %i %l %t %n %p %e %k %z %%";
+			*piece = (struct piece){ .field = p[1] };
+			t->uses |= 1U << (p[1] - 'a');
+			p += 2;
+		} else {
+			const char *start = p;
+
+			for (; *p && *p != '%'; p++)
+				if (!text_kernel_takes((unsigned char)*p))
+					return "it has a byte that a name cannot hold: only printable ASCII without \\ ` $ [ ] can";
+			*piece = (struct piece){ .text = start, .len = (uint8_t)(p - start) };
+		}
+	}
+	return NULL;
+}
+
+static void read_choice(enum choice c)
+{
+	const char *value = secure_getenv(choices_table[c].variable);
+	const char *word = choices_table[c].choices;
+
+	if (!value || !*value)
+		return;
+	for (uint8_t index = 0; *word; index++) {
+		size_t len = 0;
+
+		while (word[len] && word[len] != ' ')
+			len++;
+		if (text_length(value) == len && text_starts(word, value)) {
+			config_choice[c] = index;
+			return;
+		}
+		word += len + (word[len] == ' ');
+	}
+	complain(choices_table[c].variable, "=", value, " is not one of: ", choices_table[c].choices, ". Using the default, the first.");
+}
+
+void config_read(void)
+{
+	for (int c = 0; c < CHOICE_COUNT; c++)
+		read_choice((enum choice)c);
+	for (int k = 0; k < KIND_COUNT; k++) {
+		const char *standard = kinds[k].style[config_choice[CHOICE_STYLE]];
+		const char *value = secure_getenv(kinds[k].variable);
+		const char *wrong = value ? compile(&templates[k], value) : NULL;
+
+		if (wrong)
+			complain(kinds[k].variable, "=", value, ": ", wrong, ". Using the default, ", standard, ".");
+		if (!value || wrong)
+			compile(&templates[k], standard);
+	}
+}
+
+bool config_uses(enum kind kind, char field)
+{
+	return templates[kind].uses & 1U << (field - 'a');
+}
+
+/* --- formatting --------------------------------------------------------------- */
+
+/* The size rounded up to a power of two: few names, whatever sizes a program asks for. */
+static size_t size_class(char *out, size_t size)
+{
+	static const char unit[] = { 'K', 'M', 'G', 'T', 'P' };
+	unsigned shift = size > 1024 ? 64 - (unsigned)__builtin_clzl(size - 1) : 10;
+	unsigned u = (shift - 10) / 10;
+	size_t len = text_number(out, 1UL << ((shift - 10) % 10));
+
+	out[len] = unit[MIN(u, 4U)];
+	return len + 1;
+}
+
+static size_t field_text(const struct piece *piece, enum kind kind, const struct fields *f, char digits[24], const char **text)
+{
+	const char *s = NULL;
+
+	*text = digits;
+	switch (piece->field) {
+	case 'a': s = f->allocator; break;
+	case 'l': s = f->library; break;
+	case 'n': s = f->thread; break;
+	case 'e': s = f->program; break;
+	case 'k': s = f->thing ? f->thing : kind_words[kind]; break;
+	case 'i': return text_number(digits, f->index);
+	case 't': return text_number(digits, f->tid);
+	case 'p': return text_number(digits, f->pid);
+	case 'z': return size_class(digits, f->size);
+	default: break;
+	}
+	*text = s ? s : "";
+	return text_length(*text);
+}
+
+/* What may be cut when a name is too long, the least telling first. Numbers and literals never are. */
+static const char cut_order[] = "enla";
+
+/* Cuts the middle out of one field, so that its start and its end still tell. */
+static size_t cut_name(const struct template *t, enum kind kind, const struct fields *f, char name[], size_t total)
+{
+	char longer[MAX_TEMPLATE + 16 * 64], digits[24];
+	size_t over = total - ANONNAME_NAME_MAX;
+	struct text out;
+	char cut = 0;
+
+	/* The first field in the order that is long enough to lose that much and keep its ends. */
+	for (const char *c = cut_order; *c && !cut; c++)
+		for (int i = 0; i < t->count; i++) {
+			const char *text;
+
+			if (t->piece[i].field == *c && field_text(&t->piece[i], kind, f, digits, &text) >= over + 6)
+				cut = *c;
+		}
+	text_init(&out, longer, sizeof(longer));
+	for (int i = 0; i < t->count; i++) {
+		const struct piece *piece = &t->piece[i];
+		const char *text = piece->text;
+		size_t len = piece->field ? field_text(piece, kind, f, digits, &text) : piece->len;
+
+		if (cut && piece->field == cut && over) {
+			size_t keep = len - over - 2;
+
+			text_add_bytes(&out, text, (keep + 1) / 2);
+			text_add(&out, "..");
+			text_add_bytes(&out, text + len - keep / 2, keep / 2);
+			over = 0;
+		} else {
+			text_add_bytes(&out, text, len);
+		}
+	}
+	/* Templates with nothing to cut: the middle of the whole. */
+	if (out.used > ANONNAME_NAME_MAX) {
+		size_t head = (ANONNAME_NAME_MAX - 2) / 2, tail = ANONNAME_NAME_MAX - 2 - head;
+
+		__builtin_memmove(longer + head + 2, longer + out.used - tail, tail);
+		longer[head] = longer[head + 1] = '.';
+		out.used = ANONNAME_NAME_MAX;
+	}
+	for (size_t i = 0; i < out.used; i++)
+		name[i] = text_clean_char(longer[i]);
+	name[out.used] = '\0';
+	return out.used;
+}
+
+size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1])
+{
+	const struct template *t = &templates[kind];
+	char digits[24];
+	size_t used = 0;
+
+	for (int i = 0; i < t->count; i++) {
+		const struct piece *piece = &t->piece[i];
+		const char *text = piece->text;
+		size_t len = piece->len;
+
+		if (piece->field) {
+			if (coarse && (piece->field == 'i' || piece->field == 't' || piece->field == 'n' || piece->field == 'z'))
+				continue;
+			len = field_text(piece, kind, f, digits, &text);
+			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
+				name[used + k] = text_clean_char(text[k]);
+		} else {
+			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
+				name[used + k] = text[k];
+		}
+		used += len;
+	}
+	if (unlikely(used > ANONNAME_NAME_MAX))
+		return cut_name(t, kind, f, name, used);
+	/* What a left-out field leaves behind. */
+	while (coarse && used && name[used - 1] == ':')
+		used--;
+	name[used] = '\0';
+	return used;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the environment says, read once at start: a template for each kind of
+ * region, and a few choices. The list is base/options.def.
+ */
+#ifndef ANONNAME_LABEL_CONFIG_H
+#define ANONNAME_LABEL_CONFIG_H
+
+#include "base/registry_format.h"
+#include "base/compiler.h"
+
+enum kind {
+#define TEMPLATE(id, variable, standard, glibc, android, help) KIND_##id,
+#define CHOICE(id, variable, standard, choices, help)
+#include "base/options.def"
+#undef TEMPLATE
+#undef CHOICE
+	KIND_COUNT
+};
+
+enum choice {
+#define TEMPLATE(id, variable, standard, glibc, android, help)
+#define CHOICE(id, variable, standard, choices, help) CHOICE_##id,
+#include "base/options.def"
+#undef TEMPLATE
+#undef CHOICE
+	CHOICE_COUNT
+};
+
+/* The words of CHOICE_STYLE, in the order that options.def gives them. */
+enum style { STYLE_DEFAULT, STYLE_GLIBC, STYLE_ANDROID };
+
+/* The index of the chosen word. "on off" and "off on" differ: see options.def. */
+extern uint8_t config_choice[CHOICE_COUNT];
+
+static inline bool config_walk(void) { return config_choice[CHOICE_WALK] == 0; }
+static inline bool config_detour(void) { return config_choice[CHOICE_DETOUR] == 0; }
+static inline bool config_debug(void) { return config_choice[CHOICE_DEBUG] == 1; }
+
+/* Reads the environment. A bad value is told once on standard error; its default is used. */
+void config_read(void);
+
+/* What a template can say. Text that is NULL is left out. */
+struct fields {
+	const char *allocator;  /* %a */
+	const char *library;    /* %l */
+	const char *thread;     /* %n */
+	const char *program;    /* %e */
+	const char *thing;      /* %k where it is not the kind's own word */
+	uint32_t index;         /* %i */
+	uint32_t tid;           /* %t */
+	uint32_t pid;           /* %p */
+	size_t size;            /* %z */
+};
+
+/*
+ * The name of a region of that kind: at most ANONNAME_NAME_MAX bytes that the
+ * kernel takes. coarse: leave out what differs between regions of one owner,
+ * so that neighbours merge. Returns its length; 0 where the template is empty
+ * and the kind is not to be named.
+ */
+size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1]);
+
+/* The template uses that field letter. */
+bool config_uses(enum kind kind, char field);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A thread's arena lives in heaps: reservations of 64 MiB, aligned to their
+ * size, grown by mprotect. When one is mapped, glibc has not yet written whose
+ * it is (malloc/arena.c: new_heap, heap_info.ar_ptr). A thread's first heap is
+ * nearly always that of its new arena, and a later one belongs to the same; a
+ * thread that shares an arena is the exception. So a heap is named by that
+ * rule at once, and set right at the thread's next call if its header says
+ * otherwise.
+ */
+#include "label/glibc.h"
+
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/table.h"
+#include "label/label.h"
+#include "label/thread.h"
+
+/* malloc/arena.c: HEAP_MAX_SIZE, twice the largest mmap threshold. A reservation is that, or twice that, to align it. */
+#define HEAP_SIZE (64UL << 20)
+
+static struct table heaps;              /* by start; index and tid are the arena's */
+static uint32_t arenas_made;
+
+static void name_heap(const struct place *p)
+{
+	label_range(KIND_ARENA, p->start, p->end - p->start,
+		    &(struct fields){ .allocator = "glibc", .index = p->index, .tid = p->tid });
+}
+
+void glibc_heap_mapped(uintptr_t start, size_t len)
+{
+	struct thread *me = thread_self();
+	uintptr_t heap = (start + HEAP_SIZE - 1) & ~(HEAP_SIZE - 1);
+
+	/* Another heap size (huge pages by tunable): no header where we expect it. */
+	if (len != HEAP_SIZE && len != 2 * HEAP_SIZE)
+		heap = start;
+	struct place *p = table_add(&heaps, heap);
+	struct place unknown = { .start = start, .end = start + len };
+
+	if (!me->arena_index)
+		me->arena_index = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
+	if (!p)
+		p = &unknown;
+	p->start = start;
+	p->end = start + len;
+	p->index = me->arena_index;
+	p->tid = thread_tid();
+	name_heap(p);
+	me->new_heap = heap;
+}
+
+void glibc_heap_unmapped(uintptr_t start)
+{
+	struct place *p = table_find(&heaps, start);
+
+	if (p)
+		table_remove(p);
+	if (thread_self()->new_heap == start)
+		thread_self()->new_heap = 0;
+}
+
+bool glibc_heap_holds(uintptr_t addr)
+{
+	return table_find(&heaps, addr & ~(HEAP_SIZE - 1)) != NULL;
+}
+
+void glibc_heap_settle(void)
+{
+	struct thread *me = thread_self();
+	uintptr_t heap = me->new_heap, arena = 0;
+	struct place *p, *owner;
+
+	if (!sandbox_allows(MAY_COPY)) {
+		me->new_heap = 0;
+		return;
+	}
+	/* Still being set up: the two cut-offs of an aligned reservation come first. */
+	if (sys_copy(&arena, (const void *)heap, sizeof(arena)) != sizeof(arena) || !arena)
+		return;
+	me->new_heap = 0;
+	p = table_find(&heaps, heap);
+	if (!p || (heap & (HEAP_SIZE - 1)))
+		return;
+	/* What was cut off is gone. */
+	p->start = heap;
+	p->end = heap + HEAP_SIZE;
+	arena &= ~(HEAP_SIZE - 1);
+	owner = arena == heap ? NULL : table_find(&heaps, arena);
+	if (!owner || (owner->index == p->index && owner->tid == p->tid))
+		return;
+	/* It grows an arena that another thread made: the thread has none of its own yet. */
+	if (me->arena_index == p->index)
+		me->arena_index = 0;
+	p->index = owner->index;
+	p->tid = owner->tid;
+	name_heap(p);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The arenas of glibc's malloc: which heap belongs to which arena. */
+#ifndef ANONNAME_LABEL_GLIBC_H
+#define ANONNAME_LABEL_GLIBC_H
+
+#include "base/compiler.h"
+
+/* libc reserved addresses for a heap of an arena. */
+void glibc_heap_mapped(uintptr_t start, size_t len);
+void glibc_heap_unmapped(uintptr_t start);
+
+/* The address lies in one of them. */
+bool glibc_heap_holds(uintptr_t addr);
+
+/* Later, in the same thread: the heap's header is written by now, and tells. */
+void glibc_heap_settle(void);
+
+#endif

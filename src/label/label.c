@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The story of a label, top down: an event arrives from a hook, it is
+ * classified (what is this memory), attributed (who asked for it), formatted
+ * (what is it called), and handed to a sink, which makes it visible.
+ */
+#include "label/label.h"
+
+#include <sys/mman.h>
+
+#include "base/maps.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "label/glibc.h"
+#include "label/objects.h"
+#include "label/startup.h"
+#include "label/thread.h"
+#include "label/walk.h"
+
+/* Mappings from here up get their thread's id: few enough, and worth telling apart. */
+#define BIG_MAPPING (1UL << 20)
+#define HUGE_PAGE (2UL << 20)
+
+/* Zeroed by the kernel in a fork's child (MADV_WIPEONFORK), however it was forked. */
+static uint32_t *fork_mark;
+
+/* --- what is it ------------------------------------------------------------------ */
+
+static enum kind classify(const struct mapping *m, enum object_class asker)
+{
+	bool shared = (m->flags & MAP_TYPE) != MAP_PRIVATE;
+
+	if (shared)
+		return KIND_SHM;
+	if (asker == OBJECT_LIBC) {
+		/* nptl/allocatestack.c, malloc/arena.c, malloc/malloc.c; in this order. */
+		if (m->flags & MAP_STACK)
+			return KIND_STACK_UNUSED;
+		if (m->prot == PROT_NONE && (m->flags & MAP_NORESERVE))
+			return KIND_ARENA;
+		if (m->prot == (PROT_READ | PROT_WRITE))
+			return KIND_LARGE;
+	}
+	if (asker == OBJECT_ALLOCATOR)
+		return KIND_HEAP;
+	if (m->prot & PROT_EXEC)
+		return KIND_JIT;
+	if (m->prot == PROT_NONE)
+		return KIND_RESERVE;
+	return m->len < BIG_MAPPING ? KIND_MMAP : KIND_MMAP_BIG;
+}
+
+/* --- who asked --------------------------------------------------------------------- */
+
+/* The library that a name shows: the caller, or whom the caller asked for. */
+static const char *owner_name(const struct mapping *m, const struct object *asker, enum kind kind)
+{
+	const struct object *owner = asker;
+
+	if (!asker)
+		return objects_program();       /* generated code */
+	if (asker->class == OBJECT_APP || !config_uses(kind, 'l'))
+		return asker->name;
+	owner = walk_to_owner(m->caller, m->frame);
+	return owner ? owner->name : asker->name;
+}
+
+/* --- the events ----------------------------------------------------------------------- */
+
+void label_mapped(const struct mapping *m)
+{
+	const struct object *asker;
+	struct fields f = { .size = m->len };
+	enum kind kind;
+
+	if (!label_active())
+		return;
+	label_notice_fork();
+	if (unlikely(thread_self()->new_heap != 0))
+		glibc_heap_settle();
+	if (!(m->flags & MAP_ANONYMOUS)) {
+		/* Elsewhere the range was free, and has no name to lose. */
+		if (m->flags & MAP_FIXED)
+			sink_forget(m->start, m->len);
+		return;
+	}
+	asker = objects_find(m->caller);
+	kind = classify(m, asker ? (enum object_class)asker->class : OBJECT_APP);
+	switch (kind) {
+	case KIND_STACK_UNUSED:
+		thread_stack_mapped(m->start, page_up(m->start + m->len));
+		return;
+	case KIND_ARENA:
+		glibc_heap_mapped(m->start, m->len);
+		return;
+	default:
+		break;
+	}
+	f.allocator = asker ? asker->allocator : "";
+	f.library = owner_name(m, asker, kind);
+	label_range(kind, m->start, m->len, &f);
+}
+
+void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
+{
+	if (label_active()) {
+		if (unmapped) {
+			thread_stack_unmapped(start, page_up(start + len));
+			glibc_heap_unmapped(start);
+		}
+		if (unlikely(thread_self()->new_heap != 0))
+			glibc_heap_settle();
+	}
+	sink_unmap_end(unmap, start, len, unmapped);
+}
+
+void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags)
+{
+#ifdef MREMAP_DONTUNMAP
+	bool keep = flags & MREMAP_DONTUNMAP;
+#else
+	bool keep = false;
+#endif
+	sink_moved(unmap, old, old_len, to, to_len, keep);
+}
+
+/*
+ * Not where it is a piece of malloc's memory: the name would stay when it is
+ * freed. And with kernel names not out of the middle of a region that huge
+ * pages may back: an edge would split them.
+ */
+void label_sigstack(uintptr_t start, size_t len)
+{
+	struct maps_line line;
+
+	if (!label_active() || start & (page_size - 1) || glibc_heap_holds(start))
+		return;
+	if (!maps_find(start, &line) || !line.anonymous || line.special)
+		return;
+	if ((sink_modes() & ROOT_SINK_KERNEL) && line.end - line.start >= HUGE_PAGE)
+		return;
+	label_range(KIND_SIGSTACK, start, MIN(page_up(start + len), line.end) - start, &(struct fields){ .index = 0 });
+}
+
+void label_objects_changed(void)
+{
+	if (label_active())
+		objects_refresh(startup_name_bss);
+}
+
+/* --- what is it called ------------------------------------------------------------------- */
+
+void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *given)
+{
+	char name[ANONNAME_NAME_MAX + 1];
+	struct fields f = *given;
+	enum sink_budget budget = sink_budget();
+	size_t name_len;
+
+	if (unlikely(budget == BUDGET_NO_NAMES)) {
+		count_add(COUNT_SKIPPED, 1);
+		sink_budget_spend();
+		return;
+	}
+	if (!f.tid && config_uses(kind, 't'))
+		f.tid = thread_tid();
+	if (!f.thread)
+		f.thread = thread_name();
+	if (config_uses(kind, 'p') && sandbox_allows(MAY_COPY))
+		f.pid = (uint32_t)sys_getpid();
+	f.program = objects_program();
+	if (!f.library)
+		f.library = f.program;
+	name_len = config_format(kind, &f, budget == BUDGET_COARSE_NAMES, name);
+	if (!name_len)
+		return;
+	if (unlikely(budget == BUDGET_COARSE_NAMES))
+		count_add(COUNT_COARSE, 1);
+	sink_name(start, len, name, name_len);
+	sink_budget_spend();
+}
+
+/* --- start and fork ------------------------------------------------------------------------- */
+
+static void mark_for_fork(void)
+{
+	long page = sys_mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(page))
+		return;
+	/* Linux 4.14. Without it only the fork handler notices. */
+	if (sys_failed(sys_madvise((void *)page, page_size, MADV_WIPEONFORK))) {
+		sys_munmap((void *)page, page_size);
+		return;
+	}
+	fork_mark = (uint32_t *)page;
+	*fork_mark = 1;
+	label_range(KIND_OWN, (uintptr_t)page, page_size, &(struct fields){ .thing = "fork" });
+}
+
+void label_start(void)
+{
+	config_read();
+	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
+	threads_start();
+	walk_start(config_walk());
+	if (!label_active())
+		return;
+	startup_sweep();
+	mark_for_fork();
+}
+
+void label_fork_prepare(void)
+{
+	if (!label_active())
+		return;
+	walk_fork_prepare();
+	registry_fork_prepare();
+}
+
+void label_fork_parent(void)
+{
+	if (!label_active())
+		return;
+	registry_fork_parent();
+	walk_fork_parent();
+}
+
+void label_fork_child(void)
+{
+	if (!label_active())
+		return;
+	if (fork_mark)
+		store_relaxed(fork_mark, 1U);
+	registry_fork_child();
+	walk_fork_child();
+	objects_fork_child();
+	threads_fork_child();
+}
+
+void label_notice_fork(void)
+{
+	if (unlikely(fork_mark && !load_relaxed(fork_mark)))
+		label_fork_child();
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From an event to a name: what the region is, who asked for it, what it is
+ * called. The hooks call these functions after the system call succeeded;
+ * nothing here can make it fail. label.c is where to start reading.
+ */
+#ifndef ANONNAME_LABEL_LABEL_H
+#define ANONNAME_LABEL_LABEL_H
+
+#include "label/config.h"
+#include "sink/sink.h"
+
+/* A mapping that the program, or libc for it, has just made. */
+struct mapping {
+	uintptr_t start;
+	size_t len;
+	int prot;
+	int flags;
+	uintptr_t caller;       /* the return address of the call */
+	uintptr_t frame;        /* the hook's own frame, for walk_to_owner */
+};
+
+/*
+ * Reads the configuration, the loaded objects and what is mapped already.
+ * Runs once, at the first call of a hook or in the constructor, whichever
+ * comes first, and before a second thread exists.
+ */
+void label_start(void);
+
+/* May be asked at any time: false before label_start, and when nothing is to be named. */
+static inline bool label_active(void) { return sink_modes() != 0; }
+
+void label_mapped(const struct mapping *m);
+void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
+void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags);
+void label_sigstack(uintptr_t start, size_t len);
+
+/* dlopen and dlclose have returned, or something else that is called without malloc's locks held. */
+void label_objects_changed(void);
+
+void label_fork_prepare(void);
+void label_fork_parent(void);
+void label_fork_child(void);
+
+/* A fork that no handler saw (a raw clone): notices it, and does what the handler would have done. */
+void label_notice_fork(void);
+
+/* Names a whole range by its kind; the fields that every name may use are filled in. */
+void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f);
+
+#endif

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of loaded objects. See objects.h. */
+#include "label/objects.h"
+
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+/* Whose requests are somebody else's. Matched as the start of the name. */
+static const struct known {
+	const char *name;
+	uint8_t class;
+	const char *allocator;
+} known[] = {
+	{ "libc.so.6", OBJECT_LIBC, "glibc" },
+	{ "libpthread.so.0", OBJECT_LIBC, "glibc" },
+	{ "libc_malloc_debug.so", OBJECT_LIBC, "glibc" },
+	{ "ld-linux", OBJECT_LOADER, "" },
+	{ "libanonname.so", OBJECT_SELF, "" },
+	{ "libstdc++.so", OBJECT_CXX, "" },
+	{ "libc++.so", OBJECT_CXX, "" },
+	{ "libc++abi.so", OBJECT_CXX, "" },
+	{ "libgcc_s.so", OBJECT_CXX, "" },
+	{ "libjemalloc.so", OBJECT_ALLOCATOR, "jemalloc" },
+	{ "libtcmalloc", OBJECT_ALLOCATOR, "tcmalloc" },
+	{ "libmimalloc", OBJECT_ALLOCATOR, "mimalloc" },
+	{ "libsnmalloc", OBJECT_ALLOCATOR, "snmalloc" },
+	{ "libhoard", OBJECT_ALLOCATOR, "hoard" },
+	{ "librpmalloc", OBJECT_ALLOCATOR, "rpmalloc" },
+	{ "libhardened_malloc", OBJECT_ALLOCATOR, "hardened" },
+	{ "libtbbmalloc", OBJECT_ALLOCATOR, "tbbmalloc" },
+};
+
+/*
+ * Objects stand in chunks that never move, so a lookup needs no lock. A place
+ * is used again after its object was unloaded.
+ */
+#define CHUNK0 32U
+#define CHUNKS 10U
+
+static struct object chunk0[CHUNK0];
+static struct object *chunks[CHUNKS] = { chunk0 };
+static uint32_t object_count;
+static unsigned long long seen_adds, seen_subs;
+static uint32_t refreshing;
+static bool any_rpath;
+static char program[OBJECT_NAME_MAX];
+
+/* Code address to object, one word each: address << 12 | index + 1. */
+#define CACHE_SIZE 256U
+static uint64_t cache[CACHE_SIZE];
+
+static struct object *object_at(uint32_t i)
+{
+	uint32_t k = 0, size = CHUNK0;
+
+	for (; i >= size; k++, size *= 2)
+		i -= size;
+	return k < CHUNKS && chunks[k] ? &chunks[k][i] : NULL;
+}
+
+const struct object *objects_find(uintptr_t addr)
+{
+	uint64_t *slot = &cache[(addr ^ addr >> 8) % CACHE_SIZE];
+	uint64_t cached = load_relaxed(slot);
+
+	if (likely(cached && cached >> 12 == (addr & (UINT64_MAX >> 12)))) {
+		const struct object *o = object_at((uint32_t)(cached & 0xfff) - 1);
+
+		if (o && addr - o->start < o->end - o->start)
+			return o;
+	}
+	uint32_t count = load_acquire(&object_count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct object *o = object_at(i);
+
+		if (addr < o->start || addr >= load_acquire(&o->end))
+			continue;
+		if (i < 0xfff)
+			store_relaxed(slot, addr << 12 | (i + 1));
+		return o;
+	}
+	return NULL;
+}
+
+const struct object *objects_of_class(enum object_class class)
+{
+	uint32_t count = load_acquire(&object_count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct object *o = object_at(i);
+
+		if (o->end && o->class == class)
+			return o;
+	}
+	return NULL;
+}
+
+void objects_fork_child(void)
+{
+	store_relaxed(&refreshing, 0U);
+}
+
+const char *objects_program(void)
+{
+	return program;
+}
+
+bool objects_have_rpath(void)
+{
+	return any_rpath;
+}
+
+static void find_program(void)
+{
+	char path[256];
+	long n = sys_call6(SYS_readlinkat, -100, SYS_ARG("/proc/self/exe"), SYS_ARG(path), sizeof(path) - 1, 0, 0);
+	const char *from = (const char *)getauxval(AT_EXECFN);
+
+	if (!sys_failed(n)) {
+		path[n] = '\0';
+		from = path;
+	}
+	text_copy(program, sizeof(program), from ? text_base_name(from) : "program");
+}
+
+/* --- reading one object --------------------------------------------------------- */
+
+static void read_dynamic(struct object *o, const ElfW(Dyn) *dyn)
+{
+	uintptr_t strings = 0, soname = 0;
+	bool have_soname = false;
+
+	for (; dyn->d_tag != DT_NULL; dyn++) {
+		switch (dyn->d_tag) {
+		case DT_STRTAB: strings = elf_address(o->base, dyn->d_un.d_ptr); break;
+		case DT_SONAME: soname = dyn->d_un.d_val; have_soname = true; break;
+		case DT_RPATH: any_rpath = true; break;
+		case DT_RUNPATH: o->has_runpath = true; break;
+		default: break;
+		}
+	}
+	if (have_soname && strings)
+		text_copy(o->name, sizeof(o->name), text_base_name((const char *)strings + soname));
+}
+
+static void classify(struct object *o)
+{
+	o->class = OBJECT_APP;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (!text_starts(o->name, known[i].name))
+			continue;
+		o->class = known[i].class;
+		text_copy(o->allocator, sizeof(o->allocator), known[i].allocator);
+		return;
+	}
+}
+
+/*
+ * The header of the unwind table: version 1, and the encodings that every
+ * linker writes (LSB, "Exception Frames"). Anything else: no walk through it.
+ */
+static bool eh_frame_hdr_is_known(const unsigned char *hdr)
+{
+	return hdr[0] == 1 && hdr[1] == 0x1b && hdr[2] == 0x03 && hdr[3] == 0x3b;
+}
+
+static void read_object(struct object *o, const struct dl_phdr_info *info)
+{
+	const ElfW(Phdr) *dynamic = NULL, *eh = NULL;
+	uintptr_t start = UINTPTR_MAX, end = 0;
+
+	*o = (struct object){ .base = info->dlpi_addr };
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type == PT_LOAD) {
+			start = MIN(start, page_down(o->base + ph->p_vaddr));
+			end = MAX(end, page_up(o->base + ph->p_vaddr + ph->p_memsz));
+		} else if (ph->p_type == PT_DYNAMIC) {
+			dynamic = ph;
+		} else if (ph->p_type == PT_GNU_EH_FRAME) {
+			eh = ph;
+		}
+	}
+	if (start >= end)
+		return;
+	for (int i = 0; eh && i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type != PT_LOAD || eh->p_vaddr < ph->p_vaddr ||
+		    eh->p_vaddr + eh->p_memsz > ph->p_vaddr + ph->p_memsz || eh->p_memsz < 12)
+			continue;
+		if (!eh_frame_hdr_is_known((const unsigned char *)(o->base + eh->p_vaddr)))
+			break;
+		o->eh_frame_hdr = o->base + eh->p_vaddr;
+		o->unwind_start = o->base + ph->p_vaddr;
+		o->unwind_end = o->unwind_start + ph->p_memsz;
+	}
+	text_copy(o->name, sizeof(o->name),
+		  info->dlpi_name && info->dlpi_name[0] ? text_base_name(info->dlpi_name) : program);
+	/* The vDSO's addresses are not relocated, and it asks for nothing. */
+	if (dynamic && !text_starts(o->name, "linux-vdso"))
+		read_dynamic(o, (const ElfW(Dyn) *)(o->dynamic = o->base + dynamic->p_vaddr));
+	classify(o);
+	o->seen = true;
+	o->start = start;
+	store_release(&o->end, end);
+}
+
+/* --- keeping up -------------------------------------------------------------------- */
+
+struct refresh {
+	void (*bss)(const struct object *o, uintptr_t start, uintptr_t end);
+	bool changed;
+};
+
+static struct object *known_object(const struct dl_phdr_info *info, uintptr_t phdr)
+{
+	for (uint32_t i = 0; i < object_count; i++) {
+		struct object *o = object_at(i);
+
+		if (o->end && o->base == info->dlpi_addr && phdr >= o->start && phdr < o->end)
+			return o;
+	}
+	return NULL;
+}
+
+static struct object *free_object(void)
+{
+	for (uint32_t i = 0; i < object_count; i++)
+		if (!object_at(i)->end)
+			return object_at(i);
+	if (object_at(object_count))
+		return object_at(object_count);
+	for (unsigned k = 1; k < CHUNKS; k++) {
+		if (chunks[k])
+			continue;
+		long r = sys_mmap(NULL, page_up(((size_t)CHUNK0 << k) * sizeof(struct object)), PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (sys_failed(r))
+			return NULL;
+		store_release(&chunks[k], (struct object *)(uintptr_t)r);
+		return object_at(object_count);
+	}
+	return NULL;
+}
+
+static int refresh_one(struct dl_phdr_info *info, size_t size, void *context)
+{
+	struct refresh *r = context;
+
+	(void)size;
+	if (!r->changed && object_count && info->dlpi_adds == seen_adds && info->dlpi_subs == seen_subs)
+		return 1;
+	if (!r->changed) {
+		r->changed = true;
+		seen_adds = info->dlpi_adds;
+		seen_subs = info->dlpi_subs;
+		for (uint32_t i = 0; i < object_count; i++)
+			object_at(i)->seen = false;
+	}
+
+	/* The program headers lie in the first segment; for the program itself the kernel says where. */
+	struct object *o = known_object(info, (uintptr_t)info->dlpi_phdr);
+
+	if (o) {
+		o->seen = true;
+		return 0;
+	}
+	o = free_object();
+	if (!o)
+		return 0;
+	read_object(o, info);
+	if (!o->end)
+		return 0;
+	if (o == object_at(object_count))
+		store_release(&object_count, object_count + 1);
+	for (int i = 0; r->bss && i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uintptr_t file_end = page_up(o->base + ph->p_vaddr + ph->p_filesz);
+		uintptr_t end = page_up(o->base + ph->p_vaddr + ph->p_memsz);
+
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_W) && file_end < end)
+			r->bss(o, file_end, end);
+	}
+	return 0;
+}
+
+void objects_refresh(void (*bss)(const struct object *o, uintptr_t start, uintptr_t end))
+{
+	struct refresh r = { .bss = bss };
+	uint32_t idle = 0;
+
+	/* Two threads may load at once; the one that is here sees both, or the next call does. */
+	if (!__atomic_compare_exchange_n(&refreshing, &idle, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	if (!program[0])
+		find_program();
+	dl_iterate_phdr(refresh_one, &r);
+	for (uint32_t i = 0; r.changed && i < object_count; i++) {
+		struct object *o = object_at(i);
+
+		if (!o->seen)
+			store_release(&o->end, (uintptr_t)0);
+	}
+	if (r.changed)
+		for (unsigned i = 0; i < CACHE_SIZE; i++)
+			store_relaxed(&cache[i], (uint64_t)0);
+	store_release(&refreshing, 0U);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Our own table of loaded objects: which library a code address belongs to,
+ * without the dynamic linker's lock. dl_iterate_phdr takes that lock, and a
+ * thread that holds malloc's lock must never wait for it; so it is called only
+ * where the program itself calls the dynamic linker or creates a thread
+ * (objects_refresh), and everything else reads this table.
+ */
+#ifndef ANONNAME_LABEL_OBJECTS_H
+#define ANONNAME_LABEL_OBJECTS_H
+
+#include "base/compiler.h"
+
+enum object_class {
+	OBJECT_APP,             /* a program or library that asks for itself */
+	OBJECT_LIBC,            /* asks for others, as those below do */
+	OBJECT_ALLOCATOR,
+	OBJECT_CXX,             /* operator new, the exception allocator */
+	OBJECT_LOADER,
+	OBJECT_SELF,
+};
+
+#define OBJECT_NAME_MAX 56
+
+struct object {
+	uintptr_t start, end;           /* all its segments; end 0: gone */
+	uintptr_t eh_frame_hdr;         /* 0: none that we can read */
+	uintptr_t unwind_start, unwind_end; /* the segment that holds it and .eh_frame */
+	uintptr_t base;                 /* what its addresses are relative to */
+	uintptr_t dynamic;              /* its dynamic section; 0: none */
+	uint8_t class;                  /* enum object_class */
+	bool has_runpath;               /* dlopen from it looks where DT_RPATH or DT_RUNPATH says */
+	bool seen;                      /* objects_refresh */
+	char allocator[12];             /* OBJECT_ALLOCATOR and OBJECT_LIBC: what %a says */
+	char name[OBJECT_NAME_MAX];     /* base name of the soname, else of the file */
+};
+
+/* The first call reads everything; later ones what changed. bss is called for each new .bss. */
+void objects_refresh(void (*bss)(const struct object *o, uintptr_t start, uintptr_t end));
+
+/* The object that holds the address, or NULL (generated code, or not seen yet). */
+const struct object *objects_find(uintptr_t addr);
+
+/* The first object of that class, or NULL. */
+const struct object *objects_of_class(enum object_class class);
+
+/* After fork: the thread that was refreshing does not exist here. */
+void objects_fork_child(void);
+
+/* The base name of the program's file. */
+const char *objects_program(void);
+
+/* Any object uses DT_RPATH, which its dependents inherit. */
+bool objects_have_rpath(void);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The dynamic linker has its own mmap, which nothing can hook: what it mapped
+ * is found by looking, once, at the start.
+ */
+#include "label/startup.h"
+
+#include "base/maps.h"
+#include "base/root.h"
+#include "base/text.h"
+#include "label/label.h"
+#include "label/thread.h"
+
+void startup_name_bss(const struct object *o, uintptr_t start, uintptr_t end)
+{
+	if (o->class == OBJECT_SELF)
+		label_range(KIND_OWN, start, end - start, &(struct fields){ .thing = "bss" });
+	else
+		label_range(KIND_BSS, start, end - start, &(struct fields){ .library = o->name });
+}
+
+static bool name_early(const struct maps_line *line, void *context)
+{
+	const struct object *loader = objects_of_class(OBJECT_LOADER);
+	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
+	struct fields f = { .library = loader ? "ld.so" : objects_program() };
+	enum kind kind = KIND_EARLY;
+
+	(void)context;
+	/* A path: a file, [heap], [stack], or a name that somebody gave. An object's .bss has one already. */
+	if (!line->anonymous || line->path[0] || objects_find(line->start))
+		return true;
+	if (tls >= line->start && tls < line->end)
+		kind = KIND_TLS;
+	label_range(kind, line->start, line->end - line->start, &f);
+	return true;
+}
+
+void startup_sweep(void)
+{
+	objects_refresh(startup_name_bss);
+	if (maps_read(name_early, NULL) < 0)
+		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
+	else
+		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Names what was mapped before the library came. */
+#ifndef ANONNAME_LABEL_STARTUP_H
+#define ANONNAME_LABEL_STARTUP_H
+
+#include "label/objects.h"
+
+void startup_sweep(void);
+
+/* For objects_refresh: names one .bss. */
+void startup_name_bss(const struct object *o, uintptr_t start, uintptr_t end);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Labels stacks: each by its own thread, which alone knows its tid in time. A
+ * stack that libc keeps for the next thread is called unused until then.
+ */
+#include "label/thread.h"
+
+#include <pthread.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+
+#include "base/maps.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "label/config.h"
+#include "label/label.h"
+
+THREAD_LOCAL struct thread this_thread;
+
+static struct table stacks;     /* by end */
+
+/*
+ * libc puts the thread's control block (pthread_self) at a fixed distance from
+ * the end of the stacks that it makes. Learned from the first one.
+ */
+static uintptr_t control_block_distance;
+
+uint32_t thread_tid(void)
+{
+	struct thread *me = thread_self();
+
+	if (unlikely(!me->tid) && sandbox_allows(MAY_ASK_TID))
+		me->tid = (uint32_t)sys_gettid();
+	return me->tid;
+}
+
+const char *thread_name(void)
+{
+	return thread_self()->comm;
+}
+
+void threads_start(void)
+{
+	struct thread *me = thread_self();
+	uintptr_t top = getauxval(AT_RANDOM);
+
+	if (sandbox_allows(MAY_NAME))
+		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
+	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
+	me->stack_end = page_down(top);
+	me->stack_start = page_down((uintptr_t)__builtin_frame_address(0)) - (8UL << 20);
+}
+
+static void label_stack(const struct place *p)
+{
+	label_range(p->tid ? KIND_STACK : KIND_STACK_UNUSED, p->start, p->end - p->start,
+		    &(struct fields){ .thread = p->comm, .tid = p->tid, .index = 0 });
+}
+
+void thread_stack_mapped(uintptr_t start, uintptr_t end)
+{
+	struct place *p = table_add(&stacks, end);
+
+	if (!p)
+		return;
+	p->start = start;
+	p->end = end;
+	store_relaxed(&p->tid, 0U);
+	label_stack(p);
+}
+
+void thread_stack_unmapped(uintptr_t start, uintptr_t end)
+{
+	struct place *p = table_find(&stacks, end);
+
+	if (p && p->start == start)
+		table_remove(p);
+}
+
+struct search {
+	uintptr_t addr;
+	struct place *found;
+};
+
+static bool holds(struct place *p, void *context)
+{
+	struct search *s = context;
+
+	if (s->addr >= p->start && s->addr < p->end)
+		s->found = p;
+	return !s->found;
+}
+
+static struct place *stack_that_holds(uintptr_t addr)
+{
+	struct search s = { .addr = addr };
+
+	table_each(&stacks, holds, &s);
+	return s.found;
+}
+
+/* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */
+static struct place *own_stack(uintptr_t here)
+{
+	uintptr_t self = (uintptr_t)pthread_self();
+	struct maps_line line;
+	struct place *p = NULL;
+
+	if (control_block_distance)
+		p = table_find(&stacks, self + control_block_distance);
+	if (p && here >= p->start && here < p->end)
+		return p;
+	p = stack_that_holds(here);
+	if (p) {
+		control_block_distance = p->end - self;
+		return p;
+	}
+	if (!maps_find(here, &line))
+		return NULL;
+	p = table_add(&stacks, line.end);
+	if (p) {
+		p->start = line.start;
+		p->end = line.end;
+	}
+	return p;
+}
+
+void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
+{
+	struct thread *me = thread_self();
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	struct place *p;
+
+	text_copy(me->comm, sizeof(me->comm), name);
+	if (given_end) {
+		p = table_add(&stacks, given_end);
+		if (p) {
+			p->start = given_start;
+			p->end = given_end;
+			p->index = 1;   /* not libc's: goes when the thread ends */
+		}
+	} else {
+		p = own_stack(here);
+		if (p)
+			p->index = 0;
+	}
+	me->place = p;
+	if (!p)
+		return;
+	me->stack_start = p->start;
+	me->stack_end = p->end;
+	text_copy(p->comm, sizeof(p->comm), name);
+	store_relaxed(&p->tid, thread_tid());
+	label_stack(p);
+}
+
+void thread_end(void)
+{
+	struct thread *me = thread_self();
+	struct place *p = me->place;
+
+	me->place = NULL;
+	if (!p)
+		return;
+	store_relaxed(&p->tid, 0U);
+	label_stack(p);
+	if (p->index)
+		table_remove(p);
+}
+
+void thread_renamed(uintptr_t self, const char *name)
+{
+	struct thread *me = thread_self();
+	struct place *p = stack_that_holds(self);
+
+	if (self == (uintptr_t)pthread_self()) {
+		text_copy(me->comm, sizeof(me->comm), name);
+		p = me->place;
+	}
+	if (!p || !p->tid)
+		return;
+	text_copy(p->comm, sizeof(p->comm), name);
+	label_stack(p);
+}
+
+static bool gone(struct place *p, void *context)
+{
+	if (p == context || !p->tid)
+		return true;
+	store_relaxed(&p->tid, 0U);
+	label_stack(p);
+	return true;
+}
+
+void threads_fork_child(void)
+{
+	struct thread *me = thread_self();
+
+	me->tid = 0;
+	table_each(&stacks, gone, me->place);
+	if (me->place) {
+		store_relaxed(&me->place->tid, thread_tid());
+		label_stack(me->place);
+	}
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What the library knows of each thread: its tid, its name, its stack. */
+#ifndef ANONNAME_LABEL_THREAD_H
+#define ANONNAME_LABEL_THREAD_H
+
+#include "base/compiler.h"
+#include "base/table.h"
+
+#define COMM_SIZE 16            /* include/linux/sched.h, TASK_COMM_LEN */
+
+struct thread {
+	uintptr_t stack_start;          /* 0, 0: not known */
+	uintptr_t stack_end;
+	uint32_t tid;                   /* 0: not asked yet */
+	uint32_t arena_index;           /* the malloc arena that it made; 0: none */
+	uintptr_t new_heap;             /* its owner is not certain yet, see glibc.c */
+	struct place *place;            /* its stack in the table; NULL for the first thread */
+	char comm[COMM_SIZE];
+};
+
+extern THREAD_LOCAL struct thread this_thread;
+
+static inline struct thread *thread_self(void) { return &this_thread; }
+
+uint32_t thread_tid(void);
+const char *thread_name(void);
+
+/* The first thread, once. */
+void threads_start(void);
+
+/* libc mapped a stack, or put one away for good. */
+void thread_stack_mapped(uintptr_t start, uintptr_t end);
+void thread_stack_unmapped(uintptr_t start, uintptr_t end);
+
+/*
+ * The calling thread begins, with its creator's name. given_start, given_end:
+ * the stack that the program gave it, or 0, 0 where libc made it.
+ */
+void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end);
+void thread_end(void);
+
+/* The thread whose control block is at self has a new name. */
+void thread_renamed(uintptr_t self, const char *name);
+
+/* Only the calling thread exists in a fork's child. */
+void threads_fork_child(void);
+
+#endif

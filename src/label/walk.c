@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds the library that asked, with libunwind. See walk.h. */
+#include "label/walk.h"
+
+#include "base/root.h"
+
+#ifndef HAVE_LIBUNWIND
+
+void walk_start(bool wanted) { part_set(PART_WALK, PART_DECLINED, wanted ? REASON_NOT_INSTALLED : REASON_OFF); }
+const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame) { (void)caller; (void)frame; return NULL; }
+bool walk_pause(void) { return false; }
+void walk_resume(bool paused) { (void)paused; }
+void walk_fork_prepare(void) { }
+void walk_fork_parent(void) { }
+void walk_fork_child(void) { }
+
+#else
+
+#include <libunwind.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "label/borrow.h"
+#include "label/thread.h"
+
+/* The longest walk, and the longest that is kept. */
+#define MAX_FRAMES 32
+#define PATH_FRAMES 8
+#define PATHS 64U
+#define WAYS 8U                 /* places that one caller's paths may take */
+#define SNAPSHOT 8192U
+
+/*
+ * A call path, as the words on the stack that told it: `depth` return
+ * addresses and how far above the hook's frame each of them lay. Frames of
+ * libc and of allocators have a fixed size, so the same path has the same
+ * words at the same distances.
+ */
+struct path {
+	uint32_t version;       /* odd while it is written */
+	uint8_t depth;
+	uint16_t offset[PATH_FRAMES];
+	uintptr_t caller;
+	uintptr_t word[PATH_FRAMES];
+	const struct object *owner;
+	uintptr_t owner_start;  /* the object may have been unloaded since */
+};
+
+static struct path paths[PATHS];
+static uint32_t walking;                        /* one walk at a time */
+static THREAD_LOCAL bool i_walk;
+static bool enabled;
+static bool cut_off;                            /* by fork, in the middle of a walk */
+
+/* The memory that one walk may read: the stack above the hook, or a copy of it. */
+static struct stack_view {
+	uintptr_t low, high;
+	const char *memory;     /* what stands at low */
+} view;
+static char snapshot[SNAPSHOT];
+static uintptr_t start_regs[40];
+
+/* --- libunwind, borrowed -------------------------------------------------------- */
+
+#define STRING(x) #x
+#define NAME_OF(x) STRING(x)
+#define UNWIND_SYMBOL(fn) NAME_OF(UNW_OBJ(fn))
+
+static struct {
+	unw_addr_space_t (*create_addr_space)(unw_accessors_t *, int);
+	int (*init_remote)(unw_cursor_t *, unw_addr_space_t, void *);
+	int (*step)(unw_cursor_t *);
+	int (*get_reg)(unw_cursor_t *, int, unw_word_t *);
+	int (*set_caching_policy)(unw_addr_space_t, unw_caching_policy_t);
+	int (*search_table)(unw_addr_space_t, unw_word_t, unw_dyn_info_t *, unw_proc_info_t *, int, void *);
+} unwind;
+static unw_addr_space_t space;
+
+/* What libunwind gets in place of libc's: nothing here locks, and memory is never the program's. */
+static void *own_malloc(size_t size)
+{
+	long r = sys_mmap(NULL, page_up(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return sys_failed(r) ? NULL : (void *)(uintptr_t)r;
+}
+
+static void *own_calloc(size_t n, size_t size) { return own_malloc(n * size); }
+static void own_free(void *p) { (void)p; }
+
+static void *own_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	long r = sys_mmap(addr, len, prot, flags, fd, off);
+
+	return sys_failed(r) ? MAP_FAILED : (void *)(uintptr_t)r;
+}
+
+static int own_munmap(void *addr, size_t len) { return sys_failed(sys_munmap(addr, len)) ? -1 : 0; }
+static int own_getpagesize(void) { return (int)page_size; }
+
+/* One walk at a time, so one copy of its thread-local data does. */
+static void *own_tls_get_addr(void *index)
+{
+	static char block[64] __attribute__((aligned(16)));
+
+	(void)index;
+	return block;
+}
+
+static int *own_errno_location(void)
+{
+	static int value;
+
+	return &value;
+}
+
+/* For what stays off our path: debug frames in files, compressed symbol tables, messages. */
+static long missing(void) { return 0; }
+
+static const struct import imports[] = {
+	{ "malloc", (void *)own_malloc }, { "calloc", (void *)own_calloc }, { "free", (void *)own_free },
+	{ "mmap", (void *)own_mmap }, { "munmap", (void *)own_munmap }, { "getpagesize", (void *)own_getpagesize },
+	{ "memcpy", (void *)memcpy }, { "memmove", (void *)memmove }, { "memset", (void *)memset },
+	{ "memchr", (void *)memchr }, { "strlen", (void *)strlen }, { "strcmp", (void *)strcmp },
+	{ "__tls_get_addr", (void *)own_tls_get_addr }, { "__errno_location", (void *)own_errno_location },
+};
+
+static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, int write, void *arg)
+{
+	const struct object *o;
+
+	(void)as;
+	(void)arg;
+	if (write)
+		return -UNW_EINVAL;
+	if (addr >= view.low && addr <= view.high - sizeof(*value)) {
+		memcpy(value, view.memory + (addr - view.low), sizeof(*value));
+		return 0;
+	}
+	o = objects_find(addr);
+	if (!o || addr < o->unwind_start || addr > o->unwind_end - sizeof(*value))
+		return -UNW_EINVAL;
+	memcpy(value, (const void *)addr, sizeof(*value));
+	return 0;
+}
+
+static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *value, int write, void *arg)
+{
+	(void)as;
+	(void)arg;
+	if (write || reg < 0 || (size_t)reg >= ARRAY_SIZE(start_regs))
+		return -UNW_EBADREG;
+	*value = start_regs[reg];
+	return 0;
+}
+
+static int access_fpreg(unw_addr_space_t as, unw_regnum_t reg, unw_fpreg_t *value, int write, void *arg)
+{
+	(void)as; (void)reg; (void)value; (void)write; (void)arg;
+	return -UNW_EBADREG;
+}
+
+/* Our own table in place of dl_iterate_phdr and its lock. */
+static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
+{
+	const struct object *o = objects_find(ip);
+
+	if (!o || !o->eh_frame_hdr)
+		return -UNW_ENOINFO;
+
+	/* Header: 4 bytes of encodings, .eh_frame's address, the number of entries, then pairs of 4 bytes. */
+	uint32_t entries;
+
+	memcpy(&entries, (const char *)o->eh_frame_hdr + 8, sizeof(entries));
+
+	unw_dyn_info_t table = {
+		.start_ip = o->start,
+		.end_ip = o->end,
+		.format = UNW_INFO_FORMAT_REMOTE_TABLE,
+		.u.rti = {
+			.segbase = o->eh_frame_hdr,
+			.table_data = o->eh_frame_hdr + 12,
+			.table_len = entries * 8UL / sizeof(unw_word_t),
+		},
+	};
+	return unwind.search_table(as, ip, &table, info, need_unwind_info, arg);
+}
+
+static void put_unwind_info(unw_addr_space_t as, unw_proc_info_t *info, void *arg)
+{
+	(void)as; (void)info; (void)arg;
+}
+
+static int get_dyn_info_list_addr(unw_addr_space_t as, unw_word_t *list, void *arg)
+{
+	(void)as; (void)list; (void)arg;
+	return -UNW_ENOINFO;
+}
+
+static int resume(unw_addr_space_t as, unw_cursor_t *cursor, void *arg)
+{
+	(void)as; (void)cursor; (void)arg;
+	return -UNW_EINVAL;
+}
+
+#define SONAME "libunwind-" NAME_OF(UNW_TARGET) ".so.8"
+
+static bool borrow_libunwind(void)
+{
+	static const char *const where[] = {
+		UNWIND_LIBDIR "/" SONAME,
+#if defined(__x86_64__)
+		"/usr/lib/x86_64-linux-gnu/" SONAME,
+#elif defined(__aarch64__)
+		"/usr/lib/aarch64-linux-gnu/" SONAME,
+#endif
+		"/usr/lib64/" SONAME,
+		"/usr/lib/" SONAME,
+	};
+	static unw_accessors_t accessors = {
+		.find_proc_info = find_proc_info, .put_unwind_info = put_unwind_info,
+		.get_dyn_info_list_addr = get_dyn_info_list_addr, .access_mem = access_mem, .access_reg = access_reg,
+		.access_fpreg = access_fpreg, .resume = resume,
+	};
+	struct elf_symbols lib;
+	int error = -1;
+
+	if (!sandbox_allows(MAY_READ_PROC | MAY_MAP)) {
+		part_set(PART_WALK, PART_DECLINED, REASON_SANDBOX);
+		return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(where) && error; i++)
+		error = borrow_library(where[i], imports, ARRAY_SIZE(imports), (void *)missing, &lib);
+	if (error) {
+		part_set(PART_WALK, PART_DECLINED, REASON_NOT_INSTALLED);
+		return false;
+	}
+	const struct {
+		void *to;
+		const char *name;
+	} needed[] = {
+		{ &unwind.create_addr_space, UNWIND_SYMBOL(create_addr_space) },
+		{ &unwind.init_remote, UNWIND_SYMBOL(init_remote) },
+		{ &unwind.step, UNWIND_SYMBOL(step) },
+		{ &unwind.get_reg, UNWIND_SYMBOL(get_reg) },
+		{ &unwind.set_caching_policy, UNWIND_SYMBOL(set_caching_policy) },
+		{ &unwind.search_table, UNWIND_SYMBOL(dwarf_search_unwind_table) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		const ElfW(Sym) *symbol = elf_find(&lib, needed[i].name);
+		uintptr_t function = symbol ? lib.base + symbol->st_value : 0;
+
+		if (!function) {
+			part_set(PART_WALK, PART_DECLINED, REASON_NO_SYMBOL);
+			return false;
+		}
+		memcpy(needed[i].to, &function, sizeof(function));
+	}
+	space = unwind.create_addr_space(&accessors, 0);
+	if (!space)
+		return false;
+	/* Our own cache of paths serves better, and theirs would need its lock. */
+	unwind.set_caching_policy(space, UNW_CACHE_NONE);
+	part_set(PART_WALK, PART_ACTIVE, REASON_NONE);
+	return true;
+}
+
+/* --- one walk ---------------------------------------------------------------------- */
+
+/* The callee-saved registers, where the stack is and where we are: what unwinding starts from. */
+static inline __attribute__((always_inline)) void take_registers(uintptr_t *r)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rbx, %0\n\t"
+			 "movq %%rbp, %1\n\t"
+			 "movq %%r12, %2\n\t"
+			 "movq %%r13, %3\n\t"
+			 "movq %%r14, %4\n\t"
+			 "movq %%r15, %5\n\t"
+			 "movq %%rsp, %6\n\t"
+			 "leaq 0(%%rip), %%rax\n\t"
+			 "movq %%rax, %7"
+			 : "=m"(r[UNW_X86_64_RBX]), "=m"(r[UNW_X86_64_RBP]), "=m"(r[UNW_X86_64_R12]),
+			   "=m"(r[UNW_X86_64_R13]), "=m"(r[UNW_X86_64_R14]), "=m"(r[UNW_X86_64_R15]),
+			   "=m"(r[UNW_X86_64_RSP]), "=m"(r[UNW_X86_64_RIP])
+			 :
+			 : "rax");
+#elif defined(__aarch64__)
+	__asm__ volatile("stp x19, x20, [%0, #152]\n\t"
+			 "stp x21, x22, [%0, #168]\n\t"
+			 "stp x23, x24, [%0, #184]\n\t"
+			 "stp x25, x26, [%0, #200]\n\t"
+			 "stp x27, x28, [%0, #216]\n\t"
+			 "stp x29, x30, [%0, #232]\n\t"
+			 "mov x9, sp\n\t"
+			 "adr x10, .\n\t"
+			 "stp x9, x10, [%0, #248]"
+			 :
+			 : "r"(r)
+			 : "x9", "x10", "memory");
+	_Static_assert(UNW_AARCH64_SP == 31 && UNW_AARCH64_PC == 32, "the offsets above");
+#endif
+}
+
+/*
+ * The words between the hook's frame and the stack's end. Where the thread's
+ * stack is not known (a coroutine, an alternate signal stack) a copy is taken
+ * by a system call that does not fault.
+ */
+static bool look_at_stack(uintptr_t from)
+{
+	const struct thread *me = thread_self();
+
+	if (from >= me->stack_start && from < me->stack_end) {
+		view = (struct stack_view){ .low = from, .high = me->stack_end, .memory = (const char *)from };
+		return true;
+	}
+	if (!sandbox_allows(MAY_COPY))
+		return false;
+	for (size_t size = SNAPSHOT; size >= 512; size /= 2) {
+		/* Not over the edge of a page that may not be there. */
+		size_t upto = MIN(size, page_up(from + 1) - from + (size == SNAPSHOT ? page_size : 0));
+		long n = sys_copy(snapshot, (const void *)from, upto);
+
+		if (n >= 64) {
+			view = (struct stack_view){ .low = from, .high = from + (size_t)n, .memory = snapshot };
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The highest word in [low, high) that holds the value, as a distance from frame. */
+static bool find_word(uintptr_t low, uintptr_t high, uintptr_t value, uintptr_t frame, uint16_t *offset)
+{
+	for (uintptr_t at = high - sizeof(at); at >= low && at >= frame; at -= sizeof(at)) {
+		unw_word_t word;
+
+		if (access_mem(space, at, &word, 0, NULL) == 0 && word == value && at - frame <= UINT16_MAX) {
+			*offset = (uint16_t)(at - frame);
+			return true;
+		}
+	}
+	return false;
+}
+
+static __attribute__((noinline)) const struct object *walk(uintptr_t caller, uintptr_t frame, struct path *path)
+{
+	unw_cursor_t cursor;
+	unw_word_t ip = 0, sp = 0, last_sp = 0;
+	bool seen_caller = false, keep = true;
+
+	memset(start_regs, 0, sizeof(start_regs));
+	take_registers(start_regs);
+	if (!look_at_stack(start_regs[UNW_REG_SP]) || unwind.init_remote(&cursor, space, NULL) < 0)
+		return NULL;
+	path->depth = 0;
+	for (int frames = 0; frames < MAX_FRAMES; frames++) {
+		const struct object *o;
+
+		if (unwind.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || unwind.get_reg(&cursor, UNW_REG_SP, &sp) < 0 || !ip)
+			return NULL;
+		if (seen_caller) {
+			keep = keep && path->depth < PATH_FRAMES &&
+			       find_word(last_sp, sp, ip, frame, &path->offset[path->depth]);
+			if (keep)
+				path->word[path->depth++] = ip;
+		}
+		seen_caller = seen_caller || ip == caller;
+		last_sp = sp;
+		/* A return address may lie behind the end of its function: look just before it. */
+		o = objects_find(ip - 1);
+		if (seen_caller && (!o || o->class == OBJECT_APP || o->class == OBJECT_LOADER)) {
+			path->owner = o;
+			path->owner_start = o ? o->start : 0;
+			path->caller = keep ? caller : 0;
+			return o;
+		}
+		if (unwind.step(&cursor) <= 0)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* --- the cache ------------------------------------------------------------------------ */
+
+static struct path *path_place(uintptr_t caller, unsigned way)
+{
+	return &paths[((caller >> 2 ^ caller >> 9) * WAYS + way) % PATHS];
+}
+
+static bool path_matches(const struct path *p, uintptr_t caller, const char *memory, size_t room)
+{
+	if (p->caller != caller || p->depth > PATH_FRAMES)
+		return false;
+	for (unsigned i = 0; i < p->depth; i++) {
+		uintptr_t word;
+
+		if (p->offset[i] + sizeof(word) > room)
+			return false;
+		memcpy(&word, memory + p->offset[i], sizeof(word));
+		if (word != p->word[i])
+			return false;
+	}
+	return true;
+}
+
+static const struct object *path_lookup(uintptr_t caller, uintptr_t frame)
+{
+	const struct thread *me = thread_self();
+	const char *memory = (const char *)frame;
+	size_t room = me->stack_end - frame;
+	char copy[1024];
+
+	if (frame < me->stack_start || frame >= me->stack_end) {
+		long n = sandbox_allows(MAY_COPY) ? sys_copy(copy, memory, MIN(sizeof(copy), page_up(frame + 1) - frame)) : 0;
+
+		memory = copy;
+		room = n > 0 ? (size_t)n : 0;
+	}
+	/* Eight places: many libraries ask through the same function of libc. */
+	for (unsigned way = 0; way < WAYS; way++) {
+		const struct path *p = path_place(caller, way);
+		uint32_t version = load_acquire(&p->version);
+
+		if (version & 1 || !path_matches(p, caller, memory, room))
+			continue;
+		const struct object *owner = p->owner;
+		uintptr_t start = p->owner_start;
+
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (p->version == version && owner && owner->start == start && owner->end)
+			return owner;
+	}
+	return NULL;
+}
+
+static void path_keep(const struct path *new, uintptr_t caller)
+{
+	static unsigned next;
+	struct path *p = path_place(caller, next++ % WAYS);
+	uint32_t version = p->version;
+
+	store_release(&p->version, version + 1);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	memcpy(p->offset, new->offset, sizeof(p->offset));
+	memcpy(p->word, new->word, sizeof(p->word));
+	p->depth = new->depth;
+	p->caller = new->caller;
+	p->owner = new->owner;
+	p->owner_start = new->owner_start;
+	store_release(&p->version, version + 2);
+}
+
+/* --- the interface ---------------------------------------------------------------------- */
+
+void walk_start(bool wanted)
+{
+	enabled = wanted;
+	part_set(PART_WALK, wanted ? PART_UNTRIED : PART_DECLINED, wanted ? REASON_NONE : REASON_OFF);
+}
+
+static bool begin(unsigned spins)
+{
+	uint32_t no = 0;
+
+	if (i_walk)
+		return false;
+	i_walk = true;
+	for (unsigned i = 0; i <= spins; i++, no = 0)
+		if (!load_relaxed(&walking) &&
+		    __atomic_compare_exchange_n(&walking, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	i_walk = false;
+	return false;
+}
+
+static void end(void)
+{
+	store_release(&walking, 0U);
+	i_walk = false;
+}
+
+const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame)
+{
+	const struct object *owner;
+	struct path path;
+
+	if (!enabled)
+		return NULL;
+	owner = path_lookup(caller, frame);
+	if (owner) {
+		count_add(COUNT_WALK_HITS, 1);
+		return owner;
+	}
+	if (cut_off || !begin(20000))
+		return NULL;
+	if (!space && !borrow_libunwind()) {
+		enabled = false;
+	} else {
+		count_add(COUNT_WALKS, 1);
+		owner = walk(caller, frame, &path);
+		if (!owner)
+			count_add(COUNT_WALK_FAILED, 1);
+		else if (path.caller)
+			path_keep(&path, caller);
+	}
+	end();
+	return owner;
+}
+
+bool walk_pause(void)
+{
+	return begin(1000000);
+}
+
+void walk_resume(bool paused)
+{
+	if (paused)
+		end();
+}
+
+static THREAD_LOCAL bool held_for_fork;
+
+void walk_fork_prepare(void)
+{
+	held_for_fork = begin(100000);
+}
+
+void walk_fork_parent(void)
+{
+	if (held_for_fork)
+		end();
+	held_for_fork = false;
+}
+
+/*
+ * Where another thread's walk was cut off in the middle, libunwind's state
+ * cannot be trusted here. Paths that are known go on being told.
+ */
+void walk_fork_child(void)
+{
+	if (!held_for_fork && load_relaxed(&walking) && !i_walk)
+		cut_off = true;
+	walk_fork_parent();
+}
+
+#endif

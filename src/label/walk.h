@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who asked malloc: walks the stack from a call that libc, an allocator or the
+ * C++ runtime made, to the first frame that is none of these. The answer is
+ * kept by call path, so the same path is walked once.
+ */
+#ifndef ANONNAME_LABEL_WALK_H
+#define ANONNAME_LABEL_WALK_H
+
+#include "label/objects.h"
+
+/* Decides whether walking is possible. Maps nothing yet. */
+void walk_start(bool wanted);
+
+/*
+ * caller: the return address of the hook's caller. frame: an address in the
+ * hook's own frame, the same distance from the caller's frame in each call
+ * from there. Returns the object, or NULL where it cannot be told.
+ */
+const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame);
+
+/* While objects go away nobody may be walking through them; who would is told "unknown". */
+bool walk_pause(void);
+void walk_resume(bool paused);
+
+void walk_fork_prepare(void);
+void walk_fork_parent(void);
+void walk_fork_child(void);
+
+#endif

@@ -1,0 +1,1013 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The writer of the registry. See registry.h for what it promises and
+ * base/registry_format.h for the bytes.
+ *
+ * One thread changes it at a time, but nobody ever waits for that thread: who
+ * finds the registry busy leaves a note (struct op) on a list and goes on, and
+ * the thread that holds the registry applies the notes before it lets go. So a
+ * signal handler that interrupts a change, or a change whose thread is gone
+ * after fork, blocks nobody. A change is built aside and made visible by one
+ * store, so at every instant the registry is whole.
+ */
+#include "sink/registry.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/root.h"
+#include "base/sys.h"
+
+#define registry root.registry
+
+enum op_kind { OP_SET, OP_CLEAR, OP_MOVE };
+
+struct op {
+	struct op *next;
+	uintptr_t start;
+	uintptr_t end;
+	uintptr_t to;              /* OP_MOVE */
+	size_t to_len;
+	uint32_t stamp;
+	uint32_t taken;            /* the note is in use */
+	uint8_t kind;
+	bool keep;                 /* OP_MOVE: the old range stays */
+	bool unless_newer;         /* OP_CLEAR: leave what was set after the stamp */
+	uint8_t len;
+	char name[ANONNAME_NAME_MAX];
+};
+
+/*
+ * Sizes. 64 notes: more than threads that can be inside a change at once on
+ * most machines; a thread that is stopped inside one for long (a garbage
+ * collector does that with signals) makes others fill them, and then names are
+ * dropped and counted rather than the program held up.
+ */
+#define NOTES 64
+#define NAME_BUCKETS 2048
+#define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
+#define FIRST_MAPPING 65536U
+#define FIRST_TOP_SIZE 4096U
+#define MAX_SPINS 2000
+#define MAX_LOST 4096
+
+/* A stamp is newer than another if it lies at most this far ahead; stamps wrap. */
+#define STAMP_WINDOW (1U << 24)
+
+static uint32_t lock_ticket;            /* 0 free, else who holds it */
+static uint32_t next_ticket;
+static uint32_t lost_ticket;            /* the holder that made us drop names, */
+static uint32_t lost_count;             /* and how many */
+static uint32_t stamp_clock;
+static uint32_t unmaps_in_flight;
+static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
+static struct op *notes_waiting;
+static struct op notes[NOTES];
+static THREAD_LOCAL uint32_t my_ticket; /* this thread is inside a change */
+
+static uint32_t blocks_made;            /* blocks ever handed out */
+static uint32_t blocks_room;            /* blocks in the segments there are */
+static uint32_t free_first, free_last;  /* retired blocks, oldest first; index + 1, 0 none */
+static uint32_t generation;
+static uint32_t names_made;             /* granules ever handed out */
+static uint32_t names_room;
+static uint32_t name_bucket[NAME_BUCKETS];
+static uint32_t name_free[NAME_CLASSES];
+static struct registry_top *spare_top;  /* same capacity as the published one, or NULL */
+
+/* --- memory ---------------------------------------------------------------- */
+
+static uint32_t segment_of(uint64_t offset, uint64_t *inside)
+{
+	uint32_t k = 0;
+
+	if (offset >= REGISTRY_SEGMENT0_SIZE)
+		k = 64 - (uint32_t)__builtin_clzll(offset / REGISTRY_SEGMENT0_SIZE);
+	*inside = offset - registry_segment_start(k);
+	return k;
+}
+
+static void *at_offset(const uint64_t segments[], uint64_t offset)
+{
+	uint64_t inside;
+	uint32_t k = segment_of(offset, &inside);
+
+	return (char *)(uintptr_t)segments[k] + inside;
+}
+
+static struct registry_leaf *block_at(uint32_t block)
+{
+	return at_offset(registry.blocks, (uint64_t)block * REGISTRY_BLOCK_SIZE);
+}
+
+static struct registry_name *name_at(uint32_t granule)
+{
+	return at_offset(registry.names, (uint64_t)granule * REGISTRY_NAME_GRANULE);
+}
+
+static void *get_memory(size_t size)
+{
+	long r = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(r))
+		return NULL;
+	count_add(COUNT_BYTES, (int64_t)size);
+	return (void *)(uintptr_t)r;
+}
+
+/* Adds a segment to segments[]; *room grows by its units. */
+static bool add_segment(uint64_t segments[], uint32_t *room, uint32_t unit)
+{
+	for (unsigned k = 0; k < REGISTRY_SEGMENTS; k++) {
+		if (segments[k])
+			continue;
+		void *memory = get_memory(registry_segment_size(k));
+
+		if (!memory)
+			return false;
+		store_release(&segments[k], (uint64_t)(uintptr_t)memory);
+		*room += (uint32_t)(registry_segment_size(k) / unit);
+		return true;
+	}
+	return false;
+}
+
+/* Returns a block, or -1. */
+static int64_t block_get(void)
+{
+	if (free_first) {
+		uint32_t block = free_first - 1;
+
+		free_first = (uint32_t)block_at(block)->reserved;
+		if (!free_first)
+			free_last = 0;
+		return block;
+	}
+	if (blocks_made == blocks_room && !add_segment(registry.blocks, &blocks_room, REGISTRY_BLOCK_SIZE))
+		return -1;
+	return blocks_made++;
+}
+
+/* Oldest first: a reader in another process has the longest time to copy it. */
+static void block_put(uint32_t block)
+{
+	struct registry_leaf *leaf = block_at(block);
+
+	store_release(&leaf->generation, 0U);
+	leaf->reserved = 0;
+	if (free_last)
+		block_at(free_last - 1)->reserved = block + 1;
+	else
+		free_first = block + 1;
+	free_last = block + 1;
+}
+
+/*
+ * Twice what is asked for, so that tops are outgrown seldom. An outgrown one is
+ * left where it is: a lookup without the lock may still be in it.
+ */
+static struct registry_top *top_get(uint32_t slots)
+{
+	struct registry_top *top = spare_top;
+
+	spare_top = NULL;
+	if (top && top->capacity >= slots)
+		return top;
+
+	size_t size = page_up(sizeof(*top) + (size_t)slots * 2 * sizeof(top->slot[0]));
+
+	top = get_memory(size);
+	if (top)
+		top->capacity = (uint32_t)((size - sizeof(*top)) / sizeof(top->slot[0]));
+	return top;
+}
+
+static struct registry_top *top_now(void)
+{
+	return (struct registry_top *)(uintptr_t)registry.top;
+}
+
+static uint32_t new_generation(void)
+{
+	if (++generation == 0)
+		generation = 1;
+	return generation;
+}
+
+static void top_publish(struct registry_top *top)
+{
+	struct registry_top *old = top_now();
+
+	store_release(&top->generation, (uint64_t)new_generation());
+	store_release(&registry.top, (uint64_t)(uintptr_t)top);
+	if (old) {
+		store_release(&old->generation, (uint64_t)0);
+		spare_top = old;
+	}
+}
+
+/* --- names ------------------------------------------------------------------ */
+
+static uint32_t name_class(size_t len)
+{
+	return (uint32_t)((offsetof(struct registry_name, text) + len + REGISTRY_NAME_GRANULE - 1) / REGISTRY_NAME_GRANULE);
+}
+
+static uint32_t name_hash(const char *text, size_t len)
+{
+	uint32_t h = 2166136261U;       /* FNV-1a */
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (uint8_t)text[i]) * 16777619U;
+	return h;
+}
+
+/* Returns the name's granule with one more reference, or -1. */
+static int64_t name_get(const char *text, size_t len)
+{
+	uint32_t hash = name_hash(text, len);
+	uint32_t *bucket = &name_bucket[hash % NAME_BUCKETS];
+
+	for (uint32_t n = *bucket; n; n = name_at(n - 1)->next) {
+		struct registry_name *name = name_at(n - 1);
+
+		if (name->hash == hash && name->length == len && !memcmp(name->text, text, len)) {
+			name->refs++;
+			return n - 1;
+		}
+	}
+
+	uint32_t granules = name_class(len);
+	uint32_t granule;
+
+	if (name_free[granules - 1]) {
+		granule = name_free[granules - 1] - 1;
+		name_free[granules - 1] = name_at(granule)->next;
+	} else {
+		/* A name does not straddle two segments. */
+		if (names_made + granules > names_room)
+			names_made = names_room;
+		if (names_made == names_room && !add_segment(registry.names, &names_room, REGISTRY_NAME_GRANULE))
+			return -1;
+		granule = names_made;
+		names_made += granules;
+	}
+
+	struct registry_name *name = name_at(granule);
+
+	name->refs = 1;
+	name->hash = hash;
+	name->length = (uint8_t)len;
+	memcpy(name->text, text, len);
+	name->next = *bucket;
+	*bucket = granule + 1;
+	count_add(COUNT_NAMES, 1);
+	return granule;
+}
+
+static void name_put(uint32_t granule)
+{
+	struct registry_name *name = name_at(granule);
+
+	if (--name->refs)
+		return;
+
+	uint32_t *link = &name_bucket[name->hash % NAME_BUCKETS];
+
+	while (*link && *link != granule + 1)
+		link = &name_at(*link - 1)->next;
+	if (*link)
+		*link = name->next;
+
+	uint32_t class = name_class(name->length);
+
+	name->next = name_free[class - 1];
+	name_free[class - 1] = granule + 1;
+	count_add(COUNT_NAMES, -1);
+}
+
+/* --- leaves ----------------------------------------------------------------- */
+
+static bool is_newer(uint32_t a, uint32_t b)
+{
+	return a - b - 1 < STAMP_WINDOW;
+}
+
+static uint32_t slot_block(uint64_t ref) { return (uint32_t)(ref >> 32); }
+
+static struct registry_leaf *leaf_at(const struct registry_top *top, uint32_t i)
+{
+	return block_at(slot_block(top->slot[i].ref));
+}
+
+/* The last slot whose low is not above addr. Slot 0 has low 0. */
+static uint32_t slot_find(const struct registry_top *top, uintptr_t addr)
+{
+	uint32_t low = 0, high = top->count;
+
+	while (high - low > 1) {
+		uint32_t mid = (low + high) / 2;
+
+		if (top->slot[mid].low <= addr)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* The first range that starts at or above addr. */
+static uint32_t range_find(const struct registry_leaf *leaf, uintptr_t addr)
+{
+	uint32_t low = 0, high = leaf->count;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+
+		if (leaf->range[mid].start < addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static uint64_t ref_new(uint32_t block)
+{
+	struct registry_leaf *leaf = block_at(block);
+
+	leaf->generation = new_generation();
+	return (uint64_t)block << 32 | leaf->generation;
+}
+
+/* We may have been taken for dead while a signal kept us away: then publish nothing. */
+static bool still_holding(void)
+{
+	return load_relaxed(&lock_ticket) == my_ticket;
+}
+
+static void slot_publish(struct registry_top *top, uint32_t i, uint32_t block)
+{
+	uint32_t old = slot_block(top->slot[i].ref);
+	uint64_t ref = ref_new(block);
+
+	store_release(&top->slot[i].ref, ref);
+	block_put(old);
+}
+
+/*
+ * Replaces slot i by two leaves, `left` below `low` and `right` from it on.
+ * Empty leaves are left out on this occasion.
+ */
+static bool slot_split(uint32_t i, uint32_t left, uint32_t right, uintptr_t low)
+{
+	struct registry_top *old = top_now();
+	struct registry_top *top = top_get(old->count + 1);
+
+	if (!top)
+		return false;
+	uint32_t retired[8];
+	uint32_t n = 0, gone = 0;
+
+	retired[gone++] = slot_block(old->slot[i].ref);
+	store_release(&top->generation, (uint64_t)0);
+	for (uint32_t k = 0; k < old->count; k++) {
+		if (k == i) {
+			top->slot[n].low = n ? old->slot[k].low : 0;
+			top->slot[n++].ref = ref_new(left);
+			top->slot[n].low = low;
+			top->slot[n++].ref = ref_new(right);
+		} else if (gone < ARRAY_SIZE(retired) && !leaf_at(old, k)->count) {
+			retired[gone++] = slot_block(old->slot[k].ref);
+		} else {
+			top->slot[n].low = n ? old->slot[k].low : 0;
+			top->slot[n++].ref = old->slot[k].ref;
+		}
+	}
+	top->count = n;
+	top_publish(top);
+	while (gone)
+		block_put(retired[--gone]);
+	return true;
+}
+
+/*
+ * Puts `count` ranges in place of the leaf in slot i. The ranges may be one
+ * more than a leaf holds: then it is split, where the new range went in at an
+ * end there, so that mappings that arrive in order fill their leaves.
+ * Takes the ranges' names over only when it returns true.
+ */
+static bool leaf_replace(uint32_t i, const struct registry_range *ranges, uint32_t count, uint32_t inserted)
+{
+	int64_t block = block_get();
+
+	if (block < 0)
+		return false;
+	struct registry_leaf *leaf = block_at((uint32_t)block);
+
+	if (count <= REGISTRY_LEAF_RANGES) {
+		leaf->count = count;
+		memcpy(leaf->range, ranges, count * sizeof(*ranges));
+		slot_publish(top_now(), i, (uint32_t)block);
+		return true;
+	}
+
+	int64_t second = block_get();
+
+	if (second < 0) {
+		block_put((uint32_t)block);
+		return false;
+	}
+	uint32_t left = count / 2;
+	struct registry_leaf *right = block_at((uint32_t)second);
+
+	if (inserted == 0)
+		left = 1;
+	else if (inserted == count - 1)
+		left = count - 1;
+	leaf->count = left;
+	memcpy(leaf->range, ranges, left * sizeof(*ranges));
+	right->count = count - left;
+	memcpy(right->range, ranges + left, (count - left) * sizeof(*ranges));
+	if (!slot_split(i, (uint32_t)block, (uint32_t)second, ranges[left].start)) {
+		block_put((uint32_t)block);
+		block_put((uint32_t)second);
+		return false;
+	}
+	return true;
+}
+
+/* --- changes ----------------------------------------------------------------- */
+
+/* The range before position p of slot i: in it, or the last one of an earlier leaf. */
+static bool range_before(uint32_t *i, uint32_t *p)
+{
+	struct registry_top *top = top_now();
+
+	while (*p == 0) {
+		if (*i == 0)
+			return false;
+		--*i;
+		*p = leaf_at(top, *i)->count;
+	}
+	--*p;
+	return true;
+}
+
+/* Inserts one range where no other one is. Takes over its name. */
+static bool range_insert(const struct registry_range *new)
+{
+	struct registry_top *top = top_now();
+	uint32_t i = slot_find(top, new->start);
+	struct registry_leaf *leaf = leaf_at(top, i);
+	uint32_t p = range_find(leaf, new->start);
+	struct registry_range ranges[REGISTRY_LEAF_RANGES + 1];
+
+	memcpy(ranges, leaf->range, p * sizeof(*ranges));
+	ranges[p] = *new;
+	memcpy(ranges + p + 1, leaf->range + p, (leaf->count - p) * sizeof(*ranges));
+	if (!leaf_replace(i, ranges, leaf->count + 1, p))
+		return false;
+	count_add(COUNT_RANGES, 1);
+	return true;
+}
+
+/* Makes sure that no range straddles addr. */
+static bool range_split(uintptr_t addr)
+{
+	uint32_t i = slot_find(top_now(), addr);
+	uint32_t p = range_find(leaf_at(top_now(), i), addr);
+
+	if (!range_before(&i, &p))
+		return true;
+	struct registry_leaf *leaf = leaf_at(top_now(), i);
+
+	if (leaf->range[p].end <= addr)
+		return true;
+	struct registry_range ranges[REGISTRY_LEAF_RANGES];
+	struct registry_range tail = leaf->range[p];
+
+	tail.start = addr;
+	memcpy(ranges, leaf->range, leaf->count * sizeof(*ranges));
+	ranges[p].end = addr;
+	name_at(tail.name)->refs++;
+	if (!leaf_replace(i, ranges, leaf->count, p) || !range_insert(&tail)) {
+		name_put(tail.name);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Takes out what lies in [start, end), which no range straddles the edges of;
+ * what is newer than the stamp stays.
+ */
+static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool unless_newer)
+{
+	for (uint32_t i = slot_find(top_now(), start); i < top_now()->count && top_now()->slot[i].low < end; i++) {
+		struct registry_leaf *leaf = leaf_at(top_now(), i);
+		struct registry_range ranges[REGISTRY_LEAF_RANGES];
+		uint32_t names[REGISTRY_LEAF_RANGES];
+		uint32_t kept = 0, gone = 0;
+
+		for (uint32_t p = 0; p < leaf->count; p++) {
+			const struct registry_range *r = &leaf->range[p];
+
+			if (r->start < start || r->start >= end || (unless_newer && is_newer(r->stamp, stamp)))
+				ranges[kept++] = *r;
+			else
+				names[gone++] = r->name;
+		}
+		if (!gone)
+			continue;
+		if (!leaf_replace(i, ranges, kept, kept))
+			return false;
+		for (uint32_t k = 0; k < gone; k++)
+			name_put(names[k]);
+		count_add(COUNT_RANGES, -(int64_t)gone);
+	}
+	return true;
+}
+
+static bool apply_clear(const struct op *op)
+{
+	return range_split(op->start) && range_split(op->end) &&
+	       ranges_remove(op->start, op->end, op->stamp, op->unless_newer);
+}
+
+/* The common case of OP_SET: nothing is there, or exactly this range; one leaf changes. */
+static bool set_in_place(const struct op *op, uint32_t name, bool *done)
+{
+	struct registry_top *top = top_now();
+	uint32_t i = slot_find(top, op->start);
+	struct registry_leaf *leaf = leaf_at(top, i);
+	uint32_t p = range_find(leaf, op->start);
+	uint32_t before_slot = i, before = p;
+	bool have_before = range_before(&before_slot, &before);
+	struct registry_range *prior = have_before ? &leaf_at(top, before_slot)->range[before] : NULL;
+	uintptr_t limit = i + 1 < top->count ? top->slot[i + 1].low : UINTPTR_MAX;
+	struct registry_range ranges[REGISTRY_LEAF_RANGES + 1];
+
+	*done = false;
+	if (op->end > limit || (prior && prior->end > op->start))
+		return true;
+
+	uint32_t q = p;
+
+	while (q < leaf->count && leaf->range[q].end <= op->end)
+		q++;
+	if (q < leaf->count && leaf->range[q].start < op->end)
+		return true;
+
+	*done = true;
+	uint32_t count = 0;
+	struct registry_range new = { .start = op->start, .end = op->end, .name = name, .stamp = op->stamp };
+	uint32_t gone[REGISTRY_LEAF_RANGES], removed = 0;
+
+	for (uint32_t k = p; k < q; k++)
+		gone[removed++] = leaf->range[k].name;
+
+	/*
+	 * Neighbours of one name become one range, as the kernel's VMAs do. Not
+	 * while an munmap is on its way: its stamp must still tell old from new.
+	 */
+	if (may_merge) {
+		if (prior && before_slot == i && prior->end == new.start && prior->name == name) {
+			new.start = prior->start;
+			gone[removed++] = name;
+			p--;
+		}
+		if (q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name) {
+			new.end = leaf->range[q].end;
+			gone[removed++] = name;
+			q++;
+		}
+	}
+	memcpy(ranges, leaf->range, p * sizeof(*ranges));
+	count = p;
+	ranges[count++] = new;
+	memcpy(ranges + count, leaf->range + q, (leaf->count - q) * sizeof(*ranges));
+	count += leaf->count - q;
+	if (!leaf_replace(i, ranges, count, p))
+		return false;
+	for (uint32_t k = 0; k < removed; k++)
+		name_put(gone[k]);
+	count_add(COUNT_RANGES, 1 - (int64_t)removed);
+	return true;
+}
+
+static bool apply_set(const struct op *op)
+{
+	int64_t name = name_get(op->name, op->len);
+	bool done;
+
+	if (name < 0)
+		return false;
+	bool ok = set_in_place(op, (uint32_t)name, &done);
+
+	if (ok && !done) {
+		struct registry_range new = {
+			.start = op->start, .end = op->end, .name = (uint32_t)name, .stamp = op->stamp,
+		};
+
+		ok = apply_clear(op) && range_insert(&new);
+	}
+	if (!ok)
+		name_put((uint32_t)name);
+	return ok;
+}
+
+/* Returns the first range that ends above addr, or NULL. Only while holding. */
+static const struct registry_range *range_at(uintptr_t addr)
+{
+	struct registry_top *top = top_now();
+	uint32_t i = slot_find(top, addr);
+	uint32_t p = range_find(leaf_at(top, i), addr);
+	uint32_t before_slot = i, before = p;
+
+	if (range_before(&before_slot, &before) && leaf_at(top, before_slot)->range[before].end > addr)
+		return &leaf_at(top, before_slot)->range[before];
+	for (; i < top->count; i++, p = 0)
+		if (p < leaf_at(top, i)->count)
+			return &leaf_at(top, i)->range[p];
+	return NULL;
+}
+
+static bool apply_move(const struct op *op)
+{
+	size_t old_len = op->end - op->start;
+	struct op clear = { .start = op->to, .end = op->to + op->to_len, .stamp = op->stamp };
+	bool same_place = op->to == op->start;
+
+	/* The new place was free or was replaced. Grown or shrunk in place, only the rest is. */
+	if (same_place) {
+		clear.start = op->start + MIN(old_len, op->to_len);
+		clear.end = op->start + MAX(old_len, op->to_len);
+	}
+	if (clear.start < clear.end && !apply_clear(&clear))
+		return false;
+
+	uintptr_t at = op->start;
+
+	for (const struct registry_range *r; at < op->end && (r = range_at(at)) && r->start < op->end;) {
+		uintptr_t from = MAX(r->start, op->start), upto = MIN(r->end, op->end);
+		bool last = upto == op->end;
+		struct op set = { .kind = OP_SET, .stamp = op->stamp };
+		const struct registry_name *name = name_at(r->name);
+
+		at = upto;
+		set.start = op->to + (from - op->start);
+		set.end = op->to + (last ? op->to_len : upto - op->start);
+		if (set.end > op->to + op->to_len)
+			set.end = op->to + op->to_len;
+		if (set.start >= set.end || is_newer(r->stamp, op->stamp) || (same_place && set.end <= upto))
+			continue;
+		set.len = name->length;
+		memcpy(set.name, name->text, name->length);
+		if (!apply_set(&set))
+			return false;
+	}
+	if (same_place || op->keep)
+		return true;
+
+	struct op gone = { .start = op->start, .end = op->end, .stamp = op->stamp, .unless_newer = true };
+
+	return apply_clear(&gone);
+}
+
+static void apply(const struct op *op)
+{
+	static bool (*const how[])(const struct op *) = {
+		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
+	};
+
+	if (still_holding() && !how[op->kind](op))
+		count_add(COUNT_DROPPED, 1);
+}
+
+/* --- who may change it --------------------------------------------------------- */
+
+static bool hold(void)
+{
+	uint32_t free_ticket = 0;
+
+	if (my_ticket || load_relaxed(&lock_ticket))
+		return false;
+	uint32_t ticket = __atomic_add_fetch(&next_ticket, 1, __ATOMIC_RELAXED) | 1U << 31;
+
+	/* Set first: a signal handler between the two must see that we may hold it. */
+	my_ticket = ticket;
+	if (__atomic_compare_exchange_n(&lock_ticket, &free_ticket, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return true;
+	my_ticket = 0;
+	return false;
+}
+
+static void apply_waiting(void)
+{
+	struct op *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
+	struct op *in_order = NULL;
+
+	while (list) {
+		struct op *next = list->next;
+
+		list->next = in_order;
+		in_order = list;
+		list = next;
+	}
+	while (in_order) {
+		struct op *next = in_order->next;
+
+		apply(in_order);
+		store_release(&in_order->taken, 0U);
+		in_order = next;
+	}
+}
+
+static void let_go(void)
+{
+	do {
+		uint32_t ticket = my_ticket;
+
+		if (load_relaxed(&notes_waiting))
+			apply_waiting();
+		__atomic_compare_exchange_n(&lock_ticket, &ticket, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+		my_ticket = 0;
+	} while (__atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) && hold());
+}
+
+static struct op *note_take(void)
+{
+	for (unsigned i = 0; i < NOTES; i++) {
+		uint32_t no = 0;
+
+		if (!load_relaxed(&notes[i].taken) &&
+		    __atomic_compare_exchange_n(&notes[i].taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return &notes[i];
+	}
+	return NULL;
+}
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/*
+ * The holder did not move while thousands of names were lost: a handler jumped
+ * out of it (longjmp), or its vfork child was killed. Take its place. What it
+ * was building was not published, so the registry is whole.
+ */
+static void replace_dead_holder(void)
+{
+	uint32_t holder = load_relaxed(&lock_ticket);
+
+	if (!holder)
+		return;
+	if (holder != load_relaxed(&lost_ticket)) {
+		store_relaxed(&lost_ticket, holder);
+		store_relaxed(&lost_count, 0U);
+		return;
+	}
+	if (__atomic_add_fetch(&lost_count, 1, __ATOMIC_RELAXED) < MAX_LOST)
+		return;
+	if (__atomic_compare_exchange_n(&lock_ticket, &holder, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
+	    my_ticket == holder)
+		my_ticket = 0;
+}
+
+static void submit(const struct op *op)
+{
+	if (!registry.top)
+		return;
+	if (likely(hold())) {
+		/* Asked before the notes are applied: an unmap that ended by now is among them. */
+		bool quiet = !load_acquire(&unmaps_in_flight);
+
+		if (unlikely(load_relaxed(&notes_waiting)))
+			apply_waiting();
+		may_merge = quiet;
+		apply(op);
+		may_merge = false;
+		let_go();
+		return;
+	}
+
+	struct op *note = note_take();
+
+	for (unsigned spins = 0; !note && spins < MAX_SPINS; spins++) {
+		cpu_relax();
+		note = note_take();
+	}
+	if (!note) {
+		count_add(COUNT_DROPPED, 1);
+		replace_dead_holder();
+		return;
+	}
+	uint32_t taken = note->taken;
+
+	*note = *op;
+	note->taken = taken;
+	note->next = load_relaxed(&notes_waiting);
+	while (!__atomic_compare_exchange_n(&notes_waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		;
+	/* The holder may have looked just before. */
+	if (hold())
+		let_go();
+}
+
+void registry_settle(void)
+{
+	if (hold())
+		let_go();
+}
+
+static uint32_t stamp_now(void)
+{
+	return __atomic_add_fetch(&stamp_clock, 1, __ATOMIC_RELAXED);
+}
+
+/* --- the interface --------------------------------------------------------------- */
+
+int registry_start(void)
+{
+	if (registry.top)
+		return 0;
+	char *memory = get_memory(FIRST_MAPPING);
+
+	if (!memory)
+		return -12; /* ENOMEM */
+	registry.blocks[0] = (uint64_t)(uintptr_t)memory;
+	registry.names[0] = (uint64_t)(uintptr_t)memory + REGISTRY_SEGMENT0_SIZE;
+	blocks_room = REGISTRY_SEGMENT0_SIZE / REGISTRY_BLOCK_SIZE;
+	names_room = REGISTRY_SEGMENT0_SIZE / REGISTRY_NAME_GRANULE;
+
+	struct registry_top *top = (void *)(memory + 2 * REGISTRY_SEGMENT0_SIZE);
+
+	spare_top = (void *)(memory + 2 * REGISTRY_SEGMENT0_SIZE + FIRST_TOP_SIZE);
+	top->capacity = spare_top->capacity = (FIRST_TOP_SIZE - sizeof(*top)) / sizeof(top->slot[0]);
+	top->count = 1;
+	top->slot[0].low = 0;
+	top->slot[0].ref = ref_new(blocks_made++);
+	top_publish(top);
+	return 0;
+}
+
+bool registry_started(void)
+{
+	return registry.top != 0;
+}
+
+uint32_t registry_unmap_begin(void)
+{
+	__atomic_fetch_add(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
+	return stamp_now();
+}
+
+void registry_unmap_end(uintptr_t start, uintptr_t end, uint32_t stamp, bool unmapped)
+{
+	if (unmapped) {
+		struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
+
+		submit(&op);
+	}
+	__atomic_fetch_sub(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
+}
+
+void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
+{
+	struct op op;
+
+	if (start >= end)
+		return;
+	op.kind = OP_SET;
+	op.start = start;
+	op.end = end;
+	op.stamp = stamp_now();
+	op.unless_newer = false;
+	op.len = (uint8_t)MIN(len, ANONNAME_NAME_MAX);
+	memcpy(op.name, name, op.len);
+	submit(&op);
+}
+
+void registry_clear(uintptr_t start, uintptr_t end)
+{
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp_now() };
+
+	if (start < end)
+		submit(&op);
+}
+
+void registry_move(uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, uint32_t stamp, bool keep)
+{
+	struct op op = {
+		.kind = OP_MOVE, .start = old, .end = old + old_len, .to = to, .to_len = to_len,
+		.stamp = stamp, .keep = keep,
+	};
+
+	if (old_len && to_len)
+		submit(&op);
+}
+
+/*
+ * The same check as a reader outside makes: the slot refers to the same leaf
+ * after the copy as before it.
+ */
+bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
+{
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		struct registry_top *top = (void *)(uintptr_t)load_acquire(&registry.top);
+
+		if (!top)
+			return false;
+		uint64_t before = load_acquire(&top->generation);
+		uint32_t count = top->count;
+		uint32_t first = slot_find(top, addr);
+		bool changed = before == 0;
+
+		/* One leaf back: its last range may reach over this one's start. */
+		while (first > 0 && !changed && leaf_at(top, first)->count == 0)
+			first--;
+		first -= first > 0;
+		for (uint32_t i = first; i < count && !changed; i++) {
+			uint64_t ref = load_acquire(&top->slot[i].ref);
+			struct registry_leaf leaf;
+			bool found = false;
+
+			memcpy(&leaf, block_at(slot_block(ref)), sizeof(leaf));
+			for (uint32_t p = 0; p < MIN(leaf.count, REGISTRY_LEAF_RANGES) && !found; p++) {
+				if (leaf.range[p].end <= addr)
+					continue;
+				*range = leaf.range[p];
+				found = true;
+			}
+			if (found) {
+				const struct registry_name *n = name_at(range->name);
+				uint8_t len = MIN(n->length, ANONNAME_NAME_MAX);
+
+				memcpy(name, n->text, len);
+				name[len] = '\0';
+			}
+			__atomic_thread_fence(__ATOMIC_ACQUIRE);
+			changed = top->slot[i].ref != ref || top->generation != before;
+			if (found && !changed)
+				return true;
+		}
+		if (!changed && load_acquire(&top->generation) == before)
+			return false;
+	}
+	return false;
+}
+
+/* --- fork ---------------------------------------------------------------------------- */
+
+static THREAD_LOCAL bool held_for_fork;
+
+void registry_fork_prepare(void)
+{
+	/* Not for ever: the holder may be a thread that is stopped, or the frame below us. */
+	for (unsigned spins = 0; spins < 100 * MAX_SPINS; spins++) {
+		if (my_ticket)
+			return;
+		if (hold()) {
+			held_for_fork = true;
+			return;
+		}
+		cpu_relax();
+	}
+}
+
+void registry_fork_parent(void)
+{
+	if (held_for_fork) {
+		held_for_fork = false;
+		let_go();
+	}
+}
+
+void registry_fork_child(void)
+{
+	store_relaxed(&unmaps_in_flight, 0U);
+	if (held_for_fork) {
+		registry_fork_parent();
+		return;
+	}
+	if (my_ticket && load_relaxed(&lock_ticket) == my_ticket)
+		return;         /* we are inside the change ourselves, and go on with it */
+	store_relaxed(&lock_ticket, 0U);
+
+	/* A note whose writer does not exist here and was never handed in is free again. */
+	for (unsigned i = 0; i < NOTES; i++) {
+		bool waiting = false;
+
+		for (struct op *op = load_relaxed(&notes_waiting); op; op = op->next)
+			waiting = waiting || op == &notes[i];
+		if (!waiting)
+			store_relaxed(&notes[i].taken, 0U);
+	}
+	registry_settle();
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* Chooses where names go, and the rules that the kernel would apply. See sink.h. */
+#include "sink/sink.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/maps.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+static bool kernel_can;
+
+static long kernel_name(uintptr_t start, size_t len, const char *name)
+{
+	return sys_prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, len, (unsigned long)name);
+}
+
+/*
+ * Support is one question, asked once: a later error is that call's own and
+ * says nothing about support.
+ */
+static int probe_kernel(void)
+{
+	long page = sys_mmap(NULL, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(page))
+		return (int)-page;
+	long r = kernel_name((uintptr_t)page, page_size, "anonname:probe");
+
+	sys_munmap((void *)page, page_size);
+	return (int)-r;
+}
+
+void sink_start(enum sink_choice choice)
+{
+	uint32_t sink = ROOT_SINK_NONE;
+
+	sandbox_probe();
+	root.kernel_error = sandbox_allows(MAY_NAME) ? probe_kernel() : EPERM;
+	kernel_can = root.kernel_error == 0;
+	switch (choice) {
+	case SINK_AUTO: sink = kernel_can ? ROOT_SINK_KERNEL : ROOT_SINK_REGISTRY; break;
+	case SINK_KERNEL: sink = kernel_can ? ROOT_SINK_KERNEL : ROOT_SINK_NONE; break;
+	case SINK_REGISTRY: sink = ROOT_SINK_REGISTRY; break;
+	case SINK_BOTH: sink = ROOT_SINK_REGISTRY | (kernel_can ? ROOT_SINK_KERNEL : 0); break;
+	case SINK_OFF: break;
+	}
+	if ((sink & ROOT_SINK_REGISTRY) && registry_start() < 0)
+		sink &= ~(uint32_t)ROOT_SINK_REGISTRY;
+	store_release(&root.sink, sink);
+	if (sink & ROOT_SINK_KERNEL)
+		sink_budget_count();
+}
+
+void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
+{
+	uint32_t sink = sink_modes();
+
+	if (!sink || !len)
+		return;
+	count_add(COUNT_NAMED, 1);
+	if (sink & ROOT_SINK_KERNEL) {
+		if (unlikely(sys_failed(kernel_name(start, len, name))))
+			count_add(COUNT_REFUSED, 1);
+	}
+	if (sink & ROOT_SINK_REGISTRY)
+		registry_set(start, page_up(start + len), name, name_len);
+}
+
+void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep)
+{
+	if (unmap.begun)
+		registry_move(old, page_up(old_len), to, page_up(to_len), unmap.stamp, keep);
+	sink_unmap_end(unmap, 0, 0, false);
+}
+
+void sink_forget(uintptr_t start, size_t len)
+{
+	if (sink_modes() & ROOT_SINK_REGISTRY)
+		registry_clear(start, page_up(start + len));
+}
+
+/* --- the program's own names ------------------------------------------------ */
+
+/*
+ * kernel/sys.c, prctl_set_vma: strndup_user first (EFAULT, and EINVAL for 80
+ * bytes without a NUL), then each character.
+ */
+static long copy_program_name(unsigned long from, char *name)
+{
+	size_t got = 0;
+
+	/* Up to the end of a page at a time: the next one may not be there. */
+	while (got <= ANONNAME_NAME_MAX) {
+		size_t piece = MIN((size_t)ANONNAME_NAME_MAX + 1 - got, page_size - ((from + got) & (page_size - 1)));
+		long n = sys_copy(name + got, (const void *)(from + got), piece);
+
+		if (n != (long)piece)
+			return -EFAULT;
+		for (size_t end = got + piece; got < end; got++) {
+			if (!name[got]) {
+				for (size_t i = 0; i < got; i++)
+					if (!text_kernel_takes((unsigned char)name[i]))
+						return -EINVAL;
+				return (long)got;
+			}
+		}
+	}
+	return -EINVAL;
+}
+
+struct walk {
+	uintptr_t at, end;
+	const char *name;       /* NULL: clear */
+	size_t len;
+	long result;
+};
+
+static bool walk_vma(const struct maps_line *line, void *context)
+{
+	struct walk *w = context;
+
+	if (line->end <= w->at)
+		return true;
+	if (line->start >= w->end)
+		return false;
+	if (line->start > w->at)
+		w->result = -ENOMEM;    /* a hole: told at the end, the rest is named all the same */
+	if (!line->anonymous) {
+		w->result = -EBADF;
+		w->at = w->end;
+		return false;
+	}
+	uintptr_t from = MAX(line->start, w->at), upto = MIN(line->end, w->end);
+
+	if (w->name)
+		registry_set(from, upto, w->name, w->len);
+	else
+		registry_clear(from, upto);
+	w->at = upto;
+	return w->at < w->end;
+}
+
+long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long from)
+{
+	char name[ANONNAME_NAME_MAX + 1];
+	long name_len = 0;
+
+	if (arg2 != PR_SET_VMA_ANON_NAME)
+		return -EINVAL;
+	/* Without the means to check, say what a kernel without the option says. */
+	if (!sandbox_allows(MAY_COPY | MAY_READ_PROC))
+		return -EINVAL;
+	if (from) {
+		name_len = copy_program_name(from, name);
+		if (name_len < 0)
+			return name_len;
+	}
+	/* mm/madvise.c, madvise_set_anon_name */
+	if (addr & (page_size - 1))
+		return -EINVAL;
+	unsigned long rounded = (len + page_size - 1) & ~(page_size - 1);
+
+	if ((len && !rounded) || addr + rounded < addr)
+		return -EINVAL;
+	if (!rounded)
+		return 0;
+
+	struct walk w = { .at = addr, .end = addr + rounded, .name = from ? name : NULL, .len = (size_t)name_len };
+	long seen = maps_read(walk_vma, &w);
+
+	if (seen < 0)
+		return -EINVAL;
+	if (w.at < w.end && w.result == 0)
+		w.result = -ENOMEM;
+	return w.result;
+}
+
+/* --- sandbox --------------------------------------------------------------- */
+
+struct sink_before sink_sandbox(uint32_t rights)
+{
+	struct sink_before before = { .sink = sink_modes() };
+
+	/* While we still may: the memory that the registry will need. */
+	if (!(rights & MAY_NAME) && before.sink)
+		registry_start();
+	before.rights = sandbox_restrict(rights);
+	if (!sandbox_allows(MAY_NAME) && (before.sink & ROOT_SINK_KERNEL))
+		store_release(&root.sink, registry_started() ? (uint32_t)ROOT_SINK_REGISTRY : (uint32_t)ROOT_SINK_NONE);
+	return before;
+}
+
+void sink_sandbox_undo(struct sink_before before)
+{
+	sandbox_restore(before.rights);
+	store_release(&root.sink, before.sink);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes names visible: through the kernel, through the registry, or both. This
+ * is the room that owns every question about the kernel's side of the feature;
+ * the rooms above only say which range is called what, and what was unmapped.
+ */
+#ifndef ANONNAME_SINK_SINK_H
+#define ANONNAME_SINK_SINK_H
+
+#include "base/registry_format.h"
+#include "base/compiler.h"
+
+enum sink_choice { SINK_AUTO, SINK_KERNEL, SINK_REGISTRY, SINK_BOTH, SINK_OFF };
+
+/*
+ * Asks the kernel on a page of our own and decides. Nothing in a version
+ * number tells (Debian has the code and the option off).
+ */
+void sink_start(enum sink_choice choice);
+
+/* enum root_sink; 0: nothing is named. */
+static inline uint32_t sink_modes(void);
+
+/* Names [start, start + len). Never fails for the caller: a refusal is counted. */
+void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len);
+
+/* The name is the kernel's to forget when memory goes; the registry must be told. */
+struct sink_unmap {
+	uint32_t stamp;
+	bool begun;
+};
+static inline struct sink_unmap sink_unmap_begin(void);
+static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
+void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep);
+
+/* A mapping that cannot carry a name now covers the range (MAP_FIXED of a file). */
+void sink_forget(uintptr_t start, size_t len);
+
+/*
+ * The program's own prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...) where the
+ * kernel does not have it: checked by the kernel's rules, kept in the
+ * registry. Returns 0 or -errno as the kernel would.
+ */
+long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
+
+/*
+ * A filter is about to be installed that leaves only these rights: goes to the
+ * registry where it must. The undo is for a filter that the kernel refused.
+ */
+struct sink_before {
+	uint32_t rights;
+	uint32_t sink;
+};
+struct sink_before sink_sandbox(uint32_t rights);
+void sink_sandbox_undo(struct sink_before before);
+
+/* What is left of the budget of VMAs (vm.max_map_count). */
+enum sink_budget { BUDGET_FULL_NAMES, BUDGET_COARSE_NAMES, BUDGET_NO_NAMES };
+static inline enum sink_budget sink_budget(void);
+
+/* One more mapping was named. From time to time this counts the VMAs. */
+static inline void sink_budget_spend(void);
+
+/* --- */
+
+#include "base/root.h"
+#include "sink/registry.h"
+
+extern int sink_budget_left;
+extern uint8_t sink_budget_level;
+void sink_budget_count(void);
+
+static inline uint32_t sink_modes(void) { return load_relaxed(&root.sink); }
+
+static inline struct sink_unmap sink_unmap_begin(void)
+{
+	struct sink_unmap unmap = { 0, false };
+
+	if (sink_modes() & ROOT_SINK_REGISTRY) {
+		unmap.begun = true;
+		unmap.stamp = registry_unmap_begin();
+	}
+	return unmap;
+}
+
+static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
+{
+	if (unmap.begun)
+		registry_unmap_end(page_down(start), page_up(start + len), unmap.stamp, unmapped);
+}
+
+static inline enum sink_budget sink_budget(void) { return (enum sink_budget)load_relaxed(&sink_budget_level); }
+
+static inline void sink_budget_spend(void)
+{
+	if ((sink_modes() & ROOT_SINK_KERNEL) && unlikely(__atomic_sub_fetch(&sink_budget_left, 1, __ATOMIC_RELAXED) == 0))
+		sink_budget_count();
+}
+
+#endif
