@@ -179,8 +179,15 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 
 		if (ph->p_type == PT_LOAD) {
+			uintptr_t segment_end = page_up(o->base + ph->p_vaddr + ph->p_memsz);
+			uintptr_t file_end = page_up(o->base + ph->p_vaddr + ph->p_filesz);
+
 			start = MIN(start, page_down(o->base + ph->p_vaddr));
-			end = MAX(end, page_up(o->base + ph->p_vaddr + ph->p_memsz));
+			end = MAX(end, segment_end);
+			if ((ph->p_flags & PF_W) && file_end < segment_end) {
+				o->bss_start = file_end;
+				o->bss_end = segment_end;
+			}
 		} else if (ph->p_type == PT_DYNAMIC) {
 			dynamic = ph;
 		} else if (ph->p_type == PT_GNU_EH_FRAME) {
@@ -215,7 +222,7 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 /* --- keeping up -------------------------------------------------------------------- */
 
 struct refresh {
-	void (*bss)(const struct object *o, uintptr_t start, uintptr_t end);
+	void (*each_new)(const struct object *o);
 	bool changed;
 };
 
@@ -281,20 +288,21 @@ static int refresh_one(struct dl_phdr_info *info, size_t size, void *context)
 		return 0;
 	if (o == object_at(object_count))
 		store_release(&object_count, object_count + 1);
-	for (int i = 0; r->bss && i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		uintptr_t file_end = page_up(o->base + ph->p_vaddr + ph->p_filesz);
-		uintptr_t end = page_up(o->base + ph->p_vaddr + ph->p_memsz);
-
-		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_W) && file_end < end)
-			r->bss(o, file_end, end);
-	}
+	if (r->each_new)
+		r->each_new(o);
 	return 0;
 }
 
-void objects_refresh(void (*bss)(const struct object *o, uintptr_t start, uintptr_t end))
+void objects_each(void (*each)(const struct object *o))
 {
-	struct refresh r = { .bss = bss };
+	for (uint32_t i = 0; i < load_acquire(&object_count); i++)
+		if (object_at(i)->end)
+			each(object_at(i));
+}
+
+void objects_refresh(void (*each_new)(const struct object *o))
+{
+	struct refresh r = { .each_new = each_new };
 	uint32_t idle = 0;
 
 	/* Two threads may load at once; the one that is here sees both, or the next call does. */

@@ -28,6 +28,7 @@ struct object {
 	uintptr_t unwind_start, unwind_end; /* the segment that holds it and .eh_frame */
 	uintptr_t base;                 /* what its addresses are relative to */
 	uintptr_t dynamic;              /* its dynamic section; 0: none */
+	uintptr_t bss_start, bss_end;   /* the pages of .bss that no file backs; equal: none */
 	uint8_t class;                  /* enum object_class */
 	bool has_runpath;               /* dlopen from it looks where DT_RPATH or DT_RUNPATH says */
 	bool seen;                      /* objects_refresh */
@@ -35,8 +36,10 @@ struct object {
 	char name[OBJECT_NAME_MAX];     /* base name of the soname, else of the file */
 };
 
-/* The first call reads everything; later ones what changed. bss is called for each new .bss. */
-void objects_refresh(void (*bss)(const struct object *o, uintptr_t start, uintptr_t end));
+/* The first call reads everything; later ones what changed. Calls each_new, if not NULL, for what is new. */
+void objects_refresh(void (*each_new)(const struct object *o));
+
+void objects_each(void (*each)(const struct object *o));
 
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);

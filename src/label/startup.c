@@ -11,12 +11,16 @@
 #include "label/label.h"
 #include "label/thread.h"
 
-void startup_name_bss(const struct object *o, uintptr_t start, uintptr_t end)
+void startup_name_bss(const struct object *o)
 {
+	size_t len = o->bss_end - o->bss_start;
+
+	if (!len)
+		return;
 	if (o->class == OBJECT_SELF)
-		label_range(KIND_OWN, start, end - start, &(struct fields){ .thing = "bss" });
+		label_range(KIND_OWN, o->bss_start, len, &(struct fields){ .thing = "bss" });
 	else
-		label_range(KIND_BSS, start, end - start, &(struct fields){ .library = o->name });
+		label_range(KIND_BSS, o->bss_start, len, &(struct fields){ .library = o->name });
 }
 
 static bool name_early(const struct maps_line *line, void *context)
@@ -38,7 +42,8 @@ static bool name_early(const struct maps_line *line, void *context)
 
 void startup_sweep(void)
 {
-	objects_refresh(startup_name_bss);
+	objects_refresh(NULL);
+	objects_each(startup_name_bss);
 	if (maps_read(name_early, NULL) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else

@@ -7,7 +7,7 @@
 
 void startup_sweep(void);
 
-/* For objects_refresh: names one .bss. */
-void startup_name_bss(const struct object *o, uintptr_t start, uintptr_t end);
+/* Names an object's .bss. */
+void startup_name_bss(const struct object *o);
 
 #endif
