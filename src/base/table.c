@@ -2,10 +2,7 @@
 /* Places by address. See table.h. */
 #include "base/table.h"
 
-#include <sys/mman.h>
-
-#include "base/sandbox.h"
-#include "base/sys.h"
+#include "base/own.h"
 
 #define PROBES 8U
 #define KEY_FREE 1U
@@ -48,21 +45,12 @@ struct place *table_find(struct table *t, uintptr_t key)
 
 static struct place *level_make(struct table *t, unsigned k)
 {
-	size_t size = page_up(level_size(k) * sizeof(struct place));
+	struct place *level = own_map(level_size(k) * sizeof(struct place), "places");
 	struct place *none = NULL;
 
-	if (!sandbox_allows(MAY_MAP))
-		return NULL;
-	long r = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (sys_failed(r))
-		return NULL;
-	struct place *level = (void *)(uintptr_t)r;
-
-	if (!__atomic_compare_exchange_n(&t->level[k], &none, level, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		sys_munmap(level, size);
+	/* Lost a race: the pages stay, unused; it happens at most once a level. */
+	if (level && !__atomic_compare_exchange_n(&t->level[k], &none, level, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return none;
-	}
 	return level;
 }
 

@@ -7,6 +7,7 @@
 #include <link.h>
 #include <sys/mman.h>
 
+#include "base/own.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -74,6 +75,7 @@ static int map_segment(int fd, uintptr_t base, const ElfW(Phdr) *ph)
 
 			if (sys_failed(r))
 				return (int)r;
+			own_note((void *)zero, end - zero, "walk");
 		}
 	}
 	return 0;

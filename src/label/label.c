@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "base/maps.h"
+#include "base/own.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -185,18 +186,18 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 
 static void mark_for_fork(void)
 {
-	long page = sys_mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t *page = own_map(page_size, "fork");
 
-	if (sys_failed(page))
-		return;
 	/* Linux 4.14. Without it only the fork handler notices. */
-	if (sys_failed(sys_madvise((void *)page, page_size, MADV_WIPEONFORK))) {
-		sys_munmap((void *)page, page_size);
+	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK)))
 		return;
-	}
-	fork_mark = (uint32_t *)page;
+	fork_mark = page;
 	*fork_mark = 1;
-	label_range(KIND_OWN, (uintptr_t)page, page_size, &(struct fields){ .thing = "fork" });
+}
+
+static void name_own(uintptr_t start, size_t len, const char *thing)
+{
+	label_range(KIND_OWN, start, len, &(struct fields){ .thing = thing });
 }
 
 void label_start(void)
@@ -208,6 +209,7 @@ void label_start(void)
 	if (!label_active())
 		return;
 	startup_sweep();
+	own_start_naming(name_own);
 	mark_for_fork();
 }
 

@@ -3,9 +3,9 @@
 #include "label/objects.h"
 
 #include <sys/auxv.h>
-#include <sys/mman.h>
 
 #include "base/elf.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -247,12 +247,7 @@ static struct object *free_object(void)
 	for (unsigned k = 1; k < CHUNKS; k++) {
 		if (chunks[k])
 			continue;
-		long r = sys_mmap(NULL, page_up(((size_t)CHUNK0 << k) * sizeof(struct object)), PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (sys_failed(r))
-			return NULL;
-		store_release(&chunks[k], (struct object *)(uintptr_t)r);
+		store_release(&chunks[k], (struct object *)own_map(((size_t)CHUNK0 << k) * sizeof(struct object), "objects"));
 		return object_at(object_count);
 	}
 	return NULL;

@@ -20,6 +20,7 @@ void walk_fork_child(void) { }
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/own.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "label/borrow.h"
@@ -79,28 +80,23 @@ static struct {
 static unw_addr_space_t space;
 
 /* What libunwind gets in place of libc's: nothing here locks, and memory is never the program's. */
-static void *own_malloc(size_t size)
-{
-	long r = sys_mmap(NULL, page_up(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void *unwind_malloc(size_t size) { return own_map(size, "walk"); }
+static void *unwind_calloc(size_t n, size_t size) { return own_map(n * size, "walk"); }
+static void unwind_free(void *p) { (void)p; }
 
-	return sys_failed(r) ? NULL : (void *)(uintptr_t)r;
+/* Its pools of records. It maps nothing else, and unmaps nothing. */
+static void *unwind_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	void *p = flags & MAP_ANONYMOUS ? own_map(len, "walk") : NULL;
+
+	(void)addr; (void)prot; (void)fd; (void)off;
+	return p ? p : MAP_FAILED;
 }
 
-static void *own_calloc(size_t n, size_t size) { return own_malloc(n * size); }
-static void own_free(void *p) { (void)p; }
-
-static void *own_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	long r = sys_mmap(addr, len, prot, flags, fd, off);
-
-	return sys_failed(r) ? MAP_FAILED : (void *)(uintptr_t)r;
-}
-
-static int own_munmap(void *addr, size_t len) { return sys_failed(sys_munmap(addr, len)) ? -1 : 0; }
-static int own_getpagesize(void) { return (int)page_size; }
+static int unwind_getpagesize(void) { return (int)page_size; }
 
 /* One walk at a time, so one copy of its thread-local data does. */
-static void *own_tls_get_addr(void *index)
+static void *unwind_tls_get_addr(void *index)
 {
 	static char block[64] __attribute__((aligned(16)));
 
@@ -108,7 +104,7 @@ static void *own_tls_get_addr(void *index)
 	return block;
 }
 
-static int *own_errno_location(void)
+static int *unwind_errno_location(void)
 {
 	static int value;
 
@@ -119,11 +115,11 @@ static int *own_errno_location(void)
 static long missing(void) { return 0; }
 
 static const struct import imports[] = {
-	{ "malloc", (void *)own_malloc }, { "calloc", (void *)own_calloc }, { "free", (void *)own_free },
-	{ "mmap", (void *)own_mmap }, { "munmap", (void *)own_munmap }, { "getpagesize", (void *)own_getpagesize },
+	{ "malloc", (void *)unwind_malloc }, { "calloc", (void *)unwind_calloc }, { "free", (void *)unwind_free },
+	{ "mmap", (void *)unwind_mmap }, { "getpagesize", (void *)unwind_getpagesize },
 	{ "memcpy", (void *)memcpy }, { "memmove", (void *)memmove }, { "memset", (void *)memset },
 	{ "memchr", (void *)memchr }, { "strlen", (void *)strlen }, { "strcmp", (void *)strcmp },
-	{ "__tls_get_addr", (void *)own_tls_get_addr }, { "__errno_location", (void *)own_errno_location },
+	{ "__tls_get_addr", (void *)unwind_tls_get_addr }, { "__errno_location", (void *)unwind_errno_location },
 };
 
 static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, int write, void *arg)

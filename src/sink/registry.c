@@ -13,10 +13,9 @@
 #include "sink/registry.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/own.h"
 #include "base/root.h"
-#include "base/sys.h"
 
 #define registry root.registry
 
@@ -107,12 +106,11 @@ static struct registry_name *name_at(uint32_t granule)
 
 static void *get_memory(size_t size)
 {
-	long r = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = own_map(size, "registry");
 
-	if (sys_failed(r))
-		return NULL;
-	count_add(COUNT_BYTES, (int64_t)size);
-	return (void *)(uintptr_t)r;
+	if (memory)
+		count_add(COUNT_BYTES, (int64_t)size);
+	return memory;
 }
 
 /* Adds a segment to segments[]; *room grows by its units. */
