@@ -14,6 +14,12 @@
 /* The object is loaded with the program, so its TLS has a fixed offset: no call, no malloc. */
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
+/*
+ * Large or seldom used: kept out of the pages that every process touches
+ * (the linker sorts .bss.cold behind .bss, see Makefile.am).
+ */
+#define COLD_BSS __attribute__((section(".bss.cold")))
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -23,7 +23,7 @@ static struct start {
 	} function;
 	void *arg;
 	char name[COMM_SIZE];
-} starts[256];
+} starts[256] COLD_BSS;
 
 static pthread_key_t end_key;
 static bool have_end_key;

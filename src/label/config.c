@@ -6,19 +6,22 @@
 
 #include "base/text.h"
 
-#define MAX_PIECES 16
+#define MAX_PIECES 12
 #define MAX_TEMPLATE 120
 
 struct template {
+	const char *source;
 	uint32_t uses;                  /* bit (letter - 'a') */
 	uint8_t count;
 	struct piece {
-		char field;             /* 0: literal text */
-		uint8_t len;
-		const char *text;
+		char field;             /* 0: literal text, */
+		uint8_t at, len;        /* which stands here in the source */
 	} piece[MAX_PIECES];
-	char source[MAX_TEMPLATE];
 };
+
+/* Templates from the environment are copied: programs overwrite theirs (setproctitle). */
+static char copies[1024] COLD_BSS;
+static struct text copied;
 
 static struct template templates[KIND_COUNT];
 uint8_t config_choice[CHOICE_COUNT];
@@ -69,16 +72,16 @@ static const char *compile(struct template *t, const char *source)
 
 	if (len >= MAX_TEMPLATE)
 		return "it is longer than 119 bytes";
+	t->source = source;
 	t->uses = 0;
 	t->count = 0;
-	text_copy(t->source, sizeof(t->source), source);
 	for (const char *p = t->source; *p;) {
 		struct piece *piece = &t->piece[t->count];
 
 		if (t->count++ == MAX_PIECES)
-			return "it has more than 16 pieces";
+			return "it has more than 12 pieces";
 		if (*p == '%' && p[1] == '%') {
-			*piece = (struct piece){ .text = p, .len = 1 };
+			*piece = (struct piece){ .at = (uint8_t)(p - t->source), .len = 1 };
 			p += 2;
 		} else if (*p == '%') {
 			if (!field_known(p[1]))
@@ -92,9 +95,23 @@ static const char *compile(struct template *t, const char *source)
 			for (; *p && *p != '%'; p++)
 				if (!text_kernel_takes((unsigned char)*p))
 					return "it has a byte that a name cannot hold: only printable ASCII without \\ ` $ [ ] can";
-			*piece = (struct piece){ .text = start, .len = (uint8_t)(p - start) };
+			*piece = (struct piece){ .at = (uint8_t)(start - t->source), .len = (uint8_t)(p - start) };
 		}
 	}
+	return NULL;
+}
+
+static const char *keep_source(struct template *t)
+{
+	size_t at = copied.used;
+
+	if (!copied.at)
+		text_init(&copied, copies, sizeof(copies));
+	if (at + text_length(t->source) + 1 >= sizeof(copies))
+		return "there is no room for so many templates";
+	text_add(&copied, t->source);
+	copied.used++;          /* past the NUL */
+	t->source = copies + at;
 	return NULL;
 }
 
@@ -128,6 +145,8 @@ void config_read(void)
 		const char *value = secure_getenv(kinds[k].variable);
 		const char *wrong = value ? compile(&templates[k], value) : NULL;
 
+		if (value && !wrong)
+			wrong = keep_source(&templates[k]);
 		if (wrong)
 			complain(kinds[k].variable, "=", value, ": ", wrong, ". Using the default, ", standard, ".");
 		if (!value || wrong)
@@ -197,7 +216,7 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 	text_init(&out, longer, sizeof(longer));
 	for (int i = 0; i < t->count; i++) {
 		const struct piece *piece = &t->piece[i];
-		const char *text = piece->text;
+		const char *text = t->source + piece->at;
 		size_t len = piece->field ? field_text(piece, kind, f, digits, &text) : piece->len;
 
 		if (cut && piece->field == cut && over) {
@@ -233,7 +252,7 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 
 	for (int i = 0; i < t->count; i++) {
 		const struct piece *piece = &t->piece[i];
-		const char *text = piece->text;
+		const char *text = t->source + piece->at;
 		size_t len = piece->len;
 
 		if (piece->field) {

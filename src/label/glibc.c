@@ -19,7 +19,7 @@
 /* malloc/arena.c: HEAP_MAX_SIZE, twice the largest mmap threshold. A reservation is that, or twice that, to align it. */
 #define HEAP_SIZE (64UL << 20)
 
-static struct table heaps;              /* by start; index and tid are the arena's */
+static struct table heaps COLD_BSS;     /* by start; index and tid are the arena's */
 static uint32_t arenas_made;
 
 static void name_heap(const struct place *p)

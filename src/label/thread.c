@@ -18,7 +18,7 @@
 
 THREAD_LOCAL struct thread this_thread;
 
-static struct table stacks;     /* by end */
+static struct table stacks COLD_BSS;    /* by end */
 
 /*
  * libc puts the thread's control block (pthread_self) at a fixed distance from

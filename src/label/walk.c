@@ -49,7 +49,7 @@ struct path {
 	uintptr_t owner_start;  /* the object may have been unloaded since */
 };
 
-static struct path paths[PATHS];
+static struct path paths[PATHS] COLD_BSS;
 static uint32_t walking;                        /* one walk at a time */
 static THREAD_LOCAL bool i_walk;
 static bool enabled;
@@ -60,8 +60,8 @@ static struct stack_view {
 	uintptr_t low, high;
 	const char *memory;     /* what stands at low */
 } view;
-static char snapshot[SNAPSHOT];
-static uintptr_t start_regs[40];
+static char snapshot[SNAPSHOT] COLD_BSS;
+static uintptr_t start_regs[40] COLD_BSS;
 
 /* --- libunwind, borrowed -------------------------------------------------------- */
 

@@ -43,10 +43,10 @@ struct op {
  * dropped and counted rather than the program held up.
  */
 #define NOTES 64
-#define NAME_BUCKETS 2048
+#define NAME_BUCKETS 1024
 #define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
-#define FIRST_MAPPING 65536U
-#define FIRST_TOP_SIZE 4096U
+#define FIRST_TOP_SIZE 2048U            /* two of them share a page */
+#define FIRST_MAPPING (2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
 #define MAX_SPINS 2000
 #define MAX_LOST 4096
 
@@ -61,7 +61,7 @@ static uint32_t stamp_clock;
 static uint32_t unmaps_in_flight;
 static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
 static struct op *notes_waiting;
-static struct op notes[NOTES];
+static struct op notes[NOTES] COLD_BSS;
 static THREAD_LOCAL uint32_t my_ticket; /* this thread is inside a change */
 
 static uint32_t blocks_made;            /* blocks ever handed out */
