@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The figures that a name, a process or the machine has: one list, from which
+ * the columns, the JSON members and the sums are made.
+ */
+#ifndef ANONNAME_READ_FIGURES_H
+#define ANONNAME_READ_FIGURES_H
+
+#include <stdint.h>
+
+/* VMAS is a number, all others are bytes. */
+enum figure {
+	FIG_VMAS = 0,
+	FIG_SIZE,
+	FIG_RSS,
+	FIG_PSS,
+	FIG_USS,
+	FIG_COW,                    /* anonymous pages shared with a relative by fork */
+	FIG_KSM,
+	FIG_ZERO,                   /* the zero page: not in RSS */
+	FIG_SWAP,
+	FIG_SWAP_PSS,
+	FIG_THP,
+	FIG_LOCKED,
+	FIG_COUNT
+};
+
+#define FIG_BIT(figure) (1U << (figure))
+#define FIG_ALL         (FIG_BIT(FIG_COUNT) - 1)
+
+/* A figure that could not be had is unknown, and so is every sum that it is part of. */
+struct figures {
+	uint64_t value[FIG_COUNT];
+	uint16_t unknown;
+	uint16_t estimate;
+};
+
+void figures_add(struct figures *sum, const struct figures *more);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Parses maps and smaps by hand. Reading smaps costs the kernel 2.5 us a VMA;
+ * sscanf would cost as much again, this costs a twentieth.
+ */
+#include "maps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *text;
+	enum vma_class class;
+} known_names[] = {
+	{ "[heap]", VMA_HEAP },
+	{ "[stack]", VMA_STACK },
+	{ "/dev/zero (deleted)", VMA_SHARED },
+	{ "/anon_hugepage (deleted)", VMA_SHARED },
+};
+
+static void classify(struct vma *vma)
+{
+	static const char anon[] = "[anon:", shmem[] = "[anon_shmem:";
+	struct text *name = &vma->name;
+	bool bracketed = text_starts(*name, "[") && text_ends(*name, "]");
+	size_t prefix = 0;
+
+	vma->class = bracketed ? VMA_SPECIAL : VMA_FILE;
+	if (!name->len) {
+		vma->class = vma->inode ? VMA_FILE : VMA_UNNAMED;
+	} else if (bracketed && text_starts(*name, anon)) {
+		vma->class = VMA_NAMED;
+		prefix = sizeof(anon) - 1;
+	} else if (bracketed && text_starts(*name, shmem)) {
+		vma->class = VMA_SHARED_NAMED;
+		prefix = sizeof(shmem) - 1;
+	} else if (text_starts(*name, "[stack:") && bracketed) {
+		vma->class = VMA_STACK;     /* Linux before 4.5 */
+	} else {
+		for (size_t i = 0; i < sizeof(known_names) / sizeof(*known_names); i++)
+			if (text_is(*name, known_names[i].text))
+				vma->class = known_names[i].class;
+	}
+	if (prefix) {
+		name->at += prefix;
+		name->len -= prefix + 1;
+	}
+}
+
+bool vma_parse(struct text line, struct vma *vma)
+{
+	memset(vma, 0, sizeof(*vma));
+	if (!text_u64(&line, 16, &vma->start) || !text_char(&line, '-') ||
+	    !text_u64(&line, 16, &vma->end) || !text_char(&line, ' ') ||
+	    vma->end <= vma->start || line.len < 5 || line.at[4] != ' ')
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if (line.at[i] < '!' || line.at[i] > '~')
+			return false;
+	memcpy(vma->perms, line.at, 4);
+	line.at += 5;
+	line.len -= 5;
+	if (!text_u64(&line, 16, &vma->offset) || !text_char(&line, ' ') ||
+	    !text_u64(&line, 16, &vma->major) || !text_char(&line, ':') ||
+	    !text_u64(&line, 16, &vma->minor) || !text_char(&line, ' ') ||
+	    !text_u64(&line, 10, &vma->inode))
+		return false;
+	/* To the end of the line: a name may hold and end in blanks, "[anon: ]" is one. */
+	text_blanks(&line);
+	vma->name = line;
+	vma->figures.value[FIG_VMAS] = 1;
+	vma->figures.value[FIG_SIZE] = vma->end - vma->start;
+	classify(vma);
+	return true;
+}
+
+bool vma_is_anonymous(const struct vma *vma)
+{
+	return vma->class == VMA_UNNAMED || vma->class == VMA_NAMED ||
+	       vma->class == VMA_HEAP || vma->class == VMA_STACK;
+}
+
+bool vma_takes_registry_name(const struct vma *vma)
+{
+	return vma->class == VMA_UNNAMED || vma->class == VMA_SHARED;
+}
+
+/* The fields of smaps that are used, in the order in which the kernel prints them. */
+enum field {
+	F_RSS, F_PSS, F_SHARED_CLEAN, F_SHARED_DIRTY, F_PRIVATE_CLEAN, F_PRIVATE_DIRTY, F_ANONYMOUS,
+	F_KSM, F_ANON_HUGE, F_SHMEM_HUGE, F_FILE_HUGE, F_SHARED_HUGETLB, F_PRIVATE_HUGETLB,
+	F_SWAP, F_SWAP_PSS, F_LOCKED, F_FLAGS, F_COUNT
+};
+
+#define FIELD(text) { text, sizeof(text) - 1 }
+static const struct {
+	const char *key;
+	size_t len;
+} fields[F_COUNT] = {
+	[F_RSS] = FIELD("Rss:"),
+	[F_PSS] = FIELD("Pss:"),
+	[F_SHARED_CLEAN] = FIELD("Shared_Clean:"),
+	[F_SHARED_DIRTY] = FIELD("Shared_Dirty:"),
+	[F_PRIVATE_CLEAN] = FIELD("Private_Clean:"),
+	[F_PRIVATE_DIRTY] = FIELD("Private_Dirty:"),
+	[F_ANONYMOUS] = FIELD("Anonymous:"),
+	[F_KSM] = FIELD("KSM:"),                        /* Linux 6.8 */
+	[F_ANON_HUGE] = FIELD("AnonHugePages:"),
+	[F_SHMEM_HUGE] = FIELD("ShmemPmdMapped:"),
+	[F_FILE_HUGE] = FIELD("FilePmdMapped:"),
+	[F_SHARED_HUGETLB] = FIELD("Shared_Hugetlb:"),
+	[F_PRIVATE_HUGETLB] = FIELD("Private_Hugetlb:"),
+	[F_SWAP] = FIELD("Swap:"),
+	[F_SWAP_PSS] = FIELD("SwapPss:"),
+	[F_LOCKED] = FIELD("Locked:"),
+	[F_FLAGS] = FIELD("VmFlags:"),
+};
+
+struct vma_reader {
+	bool with_figures;
+	bool have;                  /* vma holds a VMA that was not handed out yet */
+	struct vma vma;
+	char name[LINES_BUFFER];    /* smaps only: the line is gone when the fields are read */
+	uint64_t field[F_COUNT];    /* bytes */
+	uint32_t seen;
+	unsigned next;              /* the field that comes next, most likely */
+	uint64_t last_end;
+	uint64_t malformed;
+	vma_function *each;
+	void *context;
+};
+
+/* hugetlb pages are not in Rss, Pss and the private and shared fields. */
+static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *vma)
+{
+	static const struct {
+		enum figure figure;
+		uint32_t needs;
+	} need[] = {
+		{ FIG_RSS, 1U << F_RSS },
+		{ FIG_PSS, 1U << F_PSS },
+		{ FIG_USS, 1U << F_PRIVATE_CLEAN | 1U << F_PRIVATE_DIRTY },
+		{ FIG_COW, 1U << F_SHARED_CLEAN | 1U << F_SHARED_DIRTY },
+		{ FIG_KSM, 1U << F_KSM },
+		{ FIG_SWAP, 1U << F_SWAP },
+		{ FIG_SWAP_PSS, 1U << F_SWAP_PSS },
+		{ FIG_THP, 1U << F_ANON_HUGE },
+		{ FIG_LOCKED, 1U << F_LOCKED },
+	};
+	uint64_t shared = field[F_SHARED_CLEAN] + field[F_SHARED_DIRTY];
+	uint64_t *value = vma->figures.value;
+
+	for (size_t i = 0; i < sizeof(need) / sizeof(*need); i++)
+		if ((seen & need[i].needs) != need[i].needs)
+			vma->figures.unknown |= FIG_BIT(need[i].figure);
+	/* Where KSM never looked there is nothing of it, whatever the kernel prints. */
+	if (!(seen & 1U << F_FLAGS))
+		vma->mergeable = true;
+	if (!vma->mergeable)
+		vma->figures.unknown &= (uint16_t)~FIG_BIT(FIG_KSM);
+	vma->figures.unknown |= FIG_BIT(FIG_ZERO);
+
+	vma->anonymous = field[F_ANONYMOUS];
+	value[FIG_RSS] = field[F_RSS] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
+	/* The kernel does not say who shares a hugetlb page. */
+	value[FIG_PSS] = field[F_PSS] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
+	if (field[F_SHARED_HUGETLB])
+		vma->figures.estimate |= FIG_BIT(FIG_PSS);
+	value[FIG_USS] = field[F_PRIVATE_CLEAN] + field[F_PRIVATE_DIRTY] + field[F_PRIVATE_HUGETLB];
+	value[FIG_KSM] = field[F_KSM];
+	value[FIG_SWAP] = field[F_SWAP];
+	value[FIG_SWAP_PSS] = field[F_SWAP_PSS];
+	value[FIG_THP] = field[F_ANON_HUGE] + field[F_SHMEM_HUGE] + field[F_FILE_HUGE] +
+	                 field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
+	value[FIG_LOCKED] = field[F_LOCKED];
+
+	if (field[F_ANONYMOUS] >= field[F_RSS]) {
+		/* All of it is anonymous. KSM pages are shared too, but not by fork. */
+		value[FIG_COW] = shared;
+		if (vma->figures.unknown & FIG_BIT(FIG_KSM))
+			vma->figures.estimate |= shared ? FIG_BIT(FIG_COW) : 0;
+		else
+			value[FIG_COW] -= field[F_KSM] < shared ? field[F_KSM] : shared;
+	} else if (field[F_ANONYMOUS] && shared) {
+		/* Copied and file pages in one VMA: after a fork the copied ones are the dirty ones. */
+		value[FIG_COW] = field[F_SHARED_DIRTY] < field[F_ANONYMOUS] ? field[F_SHARED_DIRTY]
+		                                                            : field[F_ANONYMOUS];
+		vma->figures.estimate |= FIG_BIT(FIG_COW);
+	}
+}
+
+static int reader_emit(struct vma_reader *reader)
+{
+	struct vma *vma = &reader->vma;
+
+	if (!reader->have)
+		return 0;
+	reader->have = false;
+	if (vma->end <= reader->last_end)
+		return 0;
+	if (vma->start < reader->last_end) {
+		vma->offset += reader->last_end - vma->start;
+		vma->start = reader->last_end;
+		vma->figures.value[FIG_SIZE] = vma->end - vma->start;
+	}
+	reader->last_end = vma->end;
+	if (reader->with_figures)
+		fields_to_figures(reader->field, reader->seen, vma);
+	return reader->each(reader->context, vma);
+}
+
+static void reader_field(struct vma_reader *reader, struct text line)
+{
+	unsigned f = reader->next;
+	uint64_t kib;
+
+	if (f >= F_COUNT || line.len < fields[f].len || memcmp(line.at, fields[f].key, fields[f].len)) {
+		for (f = 0; f < F_COUNT; f++)
+			if (line.len >= fields[f].len && !memcmp(line.at, fields[f].key, fields[f].len))
+				break;
+		if (f == F_COUNT) {
+			if (!memchr(line.at, ':', line.len))
+				reader->malformed++;
+			return;
+		}
+	}
+	reader->next = f + 1;
+	line.at += fields[f].len;
+	line.len -= fields[f].len;
+	text_blanks(&line);
+	if (f == F_FLAGS) {
+		reader->seen |= 1U << f;
+		for (size_t i = 0; i + 1 < line.len; i += 3) {
+			reader->vma.locked |= line.at[i] == 'l' && line.at[i + 1] == 'o';
+			reader->vma.mergeable |= line.at[i] == 'm' && line.at[i + 1] == 'g';
+		}
+		return;
+	}
+	if (!text_u64(&line, 10, &kib)) {
+		reader->malformed++;
+		return;
+	}
+	/* A quarter of the range, so that four fields can be added up. */
+	reader->field[f] = kib > UINT64_MAX / 4096 ? UINT64_MAX / 4 : kib * 1024;
+	reader->seen |= 1U << f;
+}
+
+static int reader_line(struct vma_reader *reader, struct text line)
+{
+	struct vma vma;
+	int stop;
+
+	if (reader->with_figures && line.len && line.at[0] >= 'A' && line.at[0] <= 'Z') {
+		if (reader->have)
+			reader_field(reader, line);
+		return 0;
+	}
+	stop = reader_emit(reader);
+	if (stop)
+		return stop;
+	if (!vma_parse(line, &vma)) {
+		reader->malformed++;
+		return 0;
+	}
+	reader->vma = vma;
+	reader->have = true;
+	if (!reader->with_figures)
+		return reader_emit(reader);
+	memcpy(reader->name, vma.name.at, vma.name.len);
+	reader->vma.name.at = reader->name;
+	memset(reader->field, 0, sizeof(reader->field));
+	reader->seen = 0;
+	reader->next = 0;
+	return 0;
+}
+
+static int read_all(struct lines *lines, bool with_figures, vma_function *each, void *context,
+                    uint64_t *malformed)
+{
+	struct vma_reader *reader = malloc(sizeof(*reader));
+	struct text line;
+	int stop = 0;
+
+	if (!reader)
+		return -ENOMEM;
+	/* Not the name buffer: zeroing 64 KiB is as dear as reading ten VMAs. */
+	memset(&reader->vma, 0, sizeof(reader->vma));
+	reader->with_figures = with_figures;
+	reader->have = false;
+	reader->last_end = reader->malformed = 0;
+	reader->seen = reader->next = 0;
+	reader->each = each;
+	reader->context = context;
+	while (!stop && lines_next(lines, &line))
+		stop = reader_line(reader, line);
+	if (!stop)
+		stop = reader_emit(reader);
+	if (malformed)
+		*malformed = reader->malformed;
+	free(reader);
+	return stop ? stop : lines->error;
+}
+
+int maps_read(int fd, bool with_figures, struct cost *cost, vma_function *each, void *context,
+              uint64_t *malformed)
+{
+	struct lines *lines = malloc(sizeof(*lines));
+	int result;
+
+	if (!lines)
+		return -ENOMEM;
+	lines_open(lines, fd, cost);
+	result = read_all(lines, with_figures, each, context, malformed);
+	free(lines);
+	return result;
+}
+
+int maps_read_text(struct text text, bool with_figures, vma_function *each, void *context,
+                   uint64_t *malformed)
+{
+	struct lines *lines = malloc(sizeof(*lines));
+	int result;
+
+	if (!lines)
+		return -ENOMEM;
+	lines_open(lines, -1, NULL);
+	lines->end = text.len < LINES_BUFFER ? text.len : LINES_BUFFER;
+	memcpy(lines->buffer, text.at, lines->end);
+	result = read_all(lines, with_figures, each, context, malformed);
+	free(lines);
+	return result;
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/* A hash table of rows, and what can be read from a name. See names.h. */
+#include "names.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t hash_of(enum vma_class class, struct text raw)
+{
+	uint32_t hash = 2166136261U ^ class;
+
+	for (size_t i = 0; i < raw.len; i++)
+		hash = (hash ^ (unsigned char)raw.at[i]) * 16777619U;
+	return hash;
+}
+
+static bool row_is(const struct name_row *row, enum vma_class class, struct text raw)
+{
+	return row->class == class && row->raw_len == raw.len && !memcmp(row->raw, raw.at, raw.len);
+}
+
+static int grow_slots(struct name_table *table)
+{
+	size_t slots = table->slots ? 2 * table->slots : 256;
+	uint32_t *slot = calloc(slots, sizeof(*slot));
+
+	if (!slot)
+		return -ENOMEM;
+	for (size_t i = 0; i < table->rows; i++) {
+		size_t at = table->row[i].hash & (slots - 1);
+
+		while (slot[at])
+			at = (at + 1) & (slots - 1);
+		slot[at] = (uint32_t)i + 1;
+	}
+	free(table->slot);
+	table->slot = slot;
+	table->slots = slots;
+	return 0;
+}
+
+static const char *shown_name(enum vma_class class, struct text raw, char *buffer, size_t size)
+{
+	if (class == VMA_UNNAMED)
+		return "[anon]";
+	if (class == VMA_FILE && !raw.len)
+		return "[file]";
+	text_clean(buffer, size, raw);
+	return buffer;
+}
+
+/* The row of this key, made when it is not there. NULL: no memory. */
+static struct name_row *row_of(struct name_table *table, enum vma_class class, struct text raw)
+{
+	uint32_t hash;
+	size_t at;
+	struct name_row *row;
+	char shown[NAME_PART_MAX];
+
+	/* The VMAs of an allocator follow each other. */
+	if (table->rows && row_is(&table->row[table->last], class, raw))
+		return &table->row[table->last];
+	if (table->rows * 2 >= table->slots && grow_slots(table))
+		return NULL;
+	hash = hash_of(class, raw);
+	for (at = hash & (table->slots - 1); table->slot[at]; at = (at + 1) & (table->slots - 1)) {
+		row = &table->row[table->slot[at] - 1];
+		if (row->hash == hash && row_is(row, class, raw)) {
+			table->last = table->slot[at] - 1;
+			return row;
+		}
+	}
+	if (table->rows == table->room) {
+		size_t room = table->room ? 2 * table->room : 64;
+		struct name_row *grown = realloc(table->row, room * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		table->row = grown;
+		table->room = room;
+	}
+	row = &table->row[table->rows];
+	memset(row, 0, sizeof(*row));
+	row->class = class;
+	row->hash = hash;
+	row->raw_len = (uint32_t)raw.len;
+	row->raw = malloc(raw.len + 1);
+	row->name = strdup(shown_name(class, raw, shown, sizeof(shown)));
+	if (!row->raw || !row->name) {
+		free(row->raw);
+		free(row->name);
+		return NULL;
+	}
+	memcpy(row->raw, raw.at, raw.len);
+	row->raw[raw.len] = '\0';
+	table->last = table->rows++;
+	table->slot[at] = (uint32_t)table->rows;
+	return row;
+}
+
+int names_add(struct name_table *table, const struct region *region)
+{
+	const struct vma *vma = &region->vma;
+	struct name_row *row = row_of(table, vma->class, vma->name);
+
+	if (!row)
+		return -ENOMEM;
+	row->sources |= 1U << region->source;
+	figures_add(&row->figures, &vma->figures);
+	figures_add(&table->totals.figures, &vma->figures);
+	if (vma_is_anonymous(vma)) {
+		table->totals.anon_rss += vma->figures.value[FIG_RSS];
+		if (region->source != NAME_NONE)
+			table->totals.named_rss += vma->figures.value[FIG_RSS];
+		if (vma->figures.unknown & FIG_BIT(FIG_RSS))
+			table->totals.rss_unknown = true;
+	}
+	return 0;
+}
+
+int names_add_row(struct name_table *table, const struct name_row *from, const char *key)
+{
+	struct name_row *row = row_of(table, from->class, (struct text){ key, strlen(key) });
+
+	if (!row)
+		return -ENOMEM;
+	row->sources |= from->sources;
+	figures_add(&row->figures, &from->figures);
+	return 0;
+}
+
+int names_merge(struct name_table *table, const struct name_table *more)
+{
+	for (size_t i = 0; i < more->rows; i++) {
+		const struct name_row *from = &more->row[i];
+		struct name_row *row = row_of(table, from->class, (struct text){ from->raw, from->raw_len });
+
+		if (!row)
+			return -ENOMEM;
+		row->sources |= from->sources;
+		figures_add(&row->figures, &from->figures);
+	}
+	figures_add(&table->totals.figures, &more->totals.figures);
+	table->totals.anon_rss += more->totals.anon_rss;
+	table->totals.named_rss += more->totals.named_rss;
+	table->totals.rss_unknown |= more->totals.rss_unknown;
+	return 0;
+}
+
+void names_free(struct name_table *table)
+{
+	for (size_t i = 0; i < table->rows; i++) {
+		free(table->row[i].raw);
+		free(table->row[i].name);
+	}
+	free(table->row);
+	free(table->slot);
+	memset(table, 0, sizeof(*table));
+}
+
+double names_labelled(const struct name_totals *totals)
+{
+	if (totals->rss_unknown)
+		return -1;
+	return totals->anon_rss ? (double)totals->named_rss / (double)totals->anon_rss : 1;
+}
+
+static bool has_name(const struct name_row *row)
+{
+	return row->class == VMA_NAMED || row->class == VMA_SHARED_NAMED;
+}
+
+/* glibc and Go begin their names with a space. */
+static struct text name_text(const struct name_row *row)
+{
+	struct text name = { row->name, strlen(row->name) };
+
+	text_blanks(&name);
+	return name;
+}
+
+/* Cuts the part up to the next colon from the front of rest. */
+static struct text next_part(struct text *rest)
+{
+	const char *colon = rest->len ? memchr(rest->at, ':', rest->len) : NULL;
+	struct text part = *rest;
+
+	if (colon) {
+		part.len = (size_t)(colon - part.at);
+		rest->at = colon + 1;
+		rest->len -= part.len + 1;
+	} else {
+		rest->at += rest->len;
+		rest->len = 0;
+	}
+	text_blanks(&part);
+	return part;
+}
+
+static void put(char *buffer, size_t size, struct text text)
+{
+	snprintf(buffer, size, "%.*s", (int)(text.len < size ? text.len : size - 1), text.at);
+}
+
+void name_owner(const struct name_row *row, char *buffer, size_t size)
+{
+	/* Families that put something else than a colon behind their own name. */
+	static const struct {
+		const char *prefix, *owner;
+	} families[] = {
+		{ "dalvik-", "dalvik" },
+		{ "libc_malloc", "libc" },
+		{ "tcmalloc_", "tcmalloc" },
+		{ "stack_and_tls", "stack" },
+	};
+	struct text name = name_text(row);
+
+	if (row->class == VMA_FILE) {
+		put(buffer, size, text_base_name(name));
+		return;
+	}
+	if (has_name(row)) {
+		for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
+			if (text_starts(name, families[i].prefix)) {
+				put(buffer, size, (struct text){ families[i].owner, strlen(families[i].owner) });
+				return;
+			}
+		name = next_part(&name);
+		if (!name.len)
+			name = (struct text){ "-", 1 };
+	}
+	put(buffer, size, name);
+}
+
+static const char *const own_kinds[] = {
+	"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm", "early",
+};
+
+/* What other allocators and runtimes call theirs. The first that occurs in the name counts. */
+static const struct {
+	const char *word, *kind;
+} kind_words[] = {
+	{ "signal stack", "sigstack" },
+	{ "sigstack", "sigstack" },
+	{ "stack", "stack" },
+	{ "arena", "arena" },
+	{ "bss", "bss" },
+	{ "jit", "jit" },
+	{ "reserv", "reserve" },
+	{ "malloc", "heap" },
+	{ "heap", "heap" },
+	{ "alloc", "heap" },
+	{ "scudo", "heap" },
+	{ "main space", "heap" },
+};
+
+const char *name_kind(const struct name_row *row)
+{
+	static const char *const by_class[] = {
+		[VMA_UNNAMED] = "unnamed", [VMA_SHARED_NAMED] = "shm", [VMA_SHARED] = "shm",
+		[VMA_HEAP] = "heap", [VMA_STACK] = "stack", [VMA_SPECIAL] = "special",
+		[VMA_FILE] = "file",
+	};
+	struct text rest = name_text(row), first, second;
+
+	if (row->class != VMA_NAMED)
+		return by_class[row->class];
+	first = next_part(&rest);
+	second = next_part(&rest);
+	while (second.len && isdigit((unsigned char)second.at[second.len - 1]))
+		second.len--;
+	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
+		if (text_is(second, own_kinds[i]))
+			return own_kinds[i];
+	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
+		if (text_is(first, own_kinds[i]))
+			return own_kinds[i];
+	for (size_t i = 0; i < sizeof(kind_words) / sizeof(*kind_words); i++)
+		if (strcasestr(row->name, kind_words[i].word))
+			return kind_words[i].kind;
+	return "other";
+}
+
+void name_thread(const struct name_row *row, char *buffer, size_t size)
+{
+	struct text rest = name_text(row), part;
+
+	put(buffer, size, (struct text){ "-", 1 });
+	if (row->class == VMA_STACK)
+		put(buffer, size, (struct text){ "main", 4 });
+	/* A part that is a number is a tid: no other field of ours is one. */
+	while (has_name(row) && rest.len) {
+		uint64_t tid;
+		struct text number = part = next_part(&rest);
+
+		if (text_u64(&number, 10, &tid) && !number.len)
+			put(buffer, size, part);
+	}
+}
+
+void name_library(const struct name_row *row, char *buffer, size_t size)
+{
+	static const char *const of_owner[] = { "bss", "jit", "reserve", "mmap", "shm", "early" };
+	struct text rest = name_text(row), owner, kind;
+
+	put(buffer, size, (struct text){ "-", 1 });
+	if (row->class == VMA_FILE)
+		name_owner(row, buffer, size);
+	if (!has_name(row))
+		return;
+	owner = next_part(&rest);
+	kind = next_part(&rest);
+	if (text_is(kind, "large") && rest.len)
+		put(buffer, size, next_part(&rest));
+	for (size_t i = 0; i < sizeof(of_owner) / sizeof(*of_owner); i++)
+		if (text_is(kind, of_owner[i]))
+			put(buffer, size, owner);
+}
+
+void name_fold(const char *name, char *buffer, size_t size)
+{
+	size_t out = 0;
+
+	while (*name && out + 1 < size) {
+		/* One part at a time. A version number (libz.so.1) is not a number to fold. */
+		size_t len = strcspn(name, ": "), digits = len;
+
+		if (!len) {
+			buffer[out++] = *name++;
+			continue;
+		}
+		while (digits && isdigit((unsigned char)name[digits - 1]))
+			digits--;
+		if (digits < len && !memchr(name, '.', len)) {
+			out += (size_t)snprintf(buffer + out, size - out, "%.*s*", (int)digits, name);
+		} else {
+			out += (size_t)snprintf(buffer + out, size - out, "%.*s", (int)len, name);
+		}
+		if (out >= size)
+			out = size - 1;
+		name += len;
+	}
+	buffer[out] = '\0';
+}

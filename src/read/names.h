@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sums of figures by name: one row a name, whatever the number of VMAs. What
+ * else a name tells (owner, kind, thread, library) is worked out from the rows
+ * at the end, not for each VMA.
+ */
+#ifndef ANONNAME_READ_NAMES_H
+#define ANONNAME_READ_NAMES_H
+
+#include "figures.h"
+#include "process.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct name_row {
+	enum vma_class class;
+	unsigned sources;           /* bit of each enum name_source */
+	uint32_t hash;
+	uint32_t raw_len;
+	char *raw;                  /* as the process gave it: the key, not to be shown */
+	char *name;                 /* safe to show */
+	struct figures figures;
+};
+
+/* With what "labelled" is worked out. */
+struct name_totals {
+	struct figures figures;
+	uint64_t anon_rss, named_rss;
+	bool rss_unknown;           /* of some anonymous region */
+};
+
+struct name_table {
+	struct name_row *row;
+	size_t rows, room;
+	uint32_t *slot;             /* open addressing: row + 1, 0 is free */
+	size_t slots;
+	size_t last;                /* the row that was added to last */
+	struct name_totals totals;
+};
+
+int names_add(struct name_table *table, const struct region *region);
+
+/* Adds a whole row under another key, for grouping. Totals stay as they are. */
+int names_add_row(struct name_table *table, const struct name_row *row, const char *key);
+
+/* Adds everything in more, its totals too. */
+int names_merge(struct name_table *table, const struct name_table *more);
+void names_free(struct name_table *table);
+
+/* The labelled share of anonymous RSS, 0 to 1; negative when it is not known. */
+double names_labelled(const struct name_totals *totals);
+
+/* Parts of a name. Each writes a string that is safe to show; size is at least 8. */
+#define NAME_PART_MAX 4400
+void name_owner(const struct name_row *row, char *buffer, size_t size);
+const char *name_kind(const struct name_row *row);
+void name_thread(const struct name_row *row, char *buffer, size_t size);
+void name_library(const struct name_row *row, char *buffer, size_t size);
+/* Numbers that end a part of the name become a star: tids, arena numbers. */
+void name_fold(const char *name, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/* Counts pages of a range. See pagemap.h and Documentation/admin-guide/mm/pagemap.rst. */
+#include "pagemap.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define PM_PRESENT   (1ULL << 63)
+#define PM_SWAPPED   (1ULL << 62)
+#define PM_FILE      (1ULL << 61)
+#define PM_EXCLUSIVE (1ULL << 56)
+#define PM_PFN       ((1ULL << 55) - 1)
+
+#define KPF_KSM       (1ULL << 21)
+#define KPF_ZERO_PAGE (1ULL << 24)
+
+/* linux/fs.h of 6.7; the headers that this is built with may be older. */
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN_PRESENT (1U << 3)
+#define SCAN_SWAPPED (1U << 4)
+#define SCAN_ZERO    (1U << 5)
+#define SCAN_HUGE    (1U << 6)
+#define SCAN_IOCTL   _IOWR('f', 16, struct scan)
+
+#define HUGE_PAGE    (2ULL << 20)
+#define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
+
+int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost)
+{
+	struct scan probe = { .size = sizeof(probe) };
+
+	pagemap->kpagecount = pagemap->kpageflags = -1;
+	pagemap->scan = false;
+	pagemap->error = 0;
+	pagemap->cost = cost;
+	pagemap->known_count = 0;
+	pagemap->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	pagemap->fd = proc->live ? proc_open(proc, pid, "pagemap") : -ENOENT;
+	if (pagemap->fd < 0) {
+		pagemap->error = pagemap->fd;
+		pagemap->fd = -1;
+		return pagemap->error;
+	}
+	pagemap->scan = ioctl(pagemap->fd, SCAN_IOCTL, &probe) == 0;
+	pagemap->kpagecount = proc_open(proc, 0, "kpagecount");
+	pagemap->kpageflags = proc_open(proc, 0, "kpageflags");
+	return 0;
+}
+
+void pagemap_close(struct pagemap *pagemap)
+{
+	int *fd[] = { &pagemap->fd, &pagemap->kpagecount, &pagemap->kpageflags };
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (*fd[i] >= 0)
+			close(*fd[i]);
+		*fd[i] = -1;
+	}
+}
+
+/* The next region with any of the categories, or false. */
+static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uint64_t all, uint64_t any,
+                     uint64_t max_pages, struct scan_region *region)
+{
+	while (*start < end) {
+		struct scan scan = {
+			.size = sizeof(scan), .start = *start,
+			.end = end - *start > SCAN_PIECE ? *start + SCAN_PIECE : end,
+			.vec = (uintptr_t)region, .vec_len = 1, .max_pages = max_pages,
+			.category_mask = all, .category_anyof_mask = any,
+			.return_mask = SCAN_ZERO | SCAN_HUGE | SCAN_PRESENT,
+		};
+		uint64_t began = clock_ns();
+		int found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
+
+		cost_add(pagemap->cost, began, 0);
+		if (found < 0)
+			return -errno;
+		if (scan.walk_end <= *start)
+			return -EIO;
+		*start = scan.walk_end;
+		if (found)
+			return 1;
+	}
+	return 0;
+}
+
+int64_t pagemap_zero(struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	struct scan_region region;
+	int64_t sum = 0;
+	int found;
+
+	if (!pagemap->scan)
+		return -1;
+	while ((found = scan_next(pagemap, &start, end, SCAN_ZERO, 0, 0, &region)) > 0)
+		sum += (int64_t)(region.end - region.start);
+	return found < 0 ? -1 : sum;
+}
+
+int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	const uint64_t ahead_min = 1U << 20, ahead_max = SCAN_PIECE;
+	int64_t sum = 0;
+
+	if (!pagemap->scan)
+		return -1;
+	for (;;) {
+		struct scan scan = { .size = sizeof(scan) };
+		uint64_t began;
+		int found;
+
+		/* What is known of this VMA. */
+		for (; zero->at < zero->count && zero->region[zero->at].start < end; zero->at++) {
+			uint64_t from = zero->region[zero->at].start, to = zero->region[zero->at].end;
+
+			if (to <= start)
+				continue;
+			sum += (int64_t)((to < end ? to : end) - (from > start ? from : start));
+			if (to > end)
+				break;
+		}
+		if (zero->scanned_to >= end) {
+			zero->used = true;
+			return sum;
+		}
+		if (zero->scanned_to > start) {
+			start = zero->scanned_to;
+		} else {
+			zero->ahead = !zero->used ? zero->ahead / 2 :
+			              zero->ahead < ahead_min ? ahead_min :
+			              zero->ahead < ahead_max ? zero->ahead * 2 : ahead_max;
+			zero->used = false;
+		}
+		scan.start = start;
+		scan.end = end + zero->ahead;
+		scan.vec = (uintptr_t)zero->region;
+		scan.vec_len = sizeof(zero->region) / sizeof(*zero->region);
+		scan.category_mask = SCAN_ZERO;
+		scan.return_mask = SCAN_ZERO;
+		began = clock_ns();
+		found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
+		if (found < 0) {
+			/* Beyond the end of the address space. */
+			scan.end = end;
+			found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
+		}
+		cost_add(pagemap->cost, began, 0);
+		if (found < 0 || scan.walk_end <= start)
+			return -1;
+		zero->count = (size_t)found;
+		zero->at = 0;
+		zero->scanned_to = scan.walk_end;
+	}
+}
+
+int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	uint64_t at = start / pagemap->page, last = end / pagemap->page, sum = 0;
+
+	while (at < last) {
+		size_t want = last - at < PAGEMAP_ENTRIES ? last - at : PAGEMAP_ENTRIES;
+		uint64_t began = clock_ns();
+		ssize_t got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at * 8));
+
+		cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
+		if (got < 8)
+			return -1;
+		for (size_t i = 0; i < (size_t)got / 8; i++)
+			sum += (pagemap->entry[i] & (PM_PRESENT | PM_FILE | PM_EXCLUSIVE)) == PM_PRESENT;
+		at += (uint64_t)got / 8;
+	}
+	return (int64_t)(sum * pagemap->page);
+}
+
+struct tally {
+	uint64_t present, exclusive, file_shared, swapped;
+	uint64_t anon_shared;       /* COW, KSM or the zero page */
+	/* With privilege. */
+	uint64_t ksm, zero;
+	double shared_part;         /* bytes of PSS in shared pages */
+};
+
+/* kpagecount and kpageflags of one page; false: it went away. */
+static bool ask_page(struct pagemap *pagemap, uint64_t pfn, uint64_t *count, uint64_t *flags)
+{
+	uint64_t i = pfn - pagemap->known_first;
+
+	if (i >= pagemap->known_count) {
+		/* Read on only where the last read was followed by its neighbour. */
+		size_t want = pagemap->known_count && i == pagemap->known_count ? 64 : 1;
+		off_t at = (off_t)(pfn * 8);
+		ssize_t got = pread(pagemap->kpagecount, pagemap->known_uses, want * 8, at);
+		ssize_t also = pread(pagemap->kpageflags, pagemap->known_flags, want * 8, at);
+
+		pagemap->known_first = pfn;
+		pagemap->known_count = got < 8 || also < 8 ? 0 : (uint64_t)(got < also ? got : also) / 8;
+		i = 0;
+		if (!pagemap->known_count)
+			return false;
+	}
+	*count = pagemap->known_uses[i];
+	*flags = pagemap->known_flags[i];
+	return true;
+}
+
+static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *tally)
+{
+	uint64_t count = 0, flags = 0;
+
+	if (entry & PM_FILE)
+		tally->file_shared++;
+	else
+		tally->anon_shared++;
+	if (!(entry & PM_PFN) || !ask_page(pagemap, entry & PM_PFN, &count, &flags))
+		return;
+	if (flags & KPF_ZERO_PAGE) {
+		tally->zero++;
+		return;
+	}
+	tally->ksm += (flags & KPF_KSM) != 0;
+	tally->shared_part += (double)pagemap->page / (double)(count ? count : 1);
+}
+
+static void tally_entries(struct pagemap *pagemap, size_t count, struct tally *tally)
+{
+	bool privileged = pagemap_privileged(pagemap);
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t entry = pagemap->entry[i];
+
+		if (entry & PM_PRESENT) {
+			tally->present++;
+			if (entry & PM_EXCLUSIVE)
+				tally->exclusive++;
+			else if (privileged)
+				tally_shared(pagemap, entry, tally);
+			else if (entry & PM_FILE)
+				tally->file_shared++;
+			else
+				tally->anon_shared++;
+		} else if (entry & PM_SWAPPED) {
+			tally->swapped++;
+		}
+	}
+}
+
+/* A huge page shows in the middle of a run as in its first page: ask for one page of each. */
+static uint64_t huge_bytes(struct pagemap *pagemap, uint64_t address, size_t count)
+{
+	uint64_t end = address + count * pagemap->page;
+	uint64_t pages = HUGE_PAGE / pagemap->page, sum = 0;
+
+	for (uint64_t at = (address + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1); at + HUGE_PAGE <= end;
+	     at += HUGE_PAGE) {
+		const uint64_t *entry = pagemap->entry + (at - address) / pagemap->page;
+		struct scan_region region;
+		uint64_t from = at;
+
+		/* Cheap first: a huge page's pages are all there and all alike. */
+		if (!(entry[0] & PM_PRESENT) || (entry[0] ^ entry[pages - 1]) & ~PM_PFN ||
+		    (entry[0] ^ entry[pages / 2]) & ~PM_PFN)
+			continue;
+		if (scan_next(pagemap, &from, at + pagemap->page, SCAN_HUGE, SCAN_PRESENT, 0, &region) > 0 &&
+		    !(region.categories & SCAN_ZERO))
+			sum += HUGE_PAGE;
+	}
+	return sum;
+}
+
+int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures)
+{
+	struct tally tally = { 0 };
+	uint64_t *value = figures->value;
+	uint64_t thp = 0;
+	int64_t zero;
+
+	for (uint64_t at = start; at < end;) {
+		uint64_t left = (end - at) / pagemap->page, before = tally.present + tally.swapped;
+		/* Whole huge pages in each piece, so that huge_bytes() sees them whole. */
+		uint64_t room = PAGEMAP_ENTRIES - at / pagemap->page % (HUGE_PAGE / pagemap->page);
+		size_t want = left < room ? left : room;
+		uint64_t began = clock_ns();
+		ssize_t got;
+
+		if (!want)
+			break;
+		do
+			got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at / pagemap->page * 8));
+		while (got < 0 && errno == EINTR);
+		cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
+		if (got < 0)
+			return -errno;
+		/* Beyond what the process can map (the vsyscall page), or it has ended. */
+		if (got < 8)
+			break;
+		want = (size_t)got / 8;
+		tally_entries(pagemap, want, &tally);
+		if (pagemap->scan && tally.present + tally.swapped > before)
+			thp += huge_bytes(pagemap, at, want);
+		at += want * pagemap->page;
+		/* A whole piece of nothing: let the kernel find where something begins. */
+		if (pagemap->scan && tally.present + tally.swapped == before && at < end) {
+			struct scan_region region;
+			int found = scan_next(pagemap, &at, end, 0, SCAN_PRESENT | SCAN_SWAPPED, 1, &region);
+
+			if (found > 0)
+				at = region.start;
+			else if (found == 0)
+				break;
+		}
+	}
+
+	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |
+	                                FIG_BIT(FIG_COW) | FIG_BIT(FIG_KSM) | FIG_BIT(FIG_ZERO) |
+	                                FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_THP));
+	figures->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+	if (pagemap_privileged(pagemap)) {
+		zero = (int64_t)(tally.zero * pagemap->page);
+	} else if (!tally.anon_shared) {
+		zero = 0;
+	} else {
+		zero = pagemap_zero(pagemap, start, end);
+	}
+	value[FIG_USS] = tally.exclusive * pagemap->page;
+	value[FIG_PSS] = value[FIG_USS];
+	value[FIG_SWAP] = tally.swapped * pagemap->page;
+	value[FIG_THP] = thp;
+	value[FIG_KSM] = tally.ksm * pagemap->page;
+	value[FIG_ZERO] = zero > 0 ? (uint64_t)zero : 0;
+	if (value[FIG_ZERO] > tally.anon_shared * pagemap->page)
+		value[FIG_ZERO] = tally.anon_shared * pagemap->page;
+	value[FIG_RSS] = tally.present * pagemap->page - value[FIG_ZERO];
+	value[FIG_COW] = tally.anon_shared * pagemap->page - value[FIG_ZERO];
+	if (!pagemap->scan && tally.present)
+		figures->unknown |= FIG_BIT(FIG_THP);
+	if (zero < 0) {
+		/* Without PAGEMAP_SCAN the zero page looks like a shared one. */
+		figures->unknown |= FIG_BIT(FIG_ZERO);
+		figures->estimate |= FIG_BIT(FIG_RSS) | FIG_BIT(FIG_COW);
+	}
+	if (pagemap_privileged(pagemap)) {
+		value[FIG_PSS] += (uint64_t)tally.shared_part;
+		value[FIG_COW] -= value[FIG_KSM] < value[FIG_COW] ? value[FIG_KSM] : value[FIG_COW];
+	} else if (value[FIG_COW] || tally.file_shared) {
+		figures->unknown |= FIG_BIT(FIG_PSS);
+		if (value[FIG_COW])
+			figures->unknown |= FIG_BIT(FIG_KSM);
+	}
+	return 0;
+}

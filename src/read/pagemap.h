@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counts the pages of a range from /proc/PID/pagemap: what smaps gives for a
+ * VMA, this gives for any part of one. It holds the target's mmap lock for
+ * 2 MiB of pages at a time (smaps: for the whole VMA).
+ */
+#ifndef ANONNAME_READ_PAGEMAP_H
+#define ANONNAME_READ_PAGEMAP_H
+
+#include "figures.h"
+#include "proc.h"
+#include "text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PAGEMAP_ENTRIES 8192
+
+struct pagemap {
+	int fd;                     /* -1: not there, error says why */
+	int error;
+	int kpagecount, kpageflags; /* -1: no privilege */
+	bool scan;                  /* PAGEMAP_SCAN, Linux 6.7 */
+	uint64_t page;              /* bytes */
+	struct cost *cost;
+	/* The last pages that were asked for: their numbers often follow each other. */
+	uint64_t known_first, known_count;
+	uint64_t known_uses[64], known_flags[64];
+	uint64_t entry[PAGEMAP_ENTRIES];
+};
+
+int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost);
+void pagemap_close(struct pagemap *pagemap);
+
+/* With PFNs: PSS and KSM of a part of a VMA are exact. */
+static inline bool pagemap_privileged(const struct pagemap *pagemap)
+{
+	return pagemap->kpagecount >= 0 && pagemap->kpageflags >= 0;
+}
+
+/*
+ * Fills in RSS, PSS, USS, COW, KSM, ZERO, SWAP and THP of a page aligned range;
+ * what cannot be had is marked unknown (PSS then holds what is exclusive).
+ * swap_pss and locked are left alone.
+ */
+int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures);
+
+/*
+ * Bytes of anonymous pages shared with another process, KSM's among them, or
+ * -1. For a private file mapping, where smaps does not tell them from the file's.
+ */
+int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64_t end);
+
+/* Bytes of zero pages in the range, or -1 when that cannot be had. */
+int64_t pagemap_zero(struct pagemap *pagemap, uint64_t start, uint64_t end);
+
+/*
+ * The same for many VMAs in order of address, as smaps names them. One scan
+ * may look further than the VMA that asked, so that thousands of small ones do
+ * not cost a system call each.
+ */
+struct zero_scan {
+	uint64_t scanned_to;        /* what is known reaches to here */
+	uint64_t ahead;             /* how far the next scan looks beyond its VMA */
+	bool used;                  /* the last look ahead was of use */
+	size_t count, at;           /* known regions, the first not yet passed */
+	struct {
+		uint64_t start, end, categories;
+	} region[512];
+};
+
+int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t start, uint64_t end);
+
+#endif

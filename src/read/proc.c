@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* Opens and reads files below /proc or a recorded tree. See proc.h. */
+#include "proc.h"
+#include "text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int proc_init(struct proc *proc, const char *root)
+{
+	int fd = open(root ? root : "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int inner;
+
+	if (fd < 0)
+		return -errno;
+	if (root) {
+		inner = openat(fd, "proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (inner >= 0) {
+			close(fd);
+			fd = inner;
+		}
+	}
+	proc->fd = fd;
+	proc->live = !root;
+	return 0;
+}
+
+void proc_close(struct proc *proc)
+{
+	close(proc->fd);
+	proc->fd = -1;
+}
+
+int proc_open(const struct proc *proc, pid_t pid, const char *name)
+{
+	char path[PATH_MAX];
+	int len, fd;
+
+	len = pid ? snprintf(path, sizeof(path), "%d/%s", (int)pid, name)
+	          : snprintf(path, sizeof(path), "%s", name);
+	if (len < 0 || (size_t)len >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = openat(proc->fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		/* A process that ended takes its directory with it. */
+		return pid && errno == ENOENT && proc_exists(proc, pid) ? -ESRCH : -errno;
+	return fd;
+}
+
+int proc_exists(const struct proc *proc, pid_t pid)
+{
+	char path[16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%d", (int)pid);
+	if (fstatat(proc->fd, path, &st, 0) == 0)
+		return 0;
+	return errno == ENOENT ? -ESRCH : -errno;
+}
+
+ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *buffer, size_t size)
+{
+	int fd = proc_open(proc, pid, name);
+	size_t len = 0;
+	ssize_t got;
+
+	if (fd < 0)
+		return fd;
+	do {
+		got = read(fd, buffer + len, size - 1 - len);
+		if (got > 0)
+			len += (size_t)got;
+	} while ((got > 0 && len < size - 1) || (got < 0 && errno == EINTR));
+	got = got < 0 ? -errno : (ssize_t)len;
+	close(fd);
+	buffer[len] = '\0';
+	return got;
+}
+
+long proc_status(const struct proc *proc, pid_t pid, const char *key)
+{
+	char buffer[4096];
+	ssize_t len = proc_text(proc, pid, pid ? "status" : "meminfo", buffer, sizeof(buffer));
+	size_t key_len = strlen(key);
+	uint64_t value;
+
+	if (len < 0)
+		return len;
+	for (char *at = buffer; at; at = strchr(at, '\n')) {
+		at += *at == '\n';
+		if (!strncmp(at, key, key_len) && at[key_len] == ':') {
+			struct text rest = { at + key_len + 1, strlen(at + key_len + 1) };
+
+			text_blanks(&rest);
+			if (text_u64(&rest, 10, &value) && value <= LONG_MAX)
+				return (long)value;
+		}
+	}
+	return -ENODATA;
+}
+
+long proc_number(const struct proc *proc, const char *name)
+{
+	char buffer[64];
+	ssize_t len = proc_text(proc, 0, name, buffer, sizeof(buffer));
+	uint64_t value;
+
+	if (len < 0)
+		return len;
+	return text_u64(&(struct text){ buffer, (size_t)len }, 10, &value) && value <= LONG_MAX
+	       ? (long)value : -EINVAL;
+}
+
+static int pid_order(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
+{
+	int fd = openat(proc->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	pid_t *list = NULL, *grown;
+	size_t n = 0, room = 0;
+	struct dirent *entry;
+
+	if (!dir) {
+		int error = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	while ((entry = readdir(dir))) {
+		struct text name = { entry->d_name, strlen(entry->d_name) };
+		uint64_t pid;
+
+		if (!text_u64(&name, 10, &pid) || name.len || !pid || pid > INT_MAX)
+			continue;
+		if (n == room) {
+			room = room ? 2 * room : 256;
+			grown = realloc(list, room * sizeof(*list));
+			if (!grown) {
+				free(list);
+				closedir(dir);
+				return -ENOMEM;
+			}
+			list = grown;
+		}
+		list[n++] = (pid_t)pid;
+	}
+	closedir(dir);
+	if (n)
+		qsort(list, n, sizeof(*list), pid_order);
+	*pids = list;
+	*count = n;
+	return 0;
+}
+
+int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
+{
+	/* Field numbers as in proc(5), counted from the state, which is the third. */
+	enum { PARENT = 4, START_TIME = 22, START_STACK = 28 };
+	char buffer[2048];
+	ssize_t len = proc_text(proc, pid, "stat", buffer, sizeof(buffer));
+	const char *open, *close;
+	struct text rest;
+	uint64_t value;
+
+	memset(identity, 0, sizeof(*identity));
+	strcpy(identity->comm, "?");
+	if (len < 0)
+		return (int)len;
+	/* The name is the program's choice and may hold spaces and parentheses. */
+	open = strchr(buffer, '(');
+	close = strrchr(buffer, ')');
+	if (!open || !close || close < open)
+		return -EINVAL;
+	text_clean(identity->comm, sizeof(identity->comm),
+	           (struct text){ open + 1, (size_t)(close - open - 1) });
+	rest = (struct text){ close + 1, (size_t)(buffer + len - close - 1) };
+	text_blanks(&rest);
+	if (rest.len) {
+		identity->state = *rest.at++;
+		rest.len--;
+	}
+	for (int field = PARENT; rest.len && field <= START_STACK; field++) {
+		text_blanks(&rest);
+		text_char(&rest, '-');
+		if (!text_u64(&rest, 10, &value))
+			break;
+		if (field == PARENT)
+			identity->parent = (pid_t)value;
+		else if (field == START_TIME)
+			identity->start_time = value;
+		else if (field == START_STACK)
+			identity->start_stack = value;
+	}
+	return 0;
+}

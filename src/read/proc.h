@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one door to /proc. Every path goes through proc_open(), so that a tree
+ * recorded on another machine can stand in for the live one.
+ */
+#ifndef ANONNAME_READ_PROC_H
+#define ANONNAME_READ_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct proc {
+	int fd;
+	bool live;                  /* /proc itself, so ioctls and memory can be had */
+};
+
+/* root NULL: this machine. Else DIR/proc, or DIR when it has no proc directory. */
+int proc_init(struct proc *proc, const char *root);
+void proc_close(struct proc *proc);
+
+/* A file descriptor or a negative errno. pid 0: a file of /proc itself. */
+int proc_open(const struct proc *proc, pid_t pid, const char *name);
+
+/* The whole of a small file, NUL terminated; the length or a negative errno. */
+ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *buffer, size_t size);
+
+/* 0, or -ESRCH, or what else is wrong with /proc/PID. */
+int proc_exists(const struct proc *proc, pid_t pid);
+
+/* The number after "key:" of /proc/PID/status (or of /proc/meminfo with pid 0), or a negative errno. */
+long proc_status(const struct proc *proc, pid_t pid, const char *key);
+
+/* The number in a file of its own, such as sys/vm/max_map_count. */
+long proc_number(const struct proc *proc, const char *name);
+
+/* All process ids, in order. The caller frees them. */
+int proc_pids(const struct proc *proc, pid_t **pids, size_t *count);
+
+/* What of a process says that it is still the one it was, and who it is. */
+struct proc_identity {
+	char comm[64];              /* safe to show */
+	pid_t parent;
+	char state;
+	unsigned long long start_time;
+	unsigned long long start_stack; /* changes at exec; 0 without permission */
+};
+
+int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity);
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Puts maps or smaps, the registry and pagemap together. The story is
+ * process_read(); each VMA then goes through take_vma().
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct reader {
+	const struct proc *proc;
+	pid_t pid;
+	enum process_mode mode;
+	bool with_smaps;
+	struct cost *cost;
+	struct registry registry;
+	size_t cursor;              /* the first registry entry that may reach into this VMA */
+	struct pagemap *pagemap;    /* NULL: names only */
+	struct zero_scan *zero;
+	bool nothing_locked, nothing_swapped;
+	struct process *process;
+	region_function *each;
+	void *context;
+	struct region *part;        /* room for the parts of one VMA */
+	size_t parts, parts_room;
+};
+
+static int add_part(struct reader *reader, const struct vma *vma, uint64_t start, uint64_t end,
+                    const char *name)
+{
+	struct region *last = reader->parts ? &reader->part[reader->parts - 1] : NULL;
+	struct region *part;
+
+	/* Neighbours with one name are one region, as in the kernel. */
+	if (last && name && last->source == NAME_REGISTRY && text_is(last->vma.name, name)) {
+		last->vma.end = end;
+		last->vma.figures.value[FIG_SIZE] = end - last->vma.start;
+		return 0;
+	}
+	if (reader->parts == reader->parts_room) {
+		size_t room = reader->parts_room ? 2 * reader->parts_room : 64;
+		struct region *grown = realloc(reader->part, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		reader->part = grown;
+		reader->parts_room = room;
+	}
+	part = &reader->part[reader->parts++];
+	part->vma = *vma;
+	part->vma.start = start;
+	part->vma.end = end;
+	if (vma->class == VMA_FILE || vma->class == VMA_SHARED)
+		part->vma.offset += start - vma->start;
+	part->vma.figures.value[FIG_SIZE] = end - start;
+	part->source = vma->class == VMA_UNNAMED ? NAME_NONE : NAME_KERNEL;
+	if (name) {
+		part->vma.name = (struct text){ name, strlen(name) };
+		part->vma.class = vma->class == VMA_SHARED ? VMA_SHARED_NAMED : VMA_NAMED;
+		part->source = NAME_REGISTRY;
+	}
+	return 0;
+}
+
+/* Cuts a VMA where the registry's names begin and end. */
+static int cut(struct reader *reader, const struct vma *vma)
+{
+	const struct registry *registry = &reader->registry;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t at = vma->start;
+	int error = 0;
+
+	reader->parts = 0;
+	if (registry->count && vma_takes_registry_name(vma)) {
+		while (reader->cursor < registry->count && registry->entry[reader->cursor].end <= vma->start)
+			reader->cursor++;
+		for (size_t i = reader->cursor; !error && i < registry->count; i++) {
+			uint64_t start = registry->entry[i].start, end = registry->entry[i].end;
+
+			if (start >= vma->end)
+				break;
+			start = start > vma->start ? start : vma->start;
+			end = end < vma->end ? end : vma->end;
+			/* Figures are counted in pages, so names begin and end with them. */
+			start &= ~(page - 1);
+			end = (end + page - 1) & ~(page - 1);
+			if (start < at)
+				start = at;
+			if (start >= end)
+				continue;
+			if (start > at)
+				error = add_part(reader, vma, at, start, NULL);
+			if (!error)
+				error = add_part(reader, vma, start, end, registry_name(registry, i));
+			at = end;
+		}
+	}
+	if (!error && at < vma->end)
+		error = add_part(reader, vma, at, vma->end, NULL);
+	return error;
+}
+
+/* a * b / c without overflow, for shares of a whole. */
+static uint64_t share(uint64_t whole, uint64_t part, uint64_t of)
+{
+	return of ? (uint64_t)((unsigned __int128)whole * part / of) : 0;
+}
+
+static bool knows(const struct figures *figures, unsigned bits)
+{
+	return !(figures->unknown & bits);
+}
+
+/* Without smaps: what the counters of the whole process tell about this range. */
+static void fill_in_from_process(const struct reader *reader, struct figures *figures)
+{
+	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	if (figures->value[FIG_SWAP] && !reader->nothing_swapped)
+		figures->unknown |= FIG_BIT(FIG_SWAP_PSS);
+	if (!reader->nothing_locked)
+		figures->unknown |= FIG_BIT(FIG_LOCKED);
+}
+
+/* With smaps: what pagemap could not tell about a part is its share of what smaps says of the VMA. */
+static void fill_in_from_whole(const struct vma *whole, uint64_t shared_total, struct figures *part)
+{
+	const struct figures *all = &whole->figures;
+	uint64_t shared = part->value[FIG_RSS] - part->value[FIG_USS];
+	uint64_t all_shared = all->value[FIG_PSS] > all->value[FIG_USS]
+	                      ? all->value[FIG_PSS] - all->value[FIG_USS] : 0;
+
+	if (!knows(part, FIG_BIT(FIG_PSS)) && knows(all, FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS))) {
+		part->value[FIG_PSS] = part->value[FIG_USS] + share(all_shared, shared, shared_total);
+		part->unknown &= (uint16_t)~FIG_BIT(FIG_PSS);
+		part->estimate |= FIG_BIT(FIG_PSS);
+	}
+	if (!knows(part, FIG_BIT(FIG_KSM)) && knows(all, FIG_BIT(FIG_KSM))) {
+		part->value[FIG_KSM] = share(all->value[FIG_KSM], shared, shared_total);
+		part->unknown &= (uint16_t)~FIG_BIT(FIG_KSM);
+		part->value[FIG_COW] -= part->value[FIG_KSM] < part->value[FIG_COW]
+		                        ? part->value[FIG_KSM] : part->value[FIG_COW];
+		if (all->value[FIG_KSM])
+			part->estimate |= FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW);
+	}
+	if (!knows(part, FIG_BIT(FIG_THP)) && knows(all, FIG_BIT(FIG_THP))) {
+		part->value[FIG_THP] = share(all->value[FIG_THP], part->value[FIG_RSS], all->value[FIG_RSS]);
+		part->unknown &= (uint16_t)~FIG_BIT(FIG_THP);
+		if (all->value[FIG_THP])
+			part->estimate |= FIG_BIT(FIG_THP);
+	}
+	part->unknown &= (uint16_t)~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	part->unknown |= all->unknown & (FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	part->value[FIG_SWAP_PSS] = share(all->value[FIG_SWAP_PSS], part->value[FIG_SWAP],
+	                                  all->value[FIG_SWAP]);
+	if (all->value[FIG_SWAP_PSS] != all->value[FIG_SWAP] && part->value[FIG_SWAP])
+		part->estimate |= FIG_BIT(FIG_SWAP_PSS);
+	/* The kernel counts the PSS of a locked VMA. */
+	part->value[FIG_LOCKED] = whole->locked ? part->value[FIG_PSS] : 0;
+	if (whole->locked)
+		part->estimate |= part->estimate & FIG_BIT(FIG_PSS) ? FIG_BIT(FIG_LOCKED) : 0;
+}
+
+/* All of it resident and private, or nothing of it there: then each part is like the whole. */
+static bool is_uniform(const struct figures *f)
+{
+	uint64_t size = f->value[FIG_SIZE], rss = f->value[FIG_RSS];
+
+	if (!knows(f, FIG_BIT(FIG_RSS) | FIG_BIT(FIG_USS) | FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_THP)) ||
+	    f->value[FIG_SWAP] || f->value[FIG_ZERO] || !knows(f, FIG_BIT(FIG_ZERO)) ||
+	    f->value[FIG_KSM])
+		return false;
+	return !rss || (rss == size && f->value[FIG_USS] == size &&
+	                (!f->value[FIG_THP] || f->value[FIG_THP] == size));
+}
+
+/* The figures of the parts of one VMA. */
+static int split_figures(struct reader *reader, const struct vma *whole)
+{
+	bool uniform = reader->with_smaps && is_uniform(&whole->figures);
+	uint64_t shared_total = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < reader->parts; i++) {
+		struct vma *part = &reader->part[i].vma;
+		struct figures *f = &part->figures;
+		uint64_t size = part->end - part->start;
+
+		part->anonymous = share(whole->anonymous, size, whole->end - whole->start);
+		if (uniform) {
+			for (unsigned k = FIG_RSS; k < FIG_COUNT; k++)
+				f->value[k] = whole->figures.value[k] ? size : 0;
+			continue;
+		}
+		error = reader->pagemap->fd >= 0
+		        ? pagemap_count(reader->pagemap, part->start, part->end, f)
+		        : reader->pagemap->error;
+		if (error) {
+			/* The whole is known, its parts are not. */
+			f->unknown |= FIG_ALL & ~(FIG_BIT(FIG_VMAS) | FIG_BIT(FIG_SIZE));
+			continue;
+		}
+		shared_total += f->value[FIG_RSS] - f->value[FIG_USS];
+	}
+	for (size_t i = 0; !uniform && !error && i < reader->parts; i++) {
+		struct figures *f = &reader->part[i].vma.figures;
+
+		if (reader->with_smaps)
+			fill_in_from_whole(whole, shared_total, f);
+		else
+			fill_in_from_process(reader, f);
+	}
+	return 0;
+}
+
+/* What smaps does not tell of a VMA. */
+static void complete_from_pagemap(struct reader *reader, struct vma *vma)
+{
+	struct figures *f = &vma->figures;
+	bool anonymous = vma_is_anonymous(vma);
+	int64_t bytes = 0;
+
+	if (!anonymous || vma->perms[0] != 'r' ||
+	    f->value[FIG_SIZE] <= f->value[FIG_RSS] + f->value[FIG_SWAP])
+		f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
+	if (reader->pagemap->fd < 0)
+		return;
+	if (!knows(f, FIG_BIT(FIG_ZERO))) {
+		bytes = zero_scan_next(reader->zero, reader->pagemap, vma->start, vma->end);
+		if (bytes >= 0) {
+			f->value[FIG_ZERO] = (uint64_t)bytes;
+			f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
+		}
+	}
+	if (!anonymous && f->estimate & FIG_BIT(FIG_COW)) {
+		bytes = pagemap_shared_anonymous(reader->pagemap, vma->start, vma->end);
+		if (bytes >= 0) {
+			f->value[FIG_COW] = (uint64_t)bytes;
+			f->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+		}
+	}
+	if (anonymous && (!knows(f, FIG_BIT(FIG_KSM)) ||
+	                  (!knows(f, FIG_BIT(FIG_ZERO)) && f->value[FIG_SIZE] < 1U << 30)) &&
+	    pagemap_privileged(reader->pagemap)) {
+		struct figures counted = *f;
+
+		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
+			f->value[FIG_KSM] = counted.value[FIG_KSM];
+			f->value[FIG_COW] = counted.value[FIG_COW];
+			f->value[FIG_ZERO] = counted.value[FIG_ZERO];
+			f->unknown &= (uint16_t)~(FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW) | FIG_BIT(FIG_ZERO));
+			f->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+		}
+	}
+}
+
+static int take_vma(void *context, struct vma *vma)
+{
+	struct reader *reader = context;
+	int error;
+
+	reader->process->vmas++;
+	if (reader->with_smaps && reader->pagemap)
+		complete_from_pagemap(reader, vma);
+	error = cut(reader, vma);
+	if (!error && reader->pagemap && (reader->parts > 1 || !reader->with_smaps))
+		error = split_figures(reader, vma);
+	if (reader->parts > 1)
+		reader->process->split = true;
+	for (size_t i = 0; !error && i < reader->parts; i++)
+		error = reader->each(reader->context, &reader->part[i]);
+	return error;
+}
+
+static void read_registry(struct reader *reader)
+{
+	struct process *process = reader->process;
+	struct library *library = &process->library;
+
+	library_find(reader->proc, reader->pid, reader->cost, library);
+	if (library->state == LIBRARY_READY && library->root.registry.top) {
+		struct memory memory = library_memory(library);
+
+		process->registry_error = registry_read(&memory, library->root_address, &reader->registry);
+		process->registry_ranges = reader->registry.count;
+		process->registry_names_bytes = reader->registry.names_len;
+		process->registry_torn = reader->registry.torn;
+		process->registry_refused = reader->registry.refused;
+	}
+	library_close(library);
+}
+
+static bool same_process(const struct proc_identity *a, const struct proc_identity *b)
+{
+	return a->start_time == b->start_time && a->start_stack == b->start_stack;
+}
+
+/*
+ * Names in a registry mean counting parts of VMAs in pagemap. With privilege
+ * pagemap alone gives all figures, and smaps would cost as much again.
+ */
+static bool smaps_is_needed(const struct reader *reader)
+{
+	return reader->mode == PROCESS_FIGURES &&
+	       !(reader->registry.count && reader->pagemap->fd >= 0 && reader->pagemap->scan &&
+	         pagemap_privileged(reader->pagemap) && reader->nothing_locked &&
+	         reader->nothing_swapped);
+}
+
+static void reader_free(struct reader *reader)
+{
+	if (reader->pagemap)
+		pagemap_close(reader->pagemap);
+	free(reader->pagemap);
+	free(reader->zero);
+	free(reader->part);
+	registry_free(&reader->registry);
+}
+
+static int open_pagemap(struct reader *reader)
+{
+	reader->pagemap = malloc(sizeof(*reader->pagemap));
+	reader->zero = calloc(1, sizeof(*reader->zero));
+	if (!reader->pagemap || !reader->zero)
+		return -ENOMEM;
+	pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->cost);
+	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
+	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
+	return 0;
+}
+
+int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
+                 region_function *each, void *context, struct process *process)
+{
+	struct reader reader = {
+		.proc = proc, .pid = pid, .mode = mode, .cost = cost,
+		.process = process, .each = each, .context = context,
+	};
+	struct proc_identity after;
+	int fd, error;
+
+	memset(process, 0, sizeof(*process));
+	process->pid = pid;
+	process->library.mem = -1;
+	error = proc_exists(proc, pid);
+	if (!error) {
+		/* A recorded tree may have no stat. */
+		error = proc_identify(proc, pid, &process->identity);
+		error = error && proc->live ? error : 0;
+	}
+	if (error)
+		return error == -ENOENT ? -ESRCH : error;
+	if (proc->live)
+		read_registry(&reader);
+	if (mode != PROCESS_NAMES)
+		error = open_pagemap(&reader);
+	if (!error) {
+		reader.with_smaps = mode != PROCESS_NAMES && smaps_is_needed(&reader);
+		fd = proc_open(proc, pid, reader.with_smaps ? "smaps" : "maps");
+		error = fd;
+		if (fd >= 0) {
+			error = maps_read(fd, reader.with_smaps, cost, take_vma, &reader, &process->malformed);
+			close(fd);
+		}
+	}
+	reader_free(&reader);
+	/* A process that ended or called exec leaves a list that is too short, without an error. */
+	if (!error && proc->live &&
+	    (proc_identify(proc, pid, &after) || !same_process(&process->identity, &after) ||
+	     (!process->vmas && (after.state == 'Z' || after.state == 'X'))))
+		error = -ESRCH;
+	return error;
+}
+
+int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,
+                       struct process *process)
+{
+	struct pagemap none = { .fd = -1, .error = -ENOENT };
+	struct reader reader = {
+		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .pagemap = &none,
+		.process = process, .each = each, .context = context,
+	};
+	int error;
+
+	memset(process, 0, sizeof(*process));
+	process->library.mem = -1;
+	error = maps_read(fd, true, cost, take_vma, &reader, &process->malformed);
+	free(reader.part);
+	return error;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One process as a list of regions, each with its name and its figures: the
+ * VMAs of the kernel, cut where the registry knows several names in one.
+ * Everything that a tool shows comes from here.
+ */
+#ifndef ANONNAME_READ_PROCESS_H
+#define ANONNAME_READ_PROCESS_H
+
+#include "library.h"
+#include "maps.h"
+#include "pagemap.h"
+#include "proc.h"
+#include "registry.h"
+
+enum name_source {
+	NAME_NONE = 0,
+	NAME_KERNEL,
+	NAME_REGISTRY,
+};
+
+struct region {
+	struct vma vma;             /* of a part: its own start, end, offset, class and name */
+	enum name_source source;
+};
+
+/* Non-zero stops the reading and is its result. */
+typedef int region_function(void *context, const struct region *region);
+
+enum process_mode {
+	PROCESS_NAMES = 0,          /* maps: no figures but the size */
+	PROCESS_FIGURES,            /* the quickest way to all figures */
+	PROCESS_GENTLE,             /* never smaps: holds the target's mmap lock for a moment only */
+};
+
+struct process {
+	pid_t pid;
+	struct proc_identity identity;
+	struct library library;     /* closed again; its root can be looked at */
+	int registry_error;
+	size_t registry_ranges, registry_names_bytes, registry_torn, registry_refused;
+	uint64_t vmas;              /* the kernel's, not ours */
+	uint64_t malformed;         /* lines of maps or smaps that made no sense */
+	bool split;                 /* some VMA held several names */
+};
+
+/*
+ * Reads a process. Errors: -ESRCH (no such process, or it ended or called exec
+ * while it was read: the regions handed out so far are of no use), -EACCES,
+ * -EPERM, and what each returned.
+ */
+int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
+                 region_function *each, void *context, struct process *process);
+
+/* The same from a recorded smaps file, without a process. */
+int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,
+                       struct process *process);
+
+#endif

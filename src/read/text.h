@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Text from /proc and from other processes: lines cut from a file descriptor,
+ * numbers out of them, and names made safe to show. Kept apart from maps.c so
+ * that everything which touches a raw byte is in one place.
+ */
+#ifndef ANONNAME_READ_TEXT_H
+#define ANONNAME_READ_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A slice of somebody else's buffer. Never NUL terminated. */
+struct text {
+	const char *at;
+	size_t len;
+};
+
+/* What reading cost, for the last line of a report. */
+struct cost {
+	uint64_t reads;
+	uint64_t bytes;
+	uint64_t longest_ns;
+};
+
+uint64_t clock_ns(void);
+void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes);
+
+/*
+ * /proc hands out about 4 KiB a read whatever the buffer. The buffer is larger
+ * so that a line never has to be read in two buffers: the longest is a path of
+ * PATH_MAX bytes, each written as an octal escape.
+ */
+#define LINES_BUFFER 65536
+
+struct lines {
+	int fd;                     /* -1: the buffer was filled by the caller */
+	bool eof;
+	int error;                  /* negative errno of a failed read */
+	size_t start, end;
+	struct cost *cost;          /* may be NULL */
+	char buffer[LINES_BUFFER];
+};
+
+void lines_open(struct lines *lines, int fd, struct cost *cost);
+
+/* The next line without its newline; false at the end or after an error. */
+bool lines_next(struct lines *lines, struct text *line);
+
+/* Each takes its token from the front of text; false (and no change) when it is not there. */
+bool text_u64(struct text *text, unsigned base, uint64_t *value);
+bool text_char(struct text *text, char c);
+void text_blanks(struct text *text);
+
+bool text_is(struct text text, const char *string);
+bool text_starts(struct text text, const char *prefix);
+bool text_ends(struct text text, const char *suffix);
+
+/* What follows the last slash. */
+struct text text_base_name(struct text path);
+
+/*
+ * Copies src so that it can be shown on a terminal and put into JSON: control
+ * characters, bytes that are not UTF-8 and the characters that reorder a line
+ * become \xNN. Cuts at size - 1 and ends with NUL. Returns the length.
+ */
+size_t text_clean(char *dst, size_t size, struct text src);
+
+#endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Lines, maps and smaps lines, names: the parsers, on what kernels print and on what they never would. */
+#include "../../src/read/maps.h"
+#include "../../src/read/names.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT(string) ((struct text){ string, strlen(string) })
+
+static const struct {
+	const char *line;
+	bool ok;
+	enum vma_class class;
+	const char *name;
+} headers[] = {
+	{ "00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon", true, VMA_FILE,
+	  "/usr/bin/dbus-daemon" },
+	{ "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 ", true, VMA_UNNAMED, "" },
+	{ "7f0000000000-7f0000001000 rw-p 00000000 00:00 0", true, VMA_UNNAMED, "" },
+	{ "1000-2000 rw-p 00000000 00:00 0    [anon:glibc:arena1:7]", true, VMA_NAMED, "glibc:arena1:7" },
+	{ "1000-2000 rw-p 00000000 00:00 0    [anon: glibc: pthread stack: 7]", true, VMA_NAMED,
+	  " glibc: pthread stack: 7" },
+	{ "1000-2000 rw-p 00000000 00:00 0    [anon: ]", true, VMA_NAMED, " " },
+	{ "1000-2000 rw-p 00000000 00:00 0    [anon:]", true, VMA_NAMED, "" },
+	{ "1000-2000 rw-s 00000000 00:01 9    [anon_shmem:ring]", true, VMA_SHARED_NAMED, "ring" },
+	{ "1000-2000 rw-s 00000000 00:01 9    /dev/zero (deleted)", true, VMA_SHARED, "/dev/zero (deleted)" },
+	{ "1000-2000 rw-p 00000000 00:00 0    [heap]", true, VMA_HEAP, "[heap]" },
+	{ "1000-2000 rw-p 00000000 00:00 0    [stack]", true, VMA_STACK, "[stack]" },
+	{ "1000-2000 r-xp 00000000 00:00 0    [vdso]", true, VMA_SPECIAL, "[vdso]" },
+	{ "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]", true, VMA_SPECIAL,
+	  "[vsyscall]" },
+	{ "1000-2000 rw-p 00000000 08:01 5    /tmp/a b: c", true, VMA_FILE, "/tmp/a b: c" },
+	{ "1000-2000 rw-p 00000000 08:01 5    /tmp/[anon:x]", true, VMA_FILE, "/tmp/[anon:x]" },
+	{ "2000-1000 rw-p 00000000 00:00 0", false, 0, NULL },
+	{ "1000-1000 rw-p 00000000 00:00 0", false, 0, NULL },
+	{ "1000-2000 rw-p 00000000 00:00", false, 0, NULL },
+	{ "1000-2000 rw", false, 0, NULL },
+	{ "11111111111111111-22222222222222222 rw-p 00000000 00:00 0", false, 0, NULL },
+	{ "1000-2000 rw\033p 00000000 00:00 0", false, 0, NULL },
+	{ "", false, 0, NULL },
+	{ "Size: 4 kB", false, 0, NULL },
+};
+
+START_TEST(header_line)
+{
+	struct vma vma;
+	/* Exactly as long as the text, so that a sanitizer sees a byte too far. */
+	size_t len = strlen(headers[_i].line);
+	char *line = malloc(len ? len : 1);
+
+	memcpy(line, headers[_i].line, len);
+	ck_assert_int_eq(vma_parse((struct text){ line, len }, &vma), headers[_i].ok);
+	if (headers[_i].ok) {
+		ck_assert_int_eq(vma.class, headers[_i].class);
+		ck_assert(text_is(vma.name, headers[_i].name));
+	}
+	free(line);
+}
+END_TEST
+
+struct seen {
+	unsigned count;
+	struct vma last;
+	uint64_t size;
+};
+
+static int see(void *context, struct vma *vma)
+{
+	struct seen *seen = context;
+
+	seen->count++;
+	seen->last = *vma;
+	seen->size += vma->figures.value[FIG_SIZE];
+	return 0;
+}
+
+static const char smaps[] =
+	"1000-5000 rw-p 00000000 00:00 0    [anon:x]\n"
+	"Size:                 16 kB\nRss:                  12 kB\nPss:                   9 kB\n"
+	"Pss_Dirty:             9 kB\n"
+	"Shared_Clean:          0 kB\nShared_Dirty:          6 kB\nPrivate_Clean:         2 kB\n"
+	"Private_Dirty:         4 kB\nAnonymous:            12 kB\nKSM:                   2 kB\n"
+	"AnonHugePages:         0 kB\nSwap:                  8 kB\nSwapPss:               3 kB\n"
+	"Locked:                9 kB\nVmFlags: rd wr lo mg \n"
+	"9000-a000 rw-p 00000000 00:00 0 \n"
+	"Rss:                   4 kB\n";
+
+START_TEST(smaps_fields)
+{
+	struct seen seen = { 0 };
+	struct vma vma;
+	uint64_t malformed;
+
+	ck_assert_int_eq(maps_read_text((struct text){ smaps, (size_t)(strstr(smaps, "9000-") - smaps) },
+	                                true, see, &seen, &malformed), 0);
+	vma = seen.last;
+	ck_assert_uint_eq(seen.count, 1);
+	ck_assert_uint_eq(malformed, 0);
+	ck_assert_uint_eq(vma.figures.value[FIG_SIZE], 16384);
+	ck_assert_uint_eq(vma.figures.value[FIG_RSS], 12 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_PSS], 9 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_USS], 6 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_COW], 4 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_KSM], 2 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_SWAP], 8 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_SWAP_PSS], 3 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_LOCKED], 9 << 10);
+	ck_assert(vma.locked && vma.mergeable);
+	ck_assert_uint_eq(vma.figures.unknown, FIG_BIT(FIG_ZERO));
+}
+END_TEST
+
+START_TEST(missing_fields_are_unknown)
+{
+	struct seen seen = { 0 };
+
+	ck_assert_int_eq(maps_read_text(TEXT(smaps), true, see, &seen, NULL), 0);
+	ck_assert_uint_eq(seen.count, 2);
+	ck_assert(!(seen.last.figures.unknown & FIG_BIT(FIG_RSS)));
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_PSS));
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_SWAP));
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_KSM));
+}
+END_TEST
+
+START_TEST(truncated_anywhere)
+{
+	for (size_t len = 0; len < sizeof(smaps); len++) {
+		struct seen seen = { 0 };
+		char *copy = malloc(len ? len : 1);
+
+		memcpy(copy, smaps, len);
+		ck_assert_int_eq(maps_read_text((struct text){ copy, len }, true, see, &seen, NULL), 0);
+		ck_assert_uint_le(seen.count, 2);
+		free(copy);
+	}
+}
+END_TEST
+
+START_TEST(vma_seen_twice_counts_once)
+{
+	struct seen seen = { 0 };
+
+	ck_assert_int_eq(maps_read_text(TEXT(
+		"1000-3000 rw-p 0 00:00 0 \n1000-3000 rw-p 0 00:00 0 \n2000-4000 rw-p 0 00:00 0 \n"
+		"1000-2000 rw-p 0 00:00 0 \n"), false, see, &seen, NULL), 0);
+	ck_assert_uint_eq(seen.count, 2);
+	ck_assert_uint_eq(seen.size, 0x3000);
+	ck_assert_uint_eq(seen.last.start, 0x3000);
+}
+END_TEST
+
+START_TEST(huge_numbers_do_not_wrap)
+{
+	struct seen seen = { 0 };
+
+	ck_assert_int_eq(maps_read_text(TEXT(
+		"1000-3000 rw-p 0 00:00 0 \nRss: 18446744073709551615 kB\nPrivate_Clean: 18446744073709551615 kB\n"
+		"Private_Dirty: 18446744073709551615 kB\nShared_Clean: 99999999999999999999 kB\n"),
+		true, see, &seen, NULL), 0);
+	ck_assert_uint_gt(seen.last.figures.value[FIG_RSS], 1ULL << 60);
+	ck_assert_uint_gt(seen.last.figures.value[FIG_USS], 1ULL << 60);
+}
+END_TEST
+
+/* A line longer than any buffer, cut into reads of every size. */
+START_TEST(lines_of_any_length)
+{
+	struct lines *lines = malloc(sizeof(*lines));
+	size_t total = 200000, got = 0;
+	struct text line;
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	if (fork() == 0) {
+		char piece[777];
+
+		memset(piece, 'x', sizeof(piece));
+		for (size_t left = total; left;) {
+			size_t n = left < sizeof(piece) ? left : sizeof(piece);
+
+			left -= (size_t)write(fd[1], piece, n);
+		}
+		if (write(fd[1], "\nend", 4) != 4)
+			_exit(1);
+		_exit(0);
+	}
+	close(fd[1]);
+	lines_open(lines, fd[0], NULL);
+	while (lines_next(lines, &line) && *line.at == 'x')
+		got += line.len;
+	ck_assert_uint_eq(got, total);
+	ck_assert(text_is(line, "end"));
+	ck_assert(!lines_next(lines, &line));
+	close(fd[0]);
+	free(lines);
+}
+END_TEST
+
+static const struct {
+	const char *raw, *shown;
+} cleans[] = {
+	{ "plain name", "plain name" },
+	{ "tab\there", "tab\\x09here" },
+	{ "\033[31mred", "\\x1b[31mred" },
+	{ "del\177", "del\\x7f" },
+	{ "gr\303\274n", "gr\303\274n" },
+	{ "\302\205next line", "\\xc2\\x85next line" },
+	{ "\342\200\256turned", "\\xe2\\x80\\xaeturned" },
+	{ "\300\257overlong", "\\xc0\\xafoverlong" },
+	{ "\355\240\200surrogate", "\\xed\\xa0\\x80surrogate" },
+	{ "cut\303", "cut\\xc3" },
+};
+
+START_TEST(names_are_made_safe)
+{
+	char buffer[64];
+
+	text_clean(buffer, sizeof(buffer), TEXT(cleans[_i].raw));
+	ck_assert_str_eq(buffer, cleans[_i].shown);
+	for (size_t size = 1; size < sizeof(buffer); size++)
+		ck_assert_uint_lt(text_clean(buffer, size, TEXT(cleans[_i].raw)), size);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	enum vma_class class;
+	const char *owner, *kind, *thread, *library, *folded;
+} names[] = {
+	{ "glibc:arena2:4711", VMA_NAMED, "glibc", "arena", "4711", "-", "glibc:arena*:*" },
+	{ "glibc:large:libsqlite3.so.0", VMA_NAMED, "glibc", "large", "-", "libsqlite3.so.0",
+	  "glibc:large:libsqlite3.so.0" },
+	{ "stack:4711:io-worker-3", VMA_NAMED, "stack", "stack", "4711", "-", "stack:*:io-worker-*" },
+	{ "stack:unused", VMA_NAMED, "stack", "stack", "-", "-", "stack:unused" },
+	{ "sigstack:12", VMA_NAMED, "sigstack", "sigstack", "12", "-", "sigstack:*" },
+	{ "libcrypto.so.3:bss", VMA_NAMED, "libcrypto.so.3", "bss", "-", "libcrypto.so.3",
+	  "libcrypto.so.3:bss" },
+	{ "libarena.so.1:mmap:9", VMA_NAMED, "libarena.so.1", "mmap", "9", "libarena.so.1",
+	  "libarena.so.1:mmap:*" },
+	{ " glibc: pthread stack: 12", VMA_NAMED, "glibc", "stack", "12", "-", " glibc: pthread stack: *" },
+	{ " Go: heap reservation", VMA_NAMED, "Go", "reserve", "-", "-", " Go: heap reservation" },
+	{ "dalvik-main space (region space)", VMA_NAMED, "dalvik", "heap", "-", "-",
+	  "dalvik-main space (region space)" },
+	{ "scudo:primary", VMA_NAMED, "scudo", "heap", "-", "-", "scudo:primary" },
+	{ "partition_alloc", VMA_NAMED, "partition_alloc", "heap", "-", "-", "partition_alloc" },
+	{ "", VMA_NAMED, "-", "other", "-", "-", "" },
+	{ "", VMA_UNNAMED, "[anon]", "unnamed", "-", "-", "[anon]" },
+	{ "/usr/lib/libc.so.6", VMA_FILE, "libc.so.6", "file", "-", "libc.so.6", "/usr/lib/libc.so.6" },
+	{ "[stack]", VMA_STACK, "[stack]", "stack", "main", "-", "[stack]" },
+};
+
+START_TEST(name_parts)
+{
+	struct name_table table = { 0 };
+	struct region region = { .source = NAME_KERNEL };
+	char buffer[NAME_PART_MAX];
+
+	region.vma.class = names[_i].class;
+	region.vma.name = TEXT(names[_i].name);
+	ck_assert_int_eq(names_add(&table, &region), 0);
+	name_owner(table.row, buffer, sizeof(buffer));
+	ck_assert_str_eq(buffer, names[_i].owner);
+	ck_assert_str_eq(name_kind(table.row), names[_i].kind);
+	name_thread(table.row, buffer, sizeof(buffer));
+	ck_assert_str_eq(buffer, names[_i].thread);
+	name_library(table.row, buffer, sizeof(buffer));
+	ck_assert_str_eq(buffer, names[_i].library);
+	name_fold(table.row->name, buffer, sizeof(buffer));
+	ck_assert_str_eq(buffer, names[_i].folded);
+	for (size_t size = 8; size < 40; size++)
+		name_fold(table.row->name, buffer, size);
+	names_free(&table);
+}
+END_TEST
+
+START_TEST(table_grows_and_sums)
+{
+	struct name_table table = { 0 }, sum = { 0 };
+	struct region region = { .source = NAME_REGISTRY };
+	char name[32];
+
+	region.vma.class = VMA_NAMED;
+	region.vma.figures.value[FIG_RSS] = 4096;
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "name%d", i % 1000);
+		region.vma.name = TEXT(name);
+		ck_assert_int_eq(names_add(&table, &region), 0);
+	}
+	ck_assert_uint_eq(table.rows, 1000);
+	ck_assert_uint_eq(table.row[999].figures.value[FIG_RSS], 3 * 4096);
+	ck_assert_int_eq(names_merge(&sum, &table), 0);
+	ck_assert_int_eq(names_merge(&sum, &table), 0);
+	ck_assert_uint_eq(sum.rows, 1000);
+	ck_assert_uint_eq(sum.totals.figures.value[FIG_RSS], 6000 * 4096);
+	ck_assert_double_eq(names_labelled(&sum.totals), 1);
+	region.source = NAME_NONE;
+	region.vma.class = VMA_UNNAMED;
+	region.vma.figures.value[FIG_RSS] = 6000 * 4096;
+	ck_assert_int_eq(names_add(&sum, &region), 0);
+	ck_assert_double_eq(names_labelled(&sum.totals), 0.5);
+	region.vma.figures.unknown = FIG_BIT(FIG_RSS);
+	ck_assert_int_eq(names_add(&sum, &region), 0);
+	ck_assert_double_lt(names_labelled(&sum.totals), 0);
+	names_free(&table);
+	names_free(&sum);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
+
+int main(void)
+{
+	Suite *suite = suite_create("read text");
+	TCase *tc = tcase_create("all");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_loop_test(tc, header_line, 0, COUNT(headers));
+	tcase_add_test(tc, smaps_fields);
+	tcase_add_test(tc, missing_fields_are_unknown);
+	tcase_add_test(tc, truncated_anywhere);
+	tcase_add_test(tc, vma_seen_twice_counts_once);
+	tcase_add_test(tc, huge_numbers_do_not_wrap);
+	tcase_add_test(tc, lines_of_any_length);
+	tcase_add_loop_test(tc, names_are_made_safe, 0, COUNT(cleans));
+	tcase_add_loop_test(tc, name_parts, 0, COUNT(names));
+	tcase_add_test(tc, table_grows_and_sums);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The anonname command: finds the subcommand and runs it. */
+#include "tool.h"
+
+#include <locale.h>
+#include <string.h>
+
+static const struct tool tools[] = {
+	{ "run", tool_run, "start a program with its memory named" },
+	{ "maps", tool_maps, "print a process's memory map with all names" },
+	{ "check", tool_check, "tell what works here, or in a process, and what to do" },
+};
+
+static int help(FILE *out)
+{
+	fputs("Usage: anonname COMMAND [ARGUMENT...]\n"
+	      "Show who owns the anonymous memory of a process.\n\n"
+	      "Commands:\n", out);
+	for (size_t i = 0; i < sizeof(tools) / sizeof(*tools); i++)
+		fprintf(out, "  %-10s %s\n", tools[i].name, tools[i].help);
+	fputs("\n"
+	      "      --help     this text; 'anonname COMMAND --help' for a command\n"
+	      "      --version  the version\n\n"
+	      "Exit status: 0 done, 1 failed, 2 wrong usage, 42 no such process.\n"
+	      "More: man anonname\n", out);
+	return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+	setlocale(LC_ALL, "");
+	/* Numbers in our output are for scripts, too. */
+	setlocale(LC_NUMERIC, "C");
+	if (argc < 2) {
+		help(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))
+		return tool_finish(help(stdout));
+	if (!strcmp(argv[1], "--version"))
+		return tool_version();
+	for (size_t i = 0; i < sizeof(tools) / sizeof(*tools); i++)
+		if (!strcmp(argv[1], tools[i].name)) {
+			char title[64];
+
+			snprintf(title, sizeof(title), "anonname %s", tools[i].name);
+			tool_name = tools[i].name;
+			/* getopt prints this before what is wrong. */
+			argv[1] = title;
+			return tools[i].run(argc - 1, argv + 1);
+		}
+	tool_error("there is no command '%s'", argv[1]);
+	return tool_usage_error();
+}

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT */
+/* anonname check: what works here, what works in a process, and what to do about the rest. */
+#include "preload.h"
+#include "tool.h"
+
+#include "../src/read/names.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+static const char help[] =
+	"Usage: anonname check [OPTION...] [PID]\n"
+	"Tell whether this kernel names anonymous memory, and for a process what libanonname\n"
+	"does in it, what it could not do and why, and how much of the anonymous memory\n"
+	"carries a name. Without PID: for a program that is started here now.\n\n"
+	"  -J, --json      print JSON\n"
+	"      --root DIR  read a recorded tree instead of /proc\n"
+	"      --help      this text\n"
+	"      --version   the version\n";
+
+static const struct {
+	const char *name, *help;
+} parts[PART_COUNT] = {
+	[PART_DETOUR_MMAP] = { "detour_mmap", "libc's own mmap calls" },
+	[PART_DETOUR_MUNMAP] = { "detour_munmap", "libc's own munmap calls" },
+	[PART_DETOUR_MREMAP] = { "detour_mremap", "libc's own mremap calls" },
+	[PART_WALK] = { "walk", "callers found by walking the stack" },
+	[PART_SWEEP] = { "sweep", "what was mapped before the library" },
+	[PART_JEMALLOC] = { "jemalloc", "jemalloc's arenas" },
+};
+
+static const char *const states[] = {
+	[PART_UNTRIED] = "untried", [PART_ACTIVE] = "active", [PART_DECLINED] = "declined",
+};
+
+/* In words, and what can be done about it; NULL: nothing needs to be. */
+static const struct {
+	const char *name, *why, *advice;
+} reasons[REASON_COUNT] = {
+	[REASON_NONE] = { "none", NULL, NULL },
+	[REASON_OFF] = { "off", "switched off by the environment", NULL },
+	[REASON_NO_LIBC] = { "no_libc", "there is no libc.so.6 in the process",
+		"Nothing can be done: the C library is not glibc." },
+	[REASON_NO_SYMBOL] = { "no_symbol", "the C library does not have the symbol, or it is too short",
+		"Report the version of the C library: calls from outside it are still named." },
+	[REASON_UNKNOWN_CODE] = { "unknown_code", "the function is not the plain system call that was expected",
+		"Report the version of the C library: calls from outside it are still named." },
+	[REASON_ALREADY_PATCHED] = { "already_patched", "somebody else's jump stands there",
+		"Another tool has patched the C library. Run without it to see thread arenas and stacks named." },
+	[REASON_NOT_WRITABLE] = { "not_writable", "the code could not be changed",
+		"A security policy keeps code read-only (SELinux execmod, a seccomp filter). Allow it for this program." },
+	[REASON_NO_EFFECT] = { "no_effect", "it was changed, but a trial call did not arrive",
+		"Report it with the processor and the version of the C library." },
+	[REASON_THREADS] = { "threads", "a second thread was already running",
+		"Preload libanonname.so instead of loading it later." },
+	[REASON_ARCH] = { "arch", "this processor's code is not written by the library",
+		"Calls from outside the C library are still named." },
+	[REASON_NOT_INSTALLED] = { "not_installed", "an optional library is missing",
+		"Install libunwind (Debian: libunwind8)." },
+	[REASON_SANDBOX] = { "sandbox", "a seccomp filter forbids it",
+		"Start the library before the filter, or let the filter allow it." },
+	[REASON_NO_PROC] = { "no_proc", "/proc could not be read",
+		"Mount /proc where the program runs (containers, chroot)." },
+	[REASON_ABSENT] = { "absent", "nothing in the process needs it", NULL },
+};
+
+static const struct {
+	const char *name, *help;
+} counters[COUNT_COUNT] = {
+	[COUNT_NAMED] = { "named", "ranges named so far" },
+	[COUNT_REFUSED] = { "refused", "names the kernel refused" },
+	[COUNT_DROPPED] = { "dropped", "names lost, the registry was full or busy" },
+	[COUNT_COARSE] = { "coarse", "names made coarser near vm.max_map_count" },
+	[COUNT_SKIPPED] = { "skipped", "names left out near vm.max_map_count" },
+	[COUNT_WALKS] = { "walks", "stacks walked" },
+	[COUNT_WALK_HITS] = { "walk_hits", "callers known from an earlier walk" },
+	[COUNT_WALK_FAILED] = { "walk_failed", "walks that found no caller" },
+	[COUNT_RANGES] = { "ranges", "ranges in the registry" },
+	[COUNT_NAMES] = { "names", "names in the registry" },
+	[COUNT_BYTES] = { "bytes", "bytes of the registry" },
+};
+
+#define LARGEST 5
+#define ADVICE  16
+
+struct unnamed {
+	uint64_t start, end, rss;
+	char perms[5];
+};
+
+struct check {
+	int kernel_error;           /* of our own probe */
+	bool probed;
+	bool started;               /* we started the process to look at it */
+	bool looked;                /* at a process */
+	struct process process;
+	struct name_table names;
+	uint64_t regions, kernel_rss, registry_rss, special_rss;
+	struct unnamed largest[LARGEST];
+	long max_map_count;
+	const char *advice[ADVICE];
+	size_t advices;
+};
+
+static int probe_kernel(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int error;
+
+	if (p == MAP_FAILED)
+		return -errno;
+	error = prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, page, "anonname:check") ? -errno : 0;
+	munmap(p, page);
+	return error;
+}
+
+static void advise(struct check *check, const char *text)
+{
+	for (size_t i = 0; i < check->advices; i++)
+		if (!strcmp(check->advice[i], text))
+			return;
+	if (check->advices < ADVICE)
+		check->advice[check->advices++] = text;
+}
+
+static int take_region(void *context, const struct region *region)
+{
+	struct check *check = context;
+	uint64_t rss = region->vma.figures.value[FIG_RSS];
+	unsigned i;
+
+	check->regions++;
+	if (vma_is_anonymous(&region->vma)) {
+		if (region->source == NAME_REGISTRY)
+			check->registry_rss += rss;
+		else if (region->vma.class == VMA_NAMED)
+			check->kernel_rss += rss;
+		else if (region->source == NAME_KERNEL)
+			check->special_rss += rss;
+	}
+	if (region->vma.class == VMA_UNNAMED && rss) {
+		for (i = LARGEST; i && check->largest[i - 1].rss < rss; i--)
+			if (i < LARGEST)
+				check->largest[i] = check->largest[i - 1];
+		if (i < LARGEST) {
+			check->largest[i] = (struct unnamed){ region->vma.start, region->vma.end, rss, "" };
+			memcpy(check->largest[i].perms, region->vma.perms, 5);
+		}
+	}
+	return names_add(&check->names, region);
+}
+
+static void find_advice(struct check *check)
+{
+	const struct library *library = &check->process.library;
+	double labelled = names_labelled(&check->names.totals);
+
+	if (check->probed && check->kernel_error == -EINVAL)
+		advise(check, "This kernel was built without CONFIG_ANON_VMA_NAME (or is older than 5.17). Names are "
+		              "kept inside the process instead: read them with anonname maps and anonname report.");
+	if (!check->looked)
+		return;
+	switch (library->state) {
+	case LIBRARY_ABSENT:
+		if (labelled < 0.95)
+			advise(check, "The process runs without libanonname. Start it with: anonname run COMMAND");
+		break;
+	case LIBRARY_UNREADABLE:
+		advise(check, "The memory of the process may not be read, and the names in it are there. Run as root, or "
+		              "allow the owner: sysctl kernel.yama.ptrace_scope=0");
+		break;
+	case LIBRARY_UNREADY:
+		advise(check, "The library has not started in this process. Ask again; if it stays so, the program "
+		              "replaced the dynamic linker's start-up.");
+		break;
+	case LIBRARY_FOREIGN:
+		advise(check, "The libanonname in the process is of another version than this command. Use the "
+		              "command that came with it.");
+		break;
+	case LIBRARY_READY:
+		for (unsigned i = 0; i < PART_COUNT; i++) {
+			unsigned reason = library->root.part_reason[i];
+
+			if (library->root.part_state[i] == PART_DECLINED && reason < REASON_COUNT &&
+			    reasons[reason].advice)
+				advise(check, reasons[reason].advice);
+		}
+		if (library->root.sink == ROOT_SINK_NONE)
+			advise(check, "The library names nothing: ANONNAME_SINK is off. Unset it and start the program again.");
+		if (library->root.sandbox)
+			advise(check, "A seccomp filter keeps the library from prctl(PR_SET_VMA). Its names are in the "
+			              "registry: read them with anonname maps.");
+		if (library->root.counter[COUNT_DROPPED])
+			advise(check, "Names were lost. Fewer different names help: set coarser templates, such as "
+			              "ANONNAME_ARENA=%a:arena.");
+		if (library->root.counter[COUNT_COARSE] || library->root.counter[COUNT_SKIPPED])
+			advise(check, "The process came near vm.max_map_count, and names were made coarser. Raise it: "
+			              "sysctl vm.max_map_count=262144");
+		if (check->process.registry_error || check->process.registry_torn)
+			advise(check, "Part of the registry changed while it was read. Ask again.");
+		break;
+	}
+	if (check->max_map_count > 0 && check->process.vmas > (uint64_t)check->max_map_count * 3 / 4)
+		advise(check, "The process has used more than three quarters of vm.max_map_count. Raise it: "
+		              "sysctl vm.max_map_count=262144");
+	if (library->state == LIBRARY_READY && labelled >= 0 && labelled < 0.95 && check->largest[0].rss)
+		advise(check, "Much is still unnamed, see the largest regions. Memory that was mapped by inline system "
+		              "calls, or before the library started, keeps no name.");
+}
+
+static const char *sink_name(uint32_t sink)
+{
+	static const char *const names[] = { "none", "kernel", "registry", "both" };
+
+	return sink < 4 ? names[sink] : "unknown";
+}
+
+static const char *const library_states[] = {
+	[LIBRARY_ABSENT] = "absent", [LIBRARY_UNREADABLE] = "unreadable", [LIBRARY_UNREADY] = "unready",
+	[LIBRARY_FOREIGN] = "foreign", [LIBRARY_READY] = "ready",
+};
+
+static void print_library(const struct check *check)
+{
+	const struct library *library = &check->process.library;
+	const struct root *root = &library->root;
+
+	printf("  library            ");
+	if (library->state == LIBRARY_ABSENT) {
+		puts("not in the process");
+		return;
+	}
+	printf("%s", library->path);
+	if (library->state == LIBRARY_UNREADABLE)
+		printf(": its memory may not be read (%s)\n", strerror(-library->error));
+	else if (library->state == LIBRARY_UNREADY)
+		puts(": not started");
+	else if (library->state == LIBRARY_FOREIGN)
+		puts(": of another version, or no libanonname");
+	if (library->state != LIBRARY_READY)
+		return;
+	printf("\n  names go to        %s", sink_name(root->sink));
+	if (root->kernel_error)
+		printf(" (the kernel cannot: %s)", strerror(root->kernel_error));
+	else if (root->sandbox)
+		printf(" (a seccomp filter forbids the prctl)");
+	putchar('\n');
+	for (unsigned i = 0; i < PART_COUNT; i++) {
+		unsigned state = root->part_state[i], reason = root->part_reason[i];
+		const char *why = reason < REASON_COUNT ? reasons[reason].why : "unknown reason";
+
+		printf("  %-18s %s%s%s  (%s)\n", parts[i].name,
+		       state <= PART_DECLINED ? states[state] : "unknown",
+		       why ? ": " : "", why ? why : "", parts[i].help);
+	}
+	for (unsigned i = 0; i < COUNT_COUNT; i++)
+		if (root->counter[i])
+			printf("  %-18s %llu  (%s)\n", counters[i].name,
+			       (unsigned long long)root->counter[i], counters[i].help);
+	if (check->process.registry_error)
+		printf("  registry           could not be read: %s\n", strerror(-check->process.registry_error));
+	else if (root->sink & ROOT_SINK_REGISTRY)
+		printf("  registry           %zu ranges read, %zu changing, %zu refused\n",
+		       check->process.registry_ranges, check->process.registry_torn,
+		       check->process.registry_refused);
+}
+
+static void print_text(const struct check *check)
+{
+	const struct name_totals *totals = &check->names.totals;
+	double labelled = names_labelled(totals);
+	char a[16], b[16], c[16], d[16];
+	struct utsname uts;
+
+	if (check->probed) {
+		uname(&uts);
+		printf("kernel %s: ", uts.release);
+		if (!check->kernel_error)
+			puts("names anonymous memory");
+		else
+			printf("does not name anonymous memory (%s)\n", strerror(-check->kernel_error));
+	}
+	if (check->looked) {
+		if (check->started)
+			puts("a program that is started here:");
+		else
+			printf("process %d (%s):\n", (int)check->process.pid, check->process.identity.comm);
+		print_library(check);
+		printf("  VMAs               %llu", (unsigned long long)check->process.vmas);
+		if (check->max_map_count > 0)
+			printf(" of %ld (vm.max_map_count)", check->max_map_count);
+		printf("\n  regions            %llu, with %zu names\n", (unsigned long long)check->regions,
+		       check->names.rows);
+		if (labelled < 0)
+			puts("  anonymous RSS      unknown");
+		else
+			printf("  anonymous RSS      %s, named %.1f %% (%s by the kernel, %s by the registry, "
+			       "%s heap and stack)\n", tool_human(totals->anon_rss, a), 100 * labelled,
+			       tool_human(check->kernel_rss, b), tool_human(check->registry_rss, c),
+			       tool_human(check->special_rss, d));
+		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
+			printf("  %s %llx-%llx %s %s\n", i ? "                  " : "largest unnamed   ",
+			       (unsigned long long)check->largest[i].start,
+			       (unsigned long long)check->largest[i].end, check->largest[i].perms,
+			       tool_human(check->largest[i].rss, a));
+	}
+	for (size_t i = 0; i < check->advices; i++)
+		printf("%s%s\n", i ? "- " : "what to do:\n- ", check->advice[i]);
+}
+
+static json_t *library_json(const struct check *check)
+{
+	const struct library *library = &check->process.library;
+	const struct root *root = &library->root;
+	json_t *json = json_pack("{s:s, s:s?}", "state", library_states[library->state],
+	                         "path", *library->path ? library->path : NULL);
+	json_t *list;
+
+	if (library->state != LIBRARY_READY)
+		return json;
+	json_object_set_new(json, "sink", json_string(sink_name(root->sink)));
+	json_object_set_new(json, "kernel_error",
+	                    root->kernel_error ? json_string(strerror(root->kernel_error)) : json_null());
+	json_object_set_new(json, "sandbox", json_boolean(root->sandbox));
+	list = json_object();
+	for (unsigned i = 0; i < PART_COUNT; i++) {
+		unsigned state = root->part_state[i], reason = root->part_reason[i];
+
+		json_object_set_new(list, parts[i].name, json_pack("{s:s, s:s}",
+			"state", state <= PART_DECLINED ? states[state] : "unknown",
+			"reason", reason < REASON_COUNT ? reasons[reason].name : "unknown"));
+	}
+	json_object_set_new(json, "parts", list);
+	list = json_object();
+	for (unsigned i = 0; i < COUNT_COUNT; i++)
+		json_object_set_new(list, counters[i].name, json_integer((json_int_t)root->counter[i]));
+	json_object_set_new(json, "counters", list);
+	json_object_set_new(json, "registry", json_pack("{s:s?, s:I, s:I, s:I}",
+		"error", check->process.registry_error ? strerror(-check->process.registry_error) : NULL,
+		"ranges", (json_int_t)check->process.registry_ranges,
+		"torn", (json_int_t)check->process.registry_torn,
+		"refused", (json_int_t)check->process.registry_refused));
+	return json;
+}
+
+static int print_json(const struct check *check)
+{
+	const struct name_totals *totals = &check->names.totals;
+	double labelled = names_labelled(totals);
+	json_t *json = json_pack("{s:s, s:i}", "format", "anonname-check", "version", 1);
+	json_t *list = json_array();
+
+	json_object_set_new(json, "kernel_names",
+	                    check->probed ? json_boolean(!check->kernel_error) : json_null());
+	if (check->looked) {
+		json_t *largest = json_array();
+
+		json_object_set_new(json, "pid", check->started ? json_null() : json_integer(check->process.pid));
+		json_object_set_new(json, "comm", json_string(check->process.identity.comm));
+		json_object_set_new(json, "library", library_json(check));
+		json_object_set_new(json, "vmas", json_integer((json_int_t)check->process.vmas));
+		json_object_set_new(json, "max_map_count",
+		                    check->max_map_count > 0 ? json_integer(check->max_map_count) : json_null());
+		json_object_set_new(json, "regions", json_integer((json_int_t)check->regions));
+		json_object_set_new(json, "names", json_integer((json_int_t)check->names.rows));
+		json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
+		json_object_set_new(json, "anon_rss",
+		                    labelled < 0 ? json_null() : json_integer((json_int_t)totals->anon_rss));
+		json_object_set_new(json, "named_rss",
+		                    labelled < 0 ? json_null() : json_integer((json_int_t)totals->named_rss));
+		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
+			json_array_append_new(largest, json_pack("{s:I, s:I, s:s, s:I}",
+				"start", (json_int_t)check->largest[i].start, "end", (json_int_t)check->largest[i].end,
+				"perms", check->largest[i].perms, "rss", (json_int_t)check->largest[i].rss));
+		json_object_set_new(json, "largest_unnamed", largest);
+	}
+	for (size_t i = 0; i < check->advices; i++)
+		json_array_append_new(list, json_string(check->advice[i]));
+	json_object_set_new(json, "advice", list);
+	return tool_print_json(json);
+}
+
+static int look_at(struct check *check, const struct proc *proc, pid_t pid)
+{
+	int error = process_read(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
+
+	check->max_map_count = proc_number(proc, "sys/vm/max_map_count");
+	check->looked = !error;
+	return error;
+}
+
+/* Starts cat under the library, waits until the library is up, and looks at it. */
+static int look_at_new_program(struct check *check, const struct proc *proc)
+{
+	extern char **environ;
+	char *argv[] = { (char[]){ "cat" }, NULL };
+	char library[PATH_MAX];
+	posix_spawn_file_actions_t actions;
+	struct library found;
+	int hold[2], status, error;
+	pid_t pid;
+
+	if (!preload_find_library(library, sizeof(library)))
+		return 0;               /* it said so; the kernel's part is still worth printing */
+	if (!preload_add(library) || pipe(hold))
+		return -errno;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, hold[0], STDIN_FILENO);
+	posix_spawn_file_actions_addclose(&actions, hold[0]);
+	posix_spawn_file_actions_addclose(&actions, hold[1]);
+	error = -posix_spawnp(&pid, "cat", &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(hold[0]);
+	if (!error) {
+		/* Its state is "sleeping" once it waits for input, long after the library's start. */
+		for (unsigned i = 0; i < 200; i++) {
+			struct proc_identity identity;
+
+			library_find(proc, pid, NULL, &found);
+			library_close(&found);
+			if (found.state == LIBRARY_READY && !proc_identify(proc, pid, &identity) &&
+			    identity.state == 'S')
+				break;
+			poll(NULL, 0, 10);
+		}
+		check->started = true;
+		error = look_at(check, proc, pid);
+	}
+	close(hold[1]);
+	if (check->started)
+		waitpid(pid, &status, 0);
+	return error;
+}
+
+int tool_check(int argc, char **argv)
+{
+	enum { OPT_ROOT = 256, OPT_HELP, OPT_VERSION };
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'J' },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	struct check check = { 0 };
+	const char *root = NULL;
+	bool json = false;
+	struct proc proc;
+	pid_t pid = 0;
+	int c, error = 0;
+
+	while ((c = getopt_long(argc, argv, "J", options, NULL)) != -1) {
+		switch (c) {
+		case 'J': json = true; break;
+		case OPT_ROOT: root = optarg; break;
+		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
+		case OPT_VERSION: return tool_version();
+		default: return tool_usage_error();
+		}
+	}
+	if (optind + 1 < argc || (root && optind == argc)) {
+		tool_error(root ? "give one process id with --root" : "give one process id, or none");
+		return tool_usage_error();
+	}
+	if (optind < argc && !(pid = tool_pid(argv[optind])))
+		return EXIT_USAGE;
+	if (!tool_proc(&proc, root))
+		return EXIT_FAILED;
+	check.probed = proc.live;
+	if (check.probed)
+		check.kernel_error = probe_kernel();
+	if (pid)
+		error = look_at(&check, &proc, pid);
+	else
+		error = look_at_new_program(&check, &proc);
+	proc_close(&proc);
+	if (error && pid) {
+		names_free(&check.names);
+		return tool_process_error(pid, error);
+	}
+	if (error)
+		tool_error("a program under libanonname could not be looked at: %s", strerror(-error));
+	find_advice(&check);
+	if (json)
+		c = print_json(&check);
+	else {
+		print_text(&check);
+		c = tool_finish(EXIT_DONE);
+	}
+	names_free(&check.names);
+	return error ? EXIT_FAILED : c;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* anonname run: starts a program under libanonname.so. */
+#include "preload.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+	"Usage: anonname run [OPTION...] [--] COMMAND [ARGUMENT...]\n"
+	"Start COMMAND with libanonname.so in front of LD_PRELOAD, so that its anonymous\n"
+	"memory carries names. COMMAND takes the place of this process: signals and the\n"
+	"exit status are its own.\n\n"
+	"  -a, --allocator NAME  use this malloc: %s\n"
+	"  -l, --library FILE    preload this library, too; may be given several times\n"
+	"      --help            this text\n"
+	"      --version         the version\n\n"
+	"ANONNAME_LIBRARY is the path of libanonname.so when it is not beside this program\n"
+	"or where it was installed. Exit status: 125 anonname failed, 126 COMMAND cannot be\n"
+	"run, 127 COMMAND not found, else that of COMMAND.\n";
+
+/* As env(1) and timeout(1) do, so that it cannot be taken for COMMAND's. */
+enum { EXIT_RUN_FAILED = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+
+int tool_run(int argc, char **argv)
+{
+	enum { OPT_HELP = 256, OPT_VERSION };
+	static const struct option options[] = {
+		{ "allocator", required_argument, NULL, 'a' },
+		{ "library", required_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	char library[PATH_MAX], allocator[PATH_MAX] = "", list[128];
+	const char *extra[64];
+	size_t extras = 0;
+	int c;
+
+	/* "+": options behind COMMAND are COMMAND's. */
+	while ((c = getopt_long(argc, argv, "+a:l:", options, NULL)) != -1) {
+		switch (c) {
+		case 'a':
+			if (!preload_find_allocator(optarg, allocator, sizeof(allocator)))
+				return EXIT_RUN_FAILED;
+			break;
+		case 'l':
+			if (extras == sizeof(extra) / sizeof(*extra)) {
+				tool_error("more than %zu libraries", extras);
+				return EXIT_RUN_FAILED;
+			}
+			extra[extras++] = optarg;
+			break;
+		case OPT_HELP:
+			preload_list_allocators(list, sizeof(list));
+			printf(help, list);
+			return tool_finish(EXIT_DONE);
+		case OPT_VERSION:
+			return tool_version();
+		default:
+			return tool_usage_error();
+		}
+	}
+	if (optind == argc) {
+		tool_error("give a command to run");
+		return tool_usage_error();
+	}
+	if (!preload_find_library(library, sizeof(library)))
+		return EXIT_RUN_FAILED;
+	preload_warn(argv[optind]);
+	/* Each goes in front of what is there: ours first, so that its mmap is the one that counts. */
+	while (extras)
+		if (!preload_add(extra[--extras]))
+			return EXIT_RUN_FAILED;
+	if ((*allocator && !preload_add(allocator)) || !preload_add(library))
+		return EXIT_RUN_FAILED;
+	execvp(argv[optind], argv + optind);
+	c = errno;
+	tool_error("%s cannot be run: %s", argv[optind], strerror(c));
+	return c == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}

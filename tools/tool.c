@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages, arguments and output that every subcommand needs. See tool.h. */
+#include "tool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *tool_name = "";
+
+void tool_error(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fprintf(stderr, "anonname%s%s: ", *tool_name ? " " : "", tool_name);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+int tool_usage_error(void)
+{
+	fprintf(stderr, "Try 'anonname %s%s--help'.\n", tool_name, *tool_name ? " " : "");
+	return EXIT_USAGE;
+}
+
+int tool_version(void)
+{
+	puts("anonname " PACKAGE_VERSION);
+	return tool_finish(EXIT_DONE);
+}
+
+int tool_process_error(pid_t pid, int error)
+{
+	switch (error) {
+	case -ESRCH:
+	case -ENOENT:
+		tool_error("no process %d: it does not exist, or ended while it was read", (int)pid);
+		return EXIT_NO_PROCESS;
+	case -EACCES:
+	case -EPERM:
+		tool_error("process %d may not be read: %s. Run as its owner or as root. "
+		           "A set-user-ID program can be read by root only.", (int)pid, strerror(-error));
+		return EXIT_FAILED;
+	default:
+		tool_error("process %d could not be read: %s", (int)pid, strerror(-error));
+		return EXIT_FAILED;
+	}
+}
+
+pid_t tool_pid(const char *text)
+{
+	struct text rest = { text, strlen(text) };
+	uint64_t pid;
+
+	if (text_u64(&rest, 10, &pid) && !rest.len && pid && pid <= INT_MAX)
+		return (pid_t)pid;
+	tool_error("'%s' is not a process id. Give a number from 1 to %d.", text, INT_MAX);
+	return 0;
+}
+
+bool tool_size(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	struct text rest = { text, strlen(text) };
+	const char *unit;
+	unsigned shift = 0;
+	uint64_t number;
+
+	if (!text_u64(&rest, 10, &number))
+		goto bad;
+	if (rest.len && (unit = strchr(units, *rest.at >= 'a' ? *rest.at - 32 : *rest.at))) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		rest.at++;
+		rest.len--;
+	}
+	if (rest.len || number > UINT64_MAX >> shift)
+		goto bad;
+	*bytes = number << shift;
+	return true;
+bad:
+	tool_error("'%s' is not a size. Give bytes, or a number with K, M, G or T, such as 10M.", text);
+	return false;
+}
+
+bool tool_proc(struct proc *proc, const char *root)
+{
+	int error = proc_init(proc, root);
+
+	if (!error)
+		return true;
+	tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));
+	return false;
+}
+
+int tool_finish(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	/* The reader of a pipe that has seen enough is no failure of ours. */
+	if (errno != EPIPE)
+		tool_error("standard output: %s", strerror(errno));
+	return EXIT_FAILED;
+}
+
+int tool_print_json(json_t *json)
+{
+	int failed = !json || json_dumpf(json, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+
+	json_decref(json);
+	if (!failed)
+		putchar('\n');
+	else if (!ferror(stdout))
+		tool_error("not enough memory");
+	return failed ? tool_finish(EXIT_FAILED) : tool_finish(EXIT_DONE);
+}
+
+const char *tool_human(uint64_t bytes, char *buffer)
+{
+	static const char units[] = "BKMGTPE";
+	double value = (double)bytes;
+	unsigned unit = 0;
+
+	while (value >= 999.5 && unit + 2 < sizeof(units)) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(buffer, 16, unit && value < 99.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+	return buffer;
+}
+
+const char *tool_duration(uint64_t ns, char *buffer)
+{
+	double ms = (double)ns / 1e6;
+
+	snprintf(buffer, 24, ms < 10 ? "%.2f ms" : ms < 1000 ? "%.1f ms" : "%.0f ms", ms);
+	return buffer;
+}

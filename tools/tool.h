@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* What the subcommands of anonname share: exit codes, messages, arguments, output. */
+#ifndef ANONNAME_TOOLS_TOOL_H
+#define ANONNAME_TOOLS_TOOL_H
+
+#include "../src/read/process.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/* A path of PATH_MAX bytes with some of them escaped; what is longer is cut. */
+#define NAME_SHOWN_MAX 4400
+
+enum tool_exit {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_NO_PROCESS = 42,       /* as pmap */
+};
+
+struct tool {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;           /* one line */
+};
+
+int tool_run(int argc, char **argv);
+int tool_maps(int argc, char **argv);
+int tool_check(int argc, char **argv);
+int tool_report(int argc, char **argv);
+int tool_top(int argc, char **argv);
+int tool_snapshot(int argc, char **argv);
+int tool_diff(int argc, char **argv);
+
+/* "anonname COMMAND: ..." on standard error. */
+extern const char *tool_name;
+void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* After getopt_long() printed what is wrong: where to look. Returns EXIT_USAGE. */
+int tool_usage_error(void);
+int tool_version(void);
+
+/* Says why a process could not be read, and what to do. Returns the exit code. */
+int tool_process_error(pid_t pid, int error);
+
+/* A process id, or 0 after an error message. "self" is the tool itself: it is of use in tests. */
+pid_t tool_pid(const char *text);
+
+/* A size with an optional unit K, M, G (1024), in bytes; false after an error message. */
+bool tool_size(const char *text, uint64_t *bytes);
+
+/* Opens /proc or --root's tree; false after an error message. */
+bool tool_proc(struct proc *proc, const char *root);
+
+/* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
+int tool_finish(int code);
+
+/* A JSON document on standard output, and drops the reference. */
+int tool_print_json(json_t *json);
+
+/* A size for people: "12.3M". Buffer of 16. */
+const char *tool_human(uint64_t bytes, char *buffer);
+
+/* How long, for people: "1.2 ms". Buffer of 24. */
+const char *tool_duration(uint64_t ns, char *buffer);
+
+#endif
