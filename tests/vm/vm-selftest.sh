@@ -20,12 +20,9 @@ check() {
 	fi
 }
 
-# The expensive part is the boot, so one guest answers several questions.
 mkdir "$tmp/share"
-./vm-run -w "$tmp/share" -e GREETING='it'\''s "here"' -- python3 - 'one two' '*' "it's" '' $'a\nb\\c$d' \
-	</dev/null >"$tmp/none" 2>&1
-check "standard input is empty" 0 $?
 
+# A boot is the expensive part, so one guest answers many questions.
 cat >"$tmp/share/probe.py" <<'EOF'
 import ctypes, os, re, socket, sys
 
@@ -41,7 +38,7 @@ def writable(directory):
 server = socket.create_server(("127.0.0.1", 0))
 socket.create_connection(server.getsockname()).close()
 print("loopback up")
-for directory in "/usr", "/tmp", "/var/tmp", "/dev/shm", "/run", "/sys", os.getcwd():
+for directory in "/usr", "/tmp", "/var/tmp", "/dev/shm", "/run", os.getcwd():
     print(directory == os.getcwd() and "." or directory, writable(directory))
 print("uid", os.getuid(), "cpus", os.cpu_count())
 print("args", sys.argv[1:])
@@ -81,7 +78,6 @@ for kernel in linux-6.1 linux-6.1-off; do
 /var/tmp writable
 /dev/shm writable
 /run writable
-/sys Operation not permitted
 . Read-only file system
 uid 0 cpus 2
 args ['one two', '*', \"it's\", '', 'a\\nb\\\\c\$d']
@@ -92,7 +88,7 @@ $maps" "$(cat "$tmp/out")"
 	rm -f "$tmp/share/result"
 done
 
-# 8 MiB of every byte value, both ways at once, by a child that outlives its parent's patience.
+# Every byte value, 8 MiB on each of the two outputs at once.
 python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 32768)' >"$tmp/bytes"
 cp "$tmp/bytes" "$tmp/share/bytes"
 ./vm-run -w "$tmp/share" -- sh -c "cat $tmp/share/bytes & cat $tmp/share/bytes >&2; wait" >"$tmp/out" 2>"$tmp/err"
@@ -103,6 +99,8 @@ cmp "$tmp/bytes" "$tmp/err"; check "8 MiB of standard error" 0 $?
 out=$(./vm-run -- sh -c 'echo last words; sleep 1000 & kill -SEGV $$' 2>&1)
 check "death by signal, with a child left behind: status" 139 $?
 check "death by signal: output" "last words" "$out"
+out=$(echo from the host | ./vm-run -- sh -c 'cat; ls /proc/self/fd' 2>&1)
+check "standard input is empty, and no descriptor is left open" $'0\n1\n2\n3' "$out"
 out=$(./vm-run -- no-such-command 2>&1)
 check "command not found" 127 $?
 
