@@ -1,0 +1,141 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Shows that vm-run is a faithful messenger (output, status, signals, limits on
+# writing) and that the two 6.1 kernels differ in what they are there for.
+
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+# check NAME EXPECTED ACTUAL
+check() {
+	if [ "$2" = "$3" ]; then
+		echo "ok: $1"
+	else
+		echo "FAILED: $1: expected '$2', got '$3'"
+		failed=1
+	fi
+}
+
+mkdir "$tmp/share"
+
+# A boot is the expensive part, so one guest answers many questions.
+cat >"$tmp/share/probe.py" <<'EOF'
+import ctypes, os, re, socket, sys
+
+def writable(directory):
+    try:
+        path = os.path.join(directory, "vm-selftest")
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        os.unlink(path)
+        return "writable"
+    except OSError as e:
+        return e.strerror
+
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname()).close()
+print("loopback up")
+for directory in "/usr", "/tmp", "/var/tmp", "/dev/shm", "/run", os.getcwd():
+    print(directory == os.getcwd() and "." or directory, writable(directory))
+print("uid", os.getuid(), "cpus", os.cpu_count())
+print("args", sys.argv[1:])
+print("env", os.environ["GREETING"], os.environ["HOME"], os.environ["PATH"].count(":") > 2)
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p] + [ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+p = libc.mmap(None, 8192, 3, 0x22, -1, 0)
+PR_SET_VMA, PR_SET_VMA_ANON_NAME = 0x53564d41, 0
+r = libc.prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ctypes.c_ulong(p), ctypes.c_ulong(8192), b"self:test")
+print("naming", r, os.strerror(ctypes.get_errno()))
+with open("/proc/self/maps") as maps:
+    print("maps", re.findall(r"\[anon:.*\]", maps.read()))
+with open(sys.argv[0][:-len("probe.py")] + "result", "w") as f:
+    f.write("from the guest\n")
+sys.stderr.write("to stderr\r\n")
+sys.exit(7)
+EOF
+
+for kernel in linux-6.1 linux-6.1-off; do
+	./vm-run -k $kernel -w "$tmp/share" -e GREETING='it'\''s "here"' -- \
+		python3 "$tmp/share/probe.py" 'one two' '*' "it's" '' $'a\nb\\c$d' \
+		>"$tmp/out" 2>"$tmp/err"
+	check "$kernel: exit status" 7 $?
+	check "$kernel: standard error, byte for byte" $'to stderr\r\n.' "$(cat "$tmp/err"; echo .)"
+	if [ $kernel = linux-6.1 ]; then
+		naming="naming 0 Success"
+		maps="maps ['[anon:self:test]']"
+	else
+		naming="naming -1 Invalid argument"
+		maps="maps []"
+	fi
+	check "$kernel: output" "loopback up
+/usr Read-only file system
+/tmp writable
+/var/tmp writable
+/dev/shm writable
+/run writable
+. Read-only file system
+uid 0 cpus 2
+args ['one two', '*', \"it's\", '', 'a\\nb\\\\c\$d']
+env it's \"here\" /tmp True
+$naming
+$maps" "$(cat "$tmp/out")"
+	check "$kernel: -w reaches the host" "from the guest" "$(cat "$tmp/share/result")"
+	rm -f "$tmp/share/result"
+done
+
+# Every byte value, 8 MiB on each of the two outputs at once.
+python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 32768)' >"$tmp/bytes"
+cp "$tmp/bytes" "$tmp/share/bytes"
+./vm-run -w "$tmp/share" -- sh -c "cat $tmp/share/bytes & cat $tmp/share/bytes >&2; wait" >"$tmp/out" 2>"$tmp/err"
+check "8 MiB of output: status" 0 $?
+cmp "$tmp/bytes" "$tmp/out"; check "8 MiB of standard output" 0 $?
+cmp "$tmp/bytes" "$tmp/err"; check "8 MiB of standard error" 0 $?
+
+out=$(./vm-run -- sh -c 'echo last words; sleep 1000 & kill -SEGV $$' 2>&1)
+check "death by signal, with a child left behind: status" 139 $?
+check "death by signal: output" "last words" "$out"
+out=$(echo from the host | ./vm-run -- sh -c 'cat; ls /proc/self/fd' 2>&1)
+check "standard input is empty, and no descriptor is left open" $'0\n1\n2\n3' "$out"
+out=$(./vm-run -- no-such-command 2>&1)
+check "command not found" 127 $?
+
+out=$(./vm-run -t 15 -- sh -c 'echo before; sleep 1000' 2>"$tmp/err")
+check "hang: status" 124 $?
+check "hang: output so far" before "$out"
+check "hang: message" 1 "$(grep -c 'no end after 15 s' "$tmp/err")"
+out=$(./vm-run -- sh -c 'echo before; echo c >/proc/sysrq-trigger' 2>"$tmp/err")
+check "panic: status" 123 $?
+check "panic: output so far" before "$out"
+check "panic: the log is shown" yes "$(grep -q 'sysrq triggered crash' "$tmp/err" && echo yes)"
+out=$(./vm-run -k linux-0.0 -- true 2>"$tmp/err")
+check "no such kernel" 125 $?
+check "no such kernel: message" yes "$(grep -q "no kernel 'linux-0.0'" "$tmp/err" && echo yes)"
+
+# Guest nanoseconds are instructions: 300 rounds of work for kernel and user.
+cat >"$tmp/share/count.py" <<'EOF'
+import mmap, time
+def work():
+    for i in range(300):
+        m = mmap.mmap(-1, 65536)
+        m[0] = 1
+        m.close()
+work()
+start = time.monotonic_ns()
+work()
+print(time.monotonic_ns() - start)
+EOF
+a=$(./vm-run --icount -w "$tmp/share" -- python3 "$tmp/share/count.py")
+b=$(./vm-run --icount -w "$tmp/share" -- python3 "$tmp/share/count.py")
+echo "instructions: $a and $b"
+check "--icount repeats within 0.5 %" yes \
+	"$(awk -v a="$a" -v b="$b" 'BEGIN { d = a - b; if (d < 0) d = -d; print (a > 100000 && d < a * 0.005 ? "yes" : "no") }')"
+./vm-run --icount -c 2 -- true 2>/dev/null
+check "--icount refuses two processors" 125 $?
+
+[ $failed = 0 ] && echo "vm-selftest: all passed"
+exit $failed
