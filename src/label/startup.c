@@ -28,15 +28,21 @@ static bool name_early(const struct maps_line *line, void *context)
 	const struct object *loader = objects_of_class(OBJECT_LOADER);
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
 	struct fields f = { .library = loader ? "ld.so" : objects_program() };
+	const struct object *o = objects_find(line->start);
+	uintptr_t start = line->start;
 	enum kind kind = KIND_EARLY;
 
 	(void)context;
-	/* A path: a file, [heap], [stack], or a name that somebody gave. An object's .bss has one already. */
-	if (!line->anonymous || line->path[0] || objects_find(line->start))
+	/* A path: a file, [heap], [stack], or a name that somebody gave. */
+	if (!line->anonymous || line->path[0])
 		return true;
-	if (tls >= line->start && tls < line->end)
+	/* An object's .bss has its name already; what merged with it has not. */
+	if (o)
+		start = MIN(o->end, line->end);
+	if (tls >= start && tls < line->end)
 		kind = KIND_TLS;
-	label_range(kind, line->start, line->end - line->start, &f);
+	if (start < line->end)
+		label_range(kind, start, line->end - start, &f);
 	return true;
 }
 

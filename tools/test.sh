@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Installs what the tests need, builds out of tree, runs everything (unit, live,
+# virtual machine) and ends with a line of counts.
+# usage: tools/test.sh   (BUILD=DIR: where to build, default build-test/)
+set -u
+
+cd "$(dirname "$0")/.."
+source=$PWD
+build=${BUILD:-$source/build-test}
+passed=0 failed=0 skipped=0
+failures=
+
+say() { printf '\n== %s\n' "$*"; }
+
+# One test: a name and a command. Exit 77 is a skip, and says so loudly.
+check() {
+	local name=$1 status=0 begin=$SECONDS
+	shift
+	say "$name"
+	"$@" || status=$?
+	case $status in
+	0) passed=$((passed + 1)); echo "PASS: $name ($((SECONDS - begin)) s)" ;;
+	77) skipped=$((skipped + 1)); echo "SKIP: $name" ;;
+	*) failed=$((failed + 1)); failures+=" $name;"; echo "FAIL: $name (status $status)" ;;
+	esac
+}
+
+# Without it nothing else can run.
+must() {
+	say "$1"
+	shift
+	"$@" && return
+	echo "0 passed, 1 failed"
+	exit 1
+}
+
+# The automake tests of a build directory, each counted for itself.
+check_make() {
+	local dir=$1 log result
+	shift
+	say "make check in $dir"
+	make -C "$dir" -k -s check "$@" >"$dir/check.log" 2>&1
+	grep -E '^(PASS|FAIL|SKIP|ERROR|XPASS|XFAIL)' "$dir/check.log" || true
+	while read -r log; do
+		result=$(sed -n 's/^:global-test-result: //p' "$log")
+		case $result in
+		PASS) passed=$((passed + 1)) ;;
+		SKIP) skipped=$((skipped + 1)); tail -3 "${log%.trs}.log" ;;
+		*)
+			failed=$((failed + 1)); failures+=" ${log#"$dir"/};"
+			echo "--- ${log%.trs}.log"; tail -40 "${log%.trs}.log"
+			;;
+		esac
+	done < <(find "$dir/tests" -name '*.trs')
+	if [ -z "$(find "$dir/tests" -name '*.trs')" ]; then
+		failed=$((failed + 1)); failures+=" make check in $dir;"
+		tail -40 "$dir/check.log"
+	fi
+}
+
+configure_and_make() {
+	local dir=$1
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(cd "$dir" && "$source/configure" --quiet "$@" && make -s -j"$(nproc)") >"$dir.log" 2>&1 || { tail -40 "$dir.log"; return 1; }
+}
+
+lists=$(ls tools/packages.build tools/packages.test tests/*/packages)
+must "packages" tools/install-packages $lists
+must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
+must "build" configure_and_make "$build/gcc" --enable-werror
+check_make "$build/gcc"
+
+say "result"
+[ -z "$failures" ] || echo "failed:$failures"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]
