@@ -45,7 +45,7 @@ static bool parse(const char *line, const char *end, struct maps_line *out, char
 
 long maps_read(bool (*each)(const struct maps_line *line, void *context), void *context)
 {
-	char buf[4096], path[256];
+	char buf[1024], path[128];      /* the caller may be on a small stack */
 	size_t have = 0;
 	long count = 0, n;
 	bool more = true;

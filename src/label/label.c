@@ -106,6 +106,7 @@ void label_mapped(const struct mapping *m)
 void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
 {
 	if (label_active()) {
+		label_notice_fork();
 		if (unmapped) {
 			thread_stack_unmapped(start, page_up(start + len));
 			glibc_heap_unmapped(start);
@@ -123,25 +124,26 @@ void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr
 #else
 	bool keep = false;
 #endif
+	label_notice_fork();
 	sink_moved(unmap, old, old_len, to, to_len, keep);
 }
 
-/*
- * Not where it is a piece of malloc's memory: the name would stay when it is
- * freed. And with kernel names not out of the middle of a region that huge
- * pages may back: an edge would split them.
- */
-void label_sigstack(uintptr_t start, size_t len)
+bool label_fits(uintptr_t start, size_t len)
 {
 	struct maps_line line;
 
-	if (!label_active() || start & (page_size - 1) || glibc_heap_holds(start))
-		return;
-	if (!maps_find(start, &line) || !line.anonymous || line.special)
-		return;
-	if ((sink_modes() & ROOT_SINK_KERNEL) && line.end - line.start >= HUGE_PAGE)
-		return;
-	label_range(KIND_SIGSTACK, start, MIN(page_up(start + len), line.end) - start, &(struct fields){ .index = 0 });
+	if (start & (page_size - 1) || glibc_heap_holds(start))
+		return false;
+	if (!maps_find(start, &line) || !line.anonymous || line.special || start + len > line.end)
+		return false;
+	return !(sink_modes() & ROOT_SINK_KERNEL) || line.end - line.start == page_up(len) ||
+	       line.end - line.start < HUGE_PAGE;
+}
+
+void label_sigstack(uintptr_t start, size_t len)
+{
+	if (label_active() && label_fits(start, len))
+		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .index = 0 });
 }
 
 void label_objects_changed(void)

@@ -45,6 +45,14 @@ void label_fork_child(void);
 /* A fork that no handler saw (a raw clone): notices it, and does what the handler would have done. */
 void label_notice_fork(void);
 
+/*
+ * May a piece of a mapping be named? Only private anonymous memory that is not
+ * malloc's: there the name would stay when it is freed. And with kernel names
+ * not out of the middle of a region that huge pages may back, which an edge
+ * would split. Reads maps.
+ */
+bool label_fits(uintptr_t start, size_t len);
+
 /* Names a whole range by its kind; the fields that every name may use are filled in. */
 void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f);
 

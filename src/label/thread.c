@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "base/maps.h"
 #include "base/sandbox.h"
@@ -44,12 +45,14 @@ void threads_start(void)
 {
 	struct thread *me = thread_self();
 	uintptr_t top = getauxval(AT_RANDOM);
+	struct rlimit limit = { .rlim_cur = 8UL << 20 };
 
 	if (sandbox_allows(MAY_NAME))
 		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
-	me->stack_end = page_down(top);
-	me->stack_start = page_down((uintptr_t)__builtin_frame_address(0)) - (8UL << 20);
+	me->stack_end = page_up(top + 1);
+	getrlimit(RLIMIT_STACK, &limit);
+	me->stack_start = me->stack_end - MIN(limit.rlim_cur, 8UL << 20);
 }
 
 static void label_stack(const struct place *p)
@@ -134,7 +137,7 @@ void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
 
 	text_copy(me->comm, sizeof(me->comm), name);
 	if (given_end) {
-		p = table_add(&stacks, given_end);
+		p = label_fits(given_start, given_end - given_start) ? table_add(&stacks, given_end) : NULL;
 		if (p) {
 			p->start = given_start;
 			p->end = given_end;

@@ -31,7 +31,9 @@ void walk_fork_child(void) { }
 #define PATH_FRAMES 8
 #define PATHS 64U
 #define WAYS 8U                 /* places that one caller's paths may take */
-#define SNAPSHOT 8192U
+
+/* libunwind wants about 8 KiB of stack itself. With less than this left the walk is not taken. */
+#define STACK_NEEDED (64UL << 10)
 
 /*
  * A call path, as the words on the stack that told it: `depth` return
@@ -55,12 +57,8 @@ static THREAD_LOCAL bool i_walk;
 static bool enabled;
 static bool cut_off;                            /* by fork, in the middle of a walk */
 
-/* The memory that one walk may read: the stack above the hook, or a copy of it. */
-static struct stack_view {
-	uintptr_t low, high;
-	const char *memory;     /* what stands at low */
-} view;
-static char snapshot[SNAPSHOT] COLD_BSS;
+/* What one walk may read: the stack from the hook's frame to its end. */
+static uintptr_t stack_low, stack_high;
 static uintptr_t start_regs[40] COLD_BSS;
 
 /* --- libunwind, borrowed -------------------------------------------------------- */
@@ -130,13 +128,11 @@ static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, i
 	(void)arg;
 	if (write)
 		return -UNW_EINVAL;
-	if (addr >= view.low && addr <= view.high - sizeof(*value)) {
-		memcpy(value, view.memory + (addr - view.low), sizeof(*value));
-		return 0;
+	if (addr < stack_low || addr > stack_high - sizeof(*value)) {
+		o = objects_find(addr);
+		if (!o || addr < o->unwind_start || addr > o->unwind_end - sizeof(*value))
+			return -UNW_EINVAL;
 	}
-	o = objects_find(addr);
-	if (!o || addr < o->unwind_start || addr > o->unwind_end - sizeof(*value))
-		return -UNW_EINVAL;
 	memcpy(value, (const void *)addr, sizeof(*value));
 	return 0;
 }
@@ -300,34 +296,6 @@ static inline __attribute__((always_inline)) void take_registers(uintptr_t *r)
 #endif
 }
 
-/*
- * The words between the hook's frame and the stack's end. Where the thread's
- * stack is not known (a coroutine, an alternate signal stack) a copy is taken
- * by a system call that does not fault.
- */
-static bool look_at_stack(uintptr_t from)
-{
-	const struct thread *me = thread_self();
-
-	if (from >= me->stack_start && from < me->stack_end) {
-		view = (struct stack_view){ .low = from, .high = me->stack_end, .memory = (const char *)from };
-		return true;
-	}
-	if (!sandbox_allows(MAY_COPY))
-		return false;
-	for (size_t size = SNAPSHOT; size >= 512; size /= 2) {
-		/* Not over the edge of a page that may not be there. */
-		size_t upto = MIN(size, page_up(from + 1) - from + (size == SNAPSHOT ? page_size : 0));
-		long n = sys_copy(snapshot, (const void *)from, upto);
-
-		if (n >= 64) {
-			view = (struct stack_view){ .low = from, .high = from + (size_t)n, .memory = snapshot };
-			return true;
-		}
-	}
-	return false;
-}
-
 /* The highest word in [low, high) that holds the value, as a distance from frame. */
 static bool find_word(uintptr_t low, uintptr_t high, uintptr_t value, uintptr_t frame, uint16_t *offset)
 {
@@ -350,7 +318,9 @@ static __attribute__((noinline)) const struct object *walk(uintptr_t caller, uin
 
 	memset(start_regs, 0, sizeof(start_regs));
 	take_registers(start_regs);
-	if (!look_at_stack(start_regs[UNW_REG_SP]) || unwind.init_remote(&cursor, space, NULL) < 0)
+	stack_low = start_regs[UNW_REG_SP];
+	stack_high = thread_self()->stack_end;
+	if (unwind.init_remote(&cursor, space, NULL) < 0)
 		return NULL;
 	path->depth = 0;
 	for (int frames = 0; frames < MAX_FRAMES; frames++) {
@@ -387,8 +357,10 @@ static struct path *path_place(uintptr_t caller, unsigned way)
 	return &paths[((caller >> 2 ^ caller >> 9) * WAYS + way) % PATHS];
 }
 
-static bool path_matches(const struct path *p, uintptr_t caller, const char *memory, size_t room)
+static bool path_matches(const struct path *p, uintptr_t caller, uintptr_t frame)
 {
+	size_t room = thread_self()->stack_end - frame;
+
 	if (p->caller != caller || p->depth > PATH_FRAMES)
 		return false;
 	for (unsigned i = 0; i < p->depth; i++) {
@@ -396,7 +368,7 @@ static bool path_matches(const struct path *p, uintptr_t caller, const char *mem
 
 		if (p->offset[i] + sizeof(word) > room)
 			return false;
-		memcpy(&word, memory + p->offset[i], sizeof(word));
+		memcpy(&word, (const char *)frame + p->offset[i], sizeof(word));
 		if (word != p->word[i])
 			return false;
 	}
@@ -405,23 +377,12 @@ static bool path_matches(const struct path *p, uintptr_t caller, const char *mem
 
 static const struct object *path_lookup(uintptr_t caller, uintptr_t frame)
 {
-	const struct thread *me = thread_self();
-	const char *memory = (const char *)frame;
-	size_t room = me->stack_end - frame;
-	char copy[1024];
-
-	if (frame < me->stack_start || frame >= me->stack_end) {
-		long n = sandbox_allows(MAY_COPY) ? sys_copy(copy, memory, MIN(sizeof(copy), page_up(frame + 1) - frame)) : 0;
-
-		memory = copy;
-		room = n > 0 ? (size_t)n : 0;
-	}
 	/* Eight places: many libraries ask through the same function of libc. */
 	for (unsigned way = 0; way < WAYS; way++) {
 		const struct path *p = path_place(caller, way);
 		uint32_t version = load_acquire(&p->version);
 
-		if (version & 1 || !path_matches(p, caller, memory, room))
+		if (version & 1 || !path_matches(p, caller, frame))
 			continue;
 		const struct object *owner = p->owner;
 		uintptr_t start = p->owner_start;
@@ -481,17 +442,19 @@ static void end(void)
 
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame)
 {
+	const struct thread *me = thread_self();
 	const struct object *owner;
 	struct path path;
 
-	if (!enabled)
+	/* Not on a stack whose end is not known: a coroutine's, or one for signals. */
+	if (!enabled || frame < me->stack_start || frame >= me->stack_end)
 		return NULL;
 	owner = path_lookup(caller, frame);
 	if (owner) {
 		count_add(COUNT_WALK_HITS, 1);
 		return owner;
 	}
-	if (cut_off || !begin(20000))
+	if (cut_off || frame - me->stack_start < STACK_NEEDED || !begin(20000))
 		return NULL;
 	if (!space && !borrow_libunwind()) {
 		enabled = false;

@@ -435,6 +435,12 @@ static bool leaf_replace(uint32_t i, const struct registry_range *ranges, uint32
 	return true;
 }
 
+/*
+ * Where a leaf's next contents are put together: the holder's. Not on the
+ * stack, which may be a small one for signals.
+ */
+static struct registry_range scratch[REGISTRY_LEAF_RANGES + 1];
+
 /* --- changes ----------------------------------------------------------------- */
 
 /* The range before position p of slot i: in it, or the last one of an earlier leaf. */
@@ -459,7 +465,7 @@ static bool range_insert(const struct registry_range *new)
 	uint32_t i = slot_find(top, new->start);
 	struct registry_leaf *leaf = leaf_at(top, i);
 	uint32_t p = range_find(leaf, new->start);
-	struct registry_range ranges[REGISTRY_LEAF_RANGES + 1];
+	struct registry_range *ranges = scratch;
 
 	memcpy(ranges, leaf->range, p * sizeof(*ranges));
 	ranges[p] = *new;
@@ -482,7 +488,7 @@ static bool range_split(uintptr_t addr)
 
 	if (leaf->range[p].end <= addr)
 		return true;
-	struct registry_range ranges[REGISTRY_LEAF_RANGES];
+	struct registry_range *ranges = scratch;
 	struct registry_range tail = leaf->range[p];
 
 	tail.start = addr;
@@ -504,7 +510,7 @@ static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool u
 {
 	for (uint32_t i = slot_find(top_now(), start); i < top_now()->count && top_now()->slot[i].low < end; i++) {
 		struct registry_leaf *leaf = leaf_at(top_now(), i);
-		struct registry_range ranges[REGISTRY_LEAF_RANGES];
+		struct registry_range *ranges = scratch;
 		uint32_t names[REGISTRY_LEAF_RANGES];
 		uint32_t kept = 0, gone = 0;
 
@@ -544,7 +550,7 @@ static bool set_in_place(const struct op *op, uint32_t name, bool *done)
 	bool have_before = range_before(&before_slot, &before);
 	struct registry_range *prior = have_before ? &leaf_at(top, before_slot)->range[before] : NULL;
 	uintptr_t limit = i + 1 < top->count ? top->slot[i + 1].low : UINTPTR_MAX;
-	struct registry_range ranges[REGISTRY_LEAF_RANGES + 1];
+	struct registry_range *ranges = scratch;
 
 	*done = false;
 	if (op->end > limit || (prior && prior->end > op->start))
