@@ -458,19 +458,41 @@ static bool range_before(uint32_t *i, uint32_t *p)
 	return true;
 }
 
+/*
+ * Puts one new range, or none, in place of the ranges p to q - 1 of slot i.
+ * Written straight into the new leaf, unless it has to be split.
+ */
+static bool leaf_splice(uint32_t i, uint32_t p, uint32_t q, const struct registry_range *new)
+{
+	const struct registry_leaf *leaf = leaf_at(top_now(), i);
+	uint32_t count = leaf->count - (q - p) + (new != NULL);
+	struct registry_range *to = scratch;
+	int64_t block = -1;
+
+	if (count <= REGISTRY_LEAF_RANGES) {
+		block = block_get();
+		if (block < 0)
+			return false;
+		to = block_at((uint32_t)block)->range;
+	}
+	memcpy(to, leaf->range, p * sizeof(*to));
+	if (new)
+		to[p] = *new;
+	memcpy(to + p + (new != NULL), leaf->range + q, (leaf->count - q) * sizeof(*to));
+	if (block < 0)
+		return leaf_replace(i, scratch, count, p);
+	block_at((uint32_t)block)->count = count;
+	slot_publish(top_now(), i, (uint32_t)block);
+	return true;
+}
+
 /* Inserts one range where no other one is. Takes over its name. */
 static bool range_insert(const struct registry_range *new)
 {
-	struct registry_top *top = top_now();
-	uint32_t i = slot_find(top, new->start);
-	struct registry_leaf *leaf = leaf_at(top, i);
-	uint32_t p = range_find(leaf, new->start);
-	struct registry_range *ranges = scratch;
+	uint32_t i = slot_find(top_now(), new->start);
+	uint32_t p = range_find(leaf_at(top_now(), i), new->start);
 
-	memcpy(ranges, leaf->range, p * sizeof(*ranges));
-	ranges[p] = *new;
-	memcpy(ranges + p + 1, leaf->range + p, (leaf->count - p) * sizeof(*ranges));
-	if (!leaf_replace(i, ranges, leaf->count + 1, p))
+	if (!leaf_splice(i, p, p, new))
 		return false;
 	count_add(COUNT_RANGES, 1);
 	return true;
@@ -533,71 +555,71 @@ static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool u
 	return true;
 }
 
-static bool apply_clear(const struct op *op)
-{
-	return range_split(op->start) && range_split(op->end) &&
-	       ranges_remove(op->start, op->end, op->stamp, op->unless_newer);
-}
-
-/* The common case of OP_SET: nothing is there, or exactly this range; one leaf changes. */
-static bool set_in_place(const struct op *op, uint32_t name, bool *done)
+/*
+ * The common case of OP_SET and OP_CLEAR: no range straddles an edge, and one
+ * leaf holds all that goes and what comes. name: what the range is called from
+ * now on, or -1. Sets *done if it was this case; false: out of memory.
+ */
+static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 {
 	struct registry_top *top = top_now();
 	uint32_t i = slot_find(top, op->start);
-	struct registry_leaf *leaf = leaf_at(top, i);
-	uint32_t p = range_find(leaf, op->start);
+	const struct registry_leaf *leaf = leaf_at(top, i);
+	uint32_t p = range_find(leaf, op->start), q = p;
 	uint32_t before_slot = i, before = p;
-	bool have_before = range_before(&before_slot, &before);
-	struct registry_range *prior = have_before ? &leaf_at(top, before_slot)->range[before] : NULL;
+	const struct registry_range *prior = NULL;
 	uintptr_t limit = i + 1 < top->count ? top->slot[i + 1].low : UINTPTR_MAX;
-	struct registry_range *ranges = scratch;
+	uint32_t gone[REGISTRY_LEAF_RANGES + 2], removed = 0;
 
 	*done = false;
+	if (range_before(&before_slot, &before))
+		prior = &leaf_at(top, before_slot)->range[before];
 	if (op->end > limit || (prior && prior->end > op->start))
 		return true;
-
-	uint32_t q = p;
-
-	while (q < leaf->count && leaf->range[q].end <= op->end)
-		q++;
+	for (; q < leaf->count && leaf->range[q].end <= op->end; q++) {
+		if (op->unless_newer && is_newer(leaf->range[q].stamp, op->stamp))
+			return true;
+		gone[removed++] = leaf->range[q].name;
+	}
 	if (q < leaf->count && leaf->range[q].start < op->end)
 		return true;
-
 	*done = true;
-	uint32_t count = 0;
-	struct registry_range new = { .start = op->start, .end = op->end, .name = name, .stamp = op->stamp };
-	uint32_t gone[REGISTRY_LEAF_RANGES], removed = 0;
+	if (name < 0 && !removed)
+		return true;
 
-	for (uint32_t k = p; k < q; k++)
-		gone[removed++] = leaf->range[k].name;
+	struct registry_range new = { .start = op->start, .end = op->end, .name = (uint32_t)name, .stamp = op->stamp };
 
 	/*
 	 * Neighbours of one name become one range, as the kernel's VMAs do. Not
 	 * while an munmap is on its way: its stamp must still tell old from new.
 	 */
-	if (may_merge) {
+	if (name >= 0 && may_merge) {
 		if (prior && before_slot == i && prior->end == new.start && prior->name == name) {
 			new.start = prior->start;
-			gone[removed++] = name;
+			gone[removed++] = (uint32_t)name;
 			p--;
 		}
 		if (q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name) {
 			new.end = leaf->range[q].end;
-			gone[removed++] = name;
+			gone[removed++] = (uint32_t)name;
 			q++;
 		}
 	}
-	memcpy(ranges, leaf->range, p * sizeof(*ranges));
-	count = p;
-	ranges[count++] = new;
-	memcpy(ranges + count, leaf->range + q, (leaf->count - q) * sizeof(*ranges));
-	count += leaf->count - q;
-	if (!leaf_replace(i, ranges, count, p))
+	if (!leaf_splice(i, p, q, name < 0 ? NULL : &new))
 		return false;
-	for (uint32_t k = 0; k < removed; k++)
-		name_put(gone[k]);
-	count_add(COUNT_RANGES, 1 - (int64_t)removed);
+	count_add(COUNT_RANGES, (name >= 0) - (int64_t)removed);
+	while (removed)
+		name_put(gone[--removed]);
 	return true;
+}
+
+static bool apply_clear(const struct op *op)
+{
+	bool done;
+
+	return edit_in_place(op, -1, &done) &&
+	       (done || (range_split(op->start) && range_split(op->end) &&
+			 ranges_remove(op->start, op->end, op->stamp, op->unless_newer)));
 }
 
 static bool apply_set(const struct op *op)
@@ -607,7 +629,7 @@ static bool apply_set(const struct op *op)
 
 	if (name < 0)
 		return false;
-	bool ok = set_in_place(op, (uint32_t)name, &done);
+	bool ok = edit_in_place(op, name, &done);
 
 	if (ok && !done) {
 		struct registry_range new = {
