@@ -74,12 +74,19 @@ bool hook_start_now(void)
 {
 	uint8_t no = 0;
 
-	if (!environ || !__atomic_compare_exchange_n(&hook_started, &no, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&hook_started, &no, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
+	if (!hook_next.prctl) {
+		sys_init();
+		objects_refresh(NULL);
+		find_next();
+	}
+	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */
+	if (!environ) {
+		store_release(&hook_started, (uint8_t)0);
+		return false;
+	}
 	root.self = (uintptr_t)&root;
-	sys_init();
-	objects_refresh(NULL);
-	find_next();
 	label_start();
 	detour_install();
 	store_release(&hook_started, (uint8_t)2);
