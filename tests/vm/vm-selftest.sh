@@ -104,13 +104,12 @@ check "standard input is empty, and no descriptor is left open" $'0\n1\n2\n3' "$
 out=$(./vm-run -- no-such-command 2>&1)
 check "command not found" 127 $?
 
-out=$(./vm-run -t 15 -- sh -c 'echo before; sleep 1000' 2>"$tmp/err")
+out=$(./vm-run -t 20 -- sh -c 'echo before; sleep 1000' 2>"$tmp/err")
 check "hang: status" 124 $?
 check "hang: output so far" before "$out"
-check "hang: message" 1 "$(grep -c 'no end after 15 s' "$tmp/err")"
-out=$(./vm-run -- sh -c 'echo before; echo c >/proc/sysrq-trigger' 2>"$tmp/err")
+check "hang: message" 1 "$(grep -c 'no end after 20 s' "$tmp/err")"
+./vm-run -- sh -c 'echo c >/proc/sysrq-trigger' 2>"$tmp/err"
 check "panic: status" 123 $?
-check "panic: output so far" before "$out"
 check "panic: the log is shown" yes "$(grep -q 'sysrq triggered crash' "$tmp/err" && echo yes)"
 out=$(./vm-run -k linux-0.0 -- true 2>"$tmp/err")
 check "no such kernel" 125 $?
