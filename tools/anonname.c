@@ -8,6 +8,7 @@
 static const struct tool tools[] = {
 	{ "run", tool_run, "start a program with its memory named" },
 	{ "maps", tool_maps, "print a process's memory map with all names" },
+	{ "report", tool_report, "show the memory of processes by name" },
 	{ "check", tool_check, "tell what works here, or in a process, and what to do" },
 };
 

@@ -143,9 +143,16 @@ static void advise(struct check *check, const char *text)
 static int take_region(void *context, const struct region *region)
 {
 	struct check *check = context;
-	uint64_t rss = region->vma.figures.value[FIG_RSS];
+	uint64_t rss;
 	unsigned i;
 
+	if (!region) {
+		names_free(&check->names);
+		memset(check->largest, 0, sizeof(check->largest));
+		check->regions = check->kernel_rss = check->registry_rss = check->special_rss = 0;
+		return 0;
+	}
+	rss = region->vma.figures.value[FIG_RSS];
 	check->regions++;
 	if (vma_is_anonymous(&region->vma)) {
 		if (region->source == NAME_REGISTRY)

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIBRARY_NAME "libanonname"
 #define OBJECTS_MAX  4096
 
 static int mem_read(void *context, uint64_t address, void *buffer, size_t size)
@@ -44,7 +43,7 @@ struct memory library_memory(struct library *library)
 	return (struct memory){ mem_read, library };
 }
 
-static bool is_ours(struct text path)
+bool library_is_ours(struct text path)
 {
 	return text_starts(text_base_name(path), LIBRARY_NAME);
 }
@@ -134,7 +133,7 @@ static int find_in_link_map(const struct proc *proc, pid_t pid, const struct mem
 		if (error)
 			return error;
 		len = read_string(memory, (uint64_t)(uintptr_t)object.l_name, name, sizeof(name));
-		if (is_ours((struct text){ name, len })) {
+		if (library_is_ours((struct text){ name, len })) {
 			text_clean(library->path, sizeof(library->path), (struct text){ name, len });
 			*base = object.l_addr;
 			return 0;
@@ -153,7 +152,7 @@ static int search_vma(void *context, struct vma *vma)
 {
 	struct maps_search *search = context;
 
-	if (vma->class != VMA_FILE || vma->offset || !is_ours(vma->name))
+	if (vma->class != VMA_FILE || vma->offset || !library_is_ours(vma->name))
 		return 0;
 	search->base = vma->start;
 	text_clean(search->library->path, sizeof(search->library->path), vma->name);

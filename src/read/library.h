@@ -11,6 +11,11 @@
 #include "registry.h"
 #include "text.h"
 
+#define LIBRARY_NAME "libanonname"
+
+/* Whether a path looks like the library's. */
+bool library_is_ours(struct text path);
+
 enum library_state {
 	LIBRARY_ABSENT = 0,         /* not in the process */
 	LIBRARY_UNREADABLE,         /* in it, but /proc/PID/mem cannot be read: error says why */

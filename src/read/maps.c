@@ -117,14 +117,49 @@ static const struct {
 	[F_FLAGS] = FIELD("VmFlags:"),
 };
 
+enum { FLAG_LOCKED = 1, FLAG_MERGEABLE = 2 };
+
+/*
+ * Comparing is many times cheaper than parsing, and much of smaps repeats. So
+ * what was below a header is kept with what it said: the last VMAs' lines as a
+ * whole, because an allocator's VMAs are alike; and the last VMA's lines one
+ * by one, because of two VMAs that differ most lines do not.
+ */
+#define BLOCKS      4
+#define BLOCK_SIZE  2048
+#define SHAPE_LINES 40
+#define SHAPE_WIDTH 96
+
+struct block {
+	size_t len;                 /* 0: not in use */
+	uint64_t field[F_COUNT];
+	uint32_t seen;
+	uint32_t flags;
+	char text[BLOCK_SIZE];
+};
+
+struct shape_line {
+	size_t len;                 /* with the newline; 0: not usable */
+	uint64_t value;             /* bytes, or the flags */
+	int field;                  /* enum field, -1: nothing that is used */
+	char text[SHAPE_WIDTH];
+};
+
 struct vma_reader {
+	struct block block[BLOCKS];
+	unsigned oldest;            /* block to be replaced next */
+	size_t block_len;           /* collected in it so far; 0 when the VMA came from a block */
+	bool block_fits;
+	uint32_t flags;
+	struct shape_line shape[SHAPE_LINES];
+	unsigned line;              /* below the header */
 	bool with_figures;
 	bool have;                  /* vma holds a VMA that was not handed out yet */
 	struct vma vma;
 	char name[LINES_BUFFER];    /* smaps only: the line is gone when the fields are read */
 	uint64_t field[F_COUNT];    /* bytes */
 	uint32_t seen;
-	unsigned next;              /* the field that comes next, most likely */
+	int next;                   /* the field that comes next, most likely */
 	uint64_t last_end;
 	uint64_t malformed;
 	vma_function *each;
@@ -190,6 +225,69 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	}
 }
 
+static void reader_value(struct vma_reader *reader, int field, uint64_t value)
+{
+	if (field < 0)
+		return;
+	reader->seen |= 1U << field;
+	if (field == F_FLAGS)
+		reader->flags = (uint32_t)value;
+	else
+		reader->field[field] = value;
+}
+
+/* Adds a line to the block that is being collected. */
+static void block_collect(struct vma_reader *reader, const char *text, size_t len)
+{
+	struct block *block = &reader->block[reader->oldest];
+
+	if (reader->block_len + len >= BLOCK_SIZE)
+		reader->block_fits = false;
+	if (!reader->block_fits)
+		return;
+	memcpy(block->text + reader->block_len, text, len);
+	reader->block_len += len;
+}
+
+/* The VMA's lines have all been parsed: keep them for the next. */
+static void block_keep(struct vma_reader *reader)
+{
+	struct block *block = &reader->block[reader->oldest];
+
+	if (!reader->block_fits || !reader->block_len)
+		return;
+	block->len = reader->block_len;
+	memcpy(block->field, reader->field, sizeof(block->field));
+	block->seen = reader->seen;
+	block->flags = reader->flags;
+	reader->oldest = (reader->oldest + 1) % BLOCKS;
+}
+
+/* Starts the lines of a VMA, with those of an earlier one when they are the same. */
+static void block_begin(struct vma_reader *reader, struct lines *lines)
+{
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		struct block *block = &reader->block[i];
+
+		if (!block->len || !lines_take(lines, block->text, block->len))
+			continue;
+		memcpy(reader->field, block->field, sizeof(reader->field));
+		reader->seen = block->seen;
+		reader->flags = block->flags;
+		reader->block_fits = false;
+		reader->line = SHAPE_LINES;
+		return;
+	}
+	memset(reader->field, 0, sizeof(reader->field));
+	reader->seen = 0;
+	reader->flags = 0;
+	reader->next = 0;
+	reader->line = 0;
+	reader->block_len = 0;
+	reader->block_fits = true;
+	reader->block[reader->oldest].len = 0;
+}
+
 static int reader_emit(struct vma_reader *reader)
 {
 	struct vma *vma = &reader->vma;
@@ -197,6 +295,8 @@ static int reader_emit(struct vma_reader *reader)
 	if (!reader->have)
 		return 0;
 	reader->have = false;
+	if (reader->with_figures)
+		block_keep(reader);
 	if (vma->end <= reader->last_end)
 		return 0;
 	if (vma->start < reader->last_end) {
@@ -205,48 +305,100 @@ static int reader_emit(struct vma_reader *reader)
 		vma->figures.value[FIG_SIZE] = vma->end - vma->start;
 	}
 	reader->last_end = vma->end;
-	if (reader->with_figures)
+	if (reader->with_figures) {
+		vma->locked = reader->flags & FLAG_LOCKED;
+		vma->mergeable = reader->flags & FLAG_MERGEABLE;
 		fields_to_figures(reader->field, reader->seen, vma);
+	}
 	return reader->each(reader->context, vma);
 }
 
-static void reader_field(struct vma_reader *reader, struct text line)
+static uint64_t parse_flags(struct text line)
 {
-	unsigned f = reader->next;
+	uint64_t flags = 0;
+
+	for (size_t i = 0; i + 1 < line.len; i += 3) {
+		flags |= line.at[i] == 'l' && line.at[i + 1] == 'o' ? FLAG_LOCKED : 0;
+		flags |= line.at[i] == 'm' && line.at[i + 1] == 'g' ? FLAG_MERGEABLE : 0;
+	}
+	return flags;
+}
+
+/* What a line below a header says: the field, or -1. */
+static int parse_field(struct vma_reader *reader, struct text line, uint64_t *value)
+{
+	int f = reader->next;
 	uint64_t kib;
 
-	if (f >= F_COUNT || line.len < fields[f].len || memcmp(line.at, fields[f].key, fields[f].len)) {
-		for (f = 0; f < F_COUNT; f++)
-			if (line.len >= fields[f].len && !memcmp(line.at, fields[f].key, fields[f].len))
-				break;
-		if (f == F_COUNT) {
-			if (!memchr(line.at, ':', line.len))
-				reader->malformed++;
-			return;
-		}
+	if (f >= F_COUNT || !text_starts(line, fields[f].key))
+		for (f = 0; f < F_COUNT && !text_starts(line, fields[f].key); f++)
+			;
+	if (f == F_COUNT) {
+		if (!memchr(line.at, ':', line.len))
+			reader->malformed++;
+		return -1;
 	}
 	reader->next = f + 1;
 	line.at += fields[f].len;
 	line.len -= fields[f].len;
 	text_blanks(&line);
 	if (f == F_FLAGS) {
-		reader->seen |= 1U << f;
-		for (size_t i = 0; i + 1 < line.len; i += 3) {
-			reader->vma.locked |= line.at[i] == 'l' && line.at[i + 1] == 'o';
-			reader->vma.mergeable |= line.at[i] == 'm' && line.at[i + 1] == 'g';
-		}
-		return;
+		*value = parse_flags(line);
+		return f;
 	}
 	if (!text_u64(&line, 10, &kib)) {
 		reader->malformed++;
-		return;
+		return -1;
 	}
 	/* A quarter of the range, so that four fields can be added up. */
-	reader->field[f] = kib > UINT64_MAX / 4096 ? UINT64_MAX / 4 : kib * 1024;
-	reader->seen |= 1U << f;
+	*value = kib > UINT64_MAX / 4096 ? UINT64_MAX / 4 : kib * 1024;
+	return f;
 }
 
-static int reader_line(struct vma_reader *reader, struct text line)
+static void reader_field(struct vma_reader *reader, struct text line)
+{
+	struct shape_line *shape = reader->line < SHAPE_LINES ? &reader->shape[reader->line] : NULL;
+	uint64_t malformed = reader->malformed, value = 0;
+	int field = parse_field(reader, line, &value);
+
+	reader_value(reader, field, value);
+	reader->line++;
+	if (malformed != reader->malformed)
+		reader->block_fits = false;     /* to be counted each time */
+	if (!shape) {
+		reader->block_fits = false;
+		return;
+	}
+	shape->len = 0;
+	if (line.len < SHAPE_WIDTH && malformed == reader->malformed) {
+		memcpy(shape->text, line.at, line.len);
+		shape->text[line.len] = '\n';
+		shape->len = line.len + 1;
+		shape->field = field;
+		shape->value = value;
+		block_collect(reader, shape->text, shape->len);
+	} else {
+		reader->block_fits = false;
+	}
+}
+
+/* Takes the lines that are those of the VMA before. */
+static void reader_same_lines(struct vma_reader *reader, struct lines *lines)
+{
+	while (reader->line < SHAPE_LINES) {
+		const struct shape_line *shape = &reader->shape[reader->line];
+
+		if (!shape->len || !lines_take(lines, shape->text, shape->len))
+			return;
+		reader_value(reader, shape->field, shape->value);
+		block_collect(reader, shape->text, shape->len);
+		reader->line++;
+		if (shape->field >= 0)
+			reader->next = shape->field + 1;
+	}
+}
+
+static int reader_line(struct vma_reader *reader, struct lines *lines, struct text line)
 {
 	struct vma vma;
 	int stop;
@@ -269,9 +421,7 @@ static int reader_line(struct vma_reader *reader, struct text line)
 		return reader_emit(reader);
 	memcpy(reader->name, vma.name.at, vma.name.len);
 	reader->vma.name.at = reader->name;
-	memset(reader->field, 0, sizeof(reader->field));
-	reader->seen = 0;
-	reader->next = 0;
+	block_begin(reader, lines);
 	return 0;
 }
 
@@ -286,14 +436,24 @@ static int read_all(struct lines *lines, bool with_figures, vma_function *each, 
 		return -ENOMEM;
 	/* Not the name buffer: zeroing 64 KiB is as dear as reading ten VMAs. */
 	memset(&reader->vma, 0, sizeof(reader->vma));
+	for (unsigned i = 0; i < SHAPE_LINES; i++)
+		reader->shape[i].len = 0;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		reader->block[i].len = 0;
+	reader->oldest = 0;
+	reader->line = 0;
 	reader->with_figures = with_figures;
 	reader->have = false;
 	reader->last_end = reader->malformed = 0;
-	reader->seen = reader->next = 0;
+	reader->seen = 0;
+	reader->next = 0;
 	reader->each = each;
 	reader->context = context;
-	while (!stop && lines_next(lines, &line))
-		stop = reader_line(reader, line);
+	while (!stop && lines_next(lines, &line)) {
+		stop = reader_line(reader, lines, line);
+		if (with_figures && reader->have)
+			reader_same_lines(reader, lines);
+	}
 	if (!stop)
 		stop = reader_emit(reader);
 	if (malformed)

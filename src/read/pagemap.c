@@ -35,15 +35,23 @@ struct scan {
 #define HUGE_PAGE    (2ULL << 20)
 #define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
 
+void pagemap_begin(struct pagemap *pagemap, uint64_t end)
+{
+	pagemap->limit = end;
+	pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
+	pagemap->huge_block = UINT64_MAX;
+}
+
 int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost)
 {
 	struct scan probe = { .size = sizeof(probe) };
 
 	pagemap->kpagecount = pagemap->kpageflags = -1;
 	pagemap->scan = false;
-	pagemap->error = 0;
-	pagemap->cost = cost;
 	pagemap->known_count = 0;
+	pagemap->error = 0;
+	pagemap_begin(pagemap, 0);
+	pagemap->cost = cost;
 	pagemap->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	pagemap->fd = proc->live ? proc_open(proc, pid, "pagemap") : -ENOENT;
 	if (pagemap->fd < 0) {
@@ -232,12 +240,13 @@ static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *
 	tally->shared_part += (double)pagemap->page / (double)(count ? count : 1);
 }
 
-static void tally_entries(struct pagemap *pagemap, size_t count, struct tally *tally)
+static void tally_entries(struct pagemap *pagemap, const uint64_t *entries, size_t count,
+                          struct tally *tally)
 {
 	bool privileged = pagemap_privileged(pagemap);
 
 	for (size_t i = 0; i < count; i++) {
-		uint64_t entry = pagemap->entry[i];
+		uint64_t entry = entries[i];
 
 		if (entry & PM_PRESENT) {
 			tally->present++;
@@ -255,70 +264,103 @@ static void tally_entries(struct pagemap *pagemap, size_t count, struct tally *t
 	}
 }
 
-/* A huge page shows in the middle of a run as in its first page: ask for one page of each. */
-static uint64_t huge_bytes(struct pagemap *pagemap, uint64_t address, size_t count)
+/* Whether a huge page begins at this address: a system call, so the answer is kept. */
+static bool is_huge(struct pagemap *pagemap, uint64_t block)
 {
-	uint64_t end = address + count * pagemap->page;
-	uint64_t pages = HUGE_PAGE / pagemap->page, sum = 0;
+	struct scan_region region;
+	uint64_t from = block;
 
-	for (uint64_t at = (address + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1); at + HUGE_PAGE <= end;
-	     at += HUGE_PAGE) {
-		const uint64_t *entry = pagemap->entry + (at - address) / pagemap->page;
-		struct scan_region region;
-		uint64_t from = at;
+	if (block != pagemap->huge_block) {
+		pagemap->huge_block = block;
+		pagemap->huge_answer =
+			scan_next(pagemap, &from, block + pagemap->page, SCAN_HUGE, SCAN_PRESENT, 0, &region) > 0 &&
+			!(region.categories & SCAN_ZERO);
+	}
+	return pagemap->huge_answer;
+}
 
-		/* Cheap first: a huge page's pages are all there and all alike. */
-		if (!(entry[0] & PM_PRESENT) || (entry[0] ^ entry[pages - 1]) & ~PM_PFN ||
-		    (entry[0] ^ entry[pages / 2]) & ~PM_PFN)
-			continue;
-		if (scan_next(pagemap, &from, at + pagemap->page, SCAN_HUGE, SCAN_PRESENT, 0, &region) > 0 &&
-		    !(region.categories & SCAN_ZERO))
-			sum += HUGE_PAGE;
+/* Bytes in huge pages between two addresses of the window. */
+static uint64_t huge_bytes(struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t at = start, next; at < end; at = next) {
+		uint64_t first, last;
+
+		next = (at & ~(HUGE_PAGE - 1)) + HUGE_PAGE;
+		if (next > end)
+			next = end;
+		/* Cheap first: the pages of a huge page are all there and all alike. */
+		first = pagemap->entry[(at - pagemap->window) / pagemap->page];
+		last = pagemap->entry[(next - pagemap->page - pagemap->window) / pagemap->page];
+		if (first & PM_PRESENT && !((first ^ last) & ~PM_PFN) && is_huge(pagemap, at & ~(HUGE_PAGE - 1)))
+			sum += next - at;
 	}
 	return sum;
+}
+
+/* Fills the window from at on. 0: nothing can be read there. */
+static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
+{
+	uint64_t want = (end - at) / pagemap->page, began = clock_ns();
+	struct scan_region region;
+	ssize_t got;
+	bool empty = true;
+
+	if (want > PAGEMAP_ENTRIES)
+		want = PAGEMAP_ENTRIES;
+	do
+		got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at / pagemap->page * 8));
+	while (got < 0 && errno == EINTR);
+	cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
+	if (got < 8)
+		return got < 0 ? -errno : 0;
+	pagemap->window = at;
+	pagemap->window_end = at + (uint64_t)got / 8 * pagemap->page;
+	if (!pagemap->scan || pagemap->window_end >= end)
+		return 1;
+	for (size_t i = 0; empty && i < (size_t)got / 8; i++)
+		empty = !(pagemap->entry[i] & (PM_PRESENT | PM_SWAPPED));
+	if (empty) {
+		/* A whole window of nothing: let the kernel find where something begins. */
+		int found;
+
+		at = pagemap->window_end;
+		found = scan_next(pagemap, &at, end, 0, SCAN_PRESENT | SCAN_SWAPPED, 1, &region);
+		if (found >= 0)
+			pagemap->empty_to = found ? region.start : end;
+	}
+	return 1;
 }
 
 int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures)
 {
 	struct tally tally = { 0 };
 	uint64_t *value = figures->value;
-	uint64_t thp = 0;
+	uint64_t thp = 0, limit = end > pagemap->limit ? end : pagemap->limit;
 	int64_t zero;
 
-	for (uint64_t at = start; at < end;) {
-		uint64_t left = (end - at) / pagemap->page, before = tally.present + tally.swapped;
-		/* Whole huge pages in each piece, so that huge_bytes() sees them whole. */
-		uint64_t room = PAGEMAP_ENTRIES - at / pagemap->page % (HUGE_PAGE / pagemap->page);
-		size_t want = left < room ? left : room;
-		uint64_t began = clock_ns();
-		ssize_t got;
+	for (uint64_t at = start, to; at < end; at = to) {
+		uint64_t before = tally.present;
 
-		if (!want)
-			break;
-		do
-			got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at / pagemap->page * 8));
-		while (got < 0 && errno == EINTR);
-		cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
-		if (got < 0)
-			return -errno;
-		/* Beyond what the process can map (the vsyscall page), or it has ended. */
-		if (got < 8)
-			break;
-		want = (size_t)got / 8;
-		tally_entries(pagemap, want, &tally);
-		if (pagemap->scan && tally.present + tally.swapped > before)
-			thp += huge_bytes(pagemap, at, want);
-		at += want * pagemap->page;
-		/* A whole piece of nothing: let the kernel find where something begins. */
-		if (pagemap->scan && tally.present + tally.swapped == before && at < end) {
-			struct scan_region region;
-			int found = scan_next(pagemap, &at, end, 0, SCAN_PRESENT | SCAN_SWAPPED, 1, &region);
+		if (at >= pagemap->window_end && at < pagemap->empty_to) {
+			to = end < pagemap->empty_to ? end : pagemap->empty_to;
+			continue;
+		}
+		if (at < pagemap->window || at >= pagemap->window_end) {
+			int got = read_window(pagemap, at, limit);
 
-			if (found > 0)
-				at = region.start;
-			else if (found == 0)
+			if (got < 0)
+				return got;
+			/* Beyond what the process can map (the vsyscall page), or it has ended. */
+			if (!got)
 				break;
 		}
+		to = end < pagemap->window_end ? end : pagemap->window_end;
+		tally_entries(pagemap, pagemap->entry + (at - pagemap->window) / pagemap->page,
+		              (to - at) / pagemap->page, &tally);
+		if (pagemap->scan && tally.present > before)
+			thp += huge_bytes(pagemap, at, to);
 	}
 
 	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |

@@ -23,9 +23,14 @@ struct pagemap {
 	bool scan;                  /* PAGEMAP_SCAN, Linux 6.7 */
 	uint64_t page;              /* bytes */
 	struct cost *cost;
+	uint64_t limit;             /* see pagemap_begin() */
 	/* The last pages that were asked for: their numbers often follow each other. */
 	uint64_t known_first, known_count;
 	uint64_t known_uses[64], known_flags[64];
+	/* What entry[] holds: [window, window_end). Up to empty_to nothing is there. */
+	uint64_t window, window_end, empty_to;
+	uint64_t huge_block;        /* asked last, and what came of it */
+	bool huge_answer;
 	uint64_t entry[PAGEMAP_ENTRIES];
 };
 
@@ -37,6 +42,12 @@ static inline bool pagemap_privileged(const struct pagemap *pagemap)
 {
 	return pagemap->kpagecount >= 0 && pagemap->kpageflags >= 0;
 }
+
+/*
+ * Forgets what is cached, and says how far the ranges that follow will go: one
+ * read serves many of them.
+ */
+void pagemap_begin(struct pagemap *pagemap, uint64_t end);
 
 /*
  * Fills in RSS, PSS, USS, COW, KSM, ZERO, SWAP and THP of a page aligned range;

@@ -169,7 +169,8 @@ int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
 {
 	/* Field numbers as in proc(5), counted from the state, which is the third. */
-	enum { PARENT = 4, START_TIME = 22, START_STACK = 28 };
+	enum { PARENT = 4, FLAGS = 9, START_TIME = 22, START_STACK = 28 };
+	const uint64_t kernel_thread = 0x00200000;      /* PF_KTHREAD */
 	char buffer[2048];
 	ssize_t len = proc_text(proc, pid, "stat", buffer, sizeof(buffer));
 	const char *open, *close;
@@ -200,6 +201,8 @@ int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *iden
 			break;
 		if (field == PARENT)
 			identity->parent = (pid_t)value;
+		else if (field == FLAGS)
+			identity->kernel_thread = value & kernel_thread;
 		else if (field == START_TIME)
 			identity->start_time = value;
 		else if (field == START_STACK)

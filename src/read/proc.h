@@ -42,6 +42,7 @@ struct proc_identity {
 	char comm[64];              /* safe to show */
 	pid_t parent;
 	char state;
+	bool kernel_thread;
 	unsigned long long start_time;
 	unsigned long long start_stack; /* changes at exec; 0 without permission */
 };

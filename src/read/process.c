@@ -18,8 +18,10 @@ struct reader {
 	struct cost *cost;
 	struct registry registry;
 	size_t cursor;              /* the first registry entry that may reach into this VMA */
-	struct pagemap *pagemap;    /* NULL: names only */
+	struct pagemap *pagemap;    /* opened when it is first needed, see need_pagemap() */
 	struct zero_scan *zero;
+	bool library_searched;
+	bool library_seen;          /* its file went by, and nobody has asked it yet */
 	bool nothing_locked, nothing_swapped;
 	struct process *process;
 	region_function *each;
@@ -63,6 +65,20 @@ static int add_part(struct reader *reader, const struct vma *vma, uint64_t start
 		part->source = NAME_REGISTRY;
 	}
 	return 0;
+}
+
+/* The library among the mapped files: the sign of a registry that was not expected. */
+static bool is_library(const struct vma *vma)
+{
+	return vma->class == VMA_FILE && !vma->offset && library_is_ours(vma->name);
+}
+
+/* pagemap is a file to open and a buffer of 64 KiB: many a process is read without. */
+static struct pagemap *need_pagemap(struct reader *reader)
+{
+	if (!reader->pagemap && (reader->pagemap = malloc(sizeof(*reader->pagemap))))
+		pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->cost);
+	return reader->pagemap && reader->pagemap->fd >= 0 ? reader->pagemap : NULL;
 }
 
 /* Cuts a VMA where the registry's names begin and end. */
@@ -183,6 +199,8 @@ static int split_figures(struct reader *reader, const struct vma *whole)
 	uint64_t shared_total = 0;
 	int error = 0;
 
+	if (!uniform && need_pagemap(reader))
+		pagemap_begin(reader->pagemap, whole->end);
 	for (size_t i = 0; i < reader->parts; i++) {
 		struct vma *part = &reader->part[i].vma;
 		struct figures *f = &part->figures;
@@ -194,9 +212,7 @@ static int split_figures(struct reader *reader, const struct vma *whole)
 				f->value[k] = whole->figures.value[k] ? size : 0;
 			continue;
 		}
-		error = reader->pagemap->fd >= 0
-		        ? pagemap_count(reader->pagemap, part->start, part->end, f)
-		        : reader->pagemap->error;
+		error = need_pagemap(reader) ? pagemap_count(reader->pagemap, part->start, part->end, f) : -ENOENT;
 		if (error) {
 			/* The whole is known, its parts are not. */
 			f->unknown |= FIG_ALL & ~(FIG_BIT(FIG_VMAS) | FIG_BIT(FIG_SIZE));
@@ -225,7 +241,10 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 	if (!anonymous || vma->perms[0] != 'r' ||
 	    f->value[FIG_SIZE] <= f->value[FIG_RSS] + f->value[FIG_SWAP])
 		f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
-	if (reader->pagemap->fd < 0)
+	if (knows(f, FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM)) && !(f->estimate & FIG_BIT(FIG_COW)))
+		return;
+	if (!reader->proc || !need_pagemap(reader) ||
+	    (!reader->zero && !(reader->zero = calloc(1, sizeof(*reader->zero)))))
 		return;
 	if (!knows(f, FIG_BIT(FIG_ZERO))) {
 		bytes = zero_scan_next(reader->zero, reader->pagemap, vma->start, vma->end);
@@ -246,6 +265,7 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 	    pagemap_privileged(reader->pagemap)) {
 		struct figures counted = *f;
 
+		pagemap_begin(reader->pagemap, vma->end);
 		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
 			f->value[FIG_KSM] = counted.value[FIG_KSM];
 			f->value[FIG_COW] = counted.value[FIG_COW];
@@ -262,10 +282,12 @@ static int take_vma(void *context, struct vma *vma)
 	int error;
 
 	reader->process->vmas++;
-	if (reader->with_smaps && reader->pagemap)
+	if (!reader->library_searched && is_library(vma))
+		reader->library_seen = true;
+	if (reader->with_smaps)
 		complete_from_pagemap(reader, vma);
 	error = cut(reader, vma);
-	if (!error && reader->pagemap && (reader->parts > 1 || !reader->with_smaps))
+	if (!error && reader->mode != PROCESS_NAMES && (reader->parts > 1 || !reader->with_smaps))
 		error = split_figures(reader, vma);
 	if (reader->parts > 1)
 		reader->process->split = true;
@@ -290,6 +312,24 @@ static void read_registry(struct reader *reader)
 		process->registry_refused = reader->registry.refused;
 	}
 	library_close(library);
+	reader->library_searched = true;
+}
+
+/*
+ * Looking for the library costs as much as the smaps of a small process. The
+ * environment of a process that was started with it names it. Where that fails
+ * (linked to it, environment overwritten) its file shows in smaps, and the
+ * process is read a second time.
+ */
+static bool library_is_expected(const struct reader *reader)
+{
+	char environment[8192];
+	ssize_t len;
+
+	if (reader->mode != PROCESS_FIGURES)
+		return true;
+	len = proc_text(reader->proc, reader->pid, "environ", environment, sizeof(environment));
+	return len > 0 && memmem(environment, (size_t)len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
 }
 
 static bool same_process(const struct proc_identity *a, const struct proc_identity *b)
@@ -301,12 +341,33 @@ static bool same_process(const struct proc_identity *a, const struct proc_identi
  * Names in a registry mean counting parts of VMAs in pagemap. With privilege
  * pagemap alone gives all figures, and smaps would cost as much again.
  */
-static bool smaps_is_needed(const struct reader *reader)
+static bool smaps_is_needed(struct reader *reader)
 {
+	if (reader->mode == PROCESS_NAMES)
+		return false;
+	if (reader->mode == PROCESS_FIGURES && !reader->registry.count)
+		return true;
+	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
+	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
 	return reader->mode == PROCESS_FIGURES &&
-	       !(reader->registry.count && reader->pagemap->fd >= 0 && reader->pagemap->scan &&
-	         pagemap_privileged(reader->pagemap) && reader->nothing_locked &&
-	         reader->nothing_swapped);
+	       !(need_pagemap(reader) && reader->pagemap->scan && pagemap_privileged(reader->pagemap) &&
+	         reader->nothing_locked && reader->nothing_swapped);
+}
+
+static int read_vmas(struct reader *reader)
+{
+	int fd, error;
+
+	reader->with_smaps = smaps_is_needed(reader);
+	fd = proc_open(reader->proc, reader->pid, reader->with_smaps ? "smaps" : "maps");
+	if (fd < 0)
+		return fd;
+	reader->process->vmas = reader->process->malformed = 0;
+	reader->cursor = 0;
+	error = maps_read(fd, reader->with_smaps, reader->cost, take_vma, reader,
+	                  &reader->process->malformed);
+	close(fd);
+	return error;
 }
 
 static void reader_free(struct reader *reader)
@@ -319,18 +380,6 @@ static void reader_free(struct reader *reader)
 	registry_free(&reader->registry);
 }
 
-static int open_pagemap(struct reader *reader)
-{
-	reader->pagemap = malloc(sizeof(*reader->pagemap));
-	reader->zero = calloc(1, sizeof(*reader->zero));
-	if (!reader->pagemap || !reader->zero)
-		return -ENOMEM;
-	pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->cost);
-	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
-	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
-	return 0;
-}
-
 int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                  region_function *each, void *context, struct process *process)
 {
@@ -339,30 +388,30 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		.process = process, .each = each, .context = context,
 	};
 	struct proc_identity after;
-	int fd, error;
+	int error;
 
 	memset(process, 0, sizeof(*process));
 	process->pid = pid;
 	process->library.mem = -1;
-	error = proc_exists(proc, pid);
-	if (!error) {
+	error = proc_identify(proc, pid, &process->identity);
+	if (error && !proc->live)
 		/* A recorded tree may have no stat. */
-		error = proc_identify(proc, pid, &process->identity);
-		error = error && proc->live ? error : 0;
-	}
+		error = proc_exists(proc, pid);
 	if (error)
 		return error == -ENOENT ? -ESRCH : error;
-	if (proc->live)
+	if (process->identity.kernel_thread)
+		return 0;
+	if (proc->live && library_is_expected(&reader))
 		read_registry(&reader);
-	if (mode != PROCESS_NAMES)
-		error = open_pagemap(&reader);
-	if (!error) {
-		reader.with_smaps = mode != PROCESS_NAMES && smaps_is_needed(&reader);
-		fd = proc_open(proc, pid, reader.with_smaps ? "smaps" : "maps");
-		error = fd;
-		if (fd >= 0) {
-			error = maps_read(fd, reader.with_smaps, cost, take_vma, &reader, &process->malformed);
-			close(fd);
+	error = read_vmas(&reader);
+	if (!error && reader.library_seen && proc->live) {
+		read_registry(&reader);
+		if (reader.registry.count) {
+			free(reader.zero);
+			reader.zero = NULL;
+			error = each(context, NULL);
+			if (!error)
+				error = read_vmas(&reader);
 		}
 	}
 	reader_free(&reader);
@@ -377,9 +426,8 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,
                        struct process *process)
 {
-	struct pagemap none = { .fd = -1, .error = -ENOENT };
 	struct reader reader = {
-		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .pagemap = &none,
+		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost,
 		.process = process, .each = each, .context = context,
 	};
 	int error;

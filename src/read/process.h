@@ -24,7 +24,10 @@ struct region {
 	enum name_source source;
 };
 
-/* Non-zero stops the reading and is its result. */
+/*
+ * Non-zero stops the reading and is its result. region NULL: forget all
+ * regions so far, the process is read again from the start.
+ */
 typedef int region_function(void *context, const struct region *region);
 
 enum process_mode {

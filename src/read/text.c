@@ -86,24 +86,32 @@ bool lines_next(struct lines *lines, struct text *line)
 	}
 }
 
-static unsigned digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0');
-	if (c >= 'a' && c <= 'f')
-		return (unsigned)(c - 'a') + 10;
-	return 99;
-}
+static const signed char digits[256] = {
+	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9,
+	['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
 
 bool text_u64(struct text *text, unsigned base, uint64_t *value)
 {
+	const size_t safe = 15;     /* digits that fit whatever they are, in base 16 and below */
 	uint64_t sum = 0;
 	size_t i;
 
-	for (i = 0; i < text->len && digit(text->at[i]) < base; i++)
-		if (__builtin_mul_overflow(sum, base, &sum) ||
-		    __builtin_add_overflow(sum, digit(text->at[i]), &sum))
+	for (i = 0; i < text->len && i < safe; i++) {
+		unsigned digit = (unsigned)digits[(unsigned char)text->at[i]] - 1;
+
+		if (digit >= base)
+			break;
+		sum = sum * base + digit;
+	}
+	for (; i >= safe && i < text->len; i++) {
+		unsigned digit = (unsigned)digits[(unsigned char)text->at[i]] - 1;
+
+		if (digit >= base)
+			break;
+		if (__builtin_mul_overflow(sum, base, &sum) || __builtin_add_overflow(sum, digit, &sum))
 			return false;
+	}
 	if (i == 0)
 		return false;
 	text->at += i;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A slice of somebody else's buffer. Never NUL terminated. */
 struct text {
@@ -47,6 +48,15 @@ void lines_open(struct lines *lines, int fd, struct cost *cost);
 
 /* The next line without its newline; false at the end or after an error. */
 bool lines_next(struct lines *lines, struct text *line);
+
+/* Takes exactly these bytes, when they come next and are there already. */
+static inline bool lines_take(struct lines *lines, const char *bytes, size_t len)
+{
+	if (lines->end - lines->start < len || memcmp(lines->buffer + lines->start, bytes, len))
+		return false;
+	lines->start += len;
+	return true;
+}
 
 /* Each takes its token from the front of text; false (and no change) when it is not there. */
 bool text_u64(struct text *text, unsigned base, uint64_t *value);

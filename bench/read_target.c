@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A process to read: with many VMAs, with many named ranges in few VMAs, or one
+ * that times its own mmap while somebody reads it. Prints its pid when it is
+ * ready and goes on until its standard input ends.
+ *
+ *   vmas N               N VMAs of one touched page, which cannot merge
+ *   ranges N MIB         MIB of touched memory in N ranges, each with a name
+ *   latency MIB SECONDS  MIB of touched memory; the percentiles of mmap + munmap
+ *   memory MIB           MIB of touched memory
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#define PAGE 4096UL
+
+static void *map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return p;
+}
+
+static void *touched(size_t mib)
+{
+	char *p = map(mib << 20);
+
+	memset(p, 1, mib << 20);
+	return p;
+}
+
+static void make_vmas(size_t count)
+{
+	char *p = map(count * PAGE);
+
+	memset(p, 1, count * PAGE);
+	for (size_t i = 0; i < count; i += 2)
+		if (mprotect(p + i * PAGE, PAGE, PROT_READ)) {
+			perror("mprotect (is vm.max_map_count high enough?)");
+			exit(1);
+		}
+}
+
+static void make_ranges(size_t count, size_t mib)
+{
+	char *p = touched(mib), name[80];
+	size_t size = (mib << 20) / count / PAGE * PAGE;
+
+	for (size_t i = 0; i < count; i++) {
+		/* A few hundred names, as a large program has; neighbours differ. */
+		snprintf(name, sizeof(name), "bench:range%zu", i % 300);
+		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p + i * size, size, name);
+	}
+}
+
+static int order(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static void measure_latency(size_t mib, unsigned seconds)
+{
+	enum { ROOM = 4 << 20 };
+	uint32_t *took = malloc(ROOM * sizeof(*took));
+	uint64_t end;
+	size_t n = 0;
+
+	touched(mib);
+	memset(took, 0, ROOM * sizeof(*took));
+	printf("%d\n", (int)getpid());
+	fflush(stdout);
+	getchar();
+	end = now() + seconds * 1000000000ULL;
+	while (n < ROOM) {
+		uint64_t began = now();
+		char *p = map(16 * PAGE);
+
+		munmap(p, 16 * PAGE);
+		took[n++] = (uint32_t)((now() - began) / 100);
+		if (began > end)
+			break;
+	}
+	qsort(took, n, sizeof(*took), order);
+	printf("%zu %.4f %.4f %.4f\n", n, took[n / 2] / 1e4, took[n * 999 / 1000] / 1e4, took[n - 1] / 1e4);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "";
+	size_t a = argc > 2 ? strtoul(argv[2], NULL, 10) : 0, b = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
+
+	if (!strcmp(what, "latency") && b) {
+		measure_latency(a, (unsigned)b);
+		return 0;
+	}
+	if (!strcmp(what, "vmas"))
+		make_vmas(a);
+	else if (!strcmp(what, "ranges") && b)
+		make_ranges(a, b);
+	else if (!strcmp(what, "memory"))
+		touched(a);
+	else {
+		fprintf(stderr, "usage: read_target vmas N | ranges N MIB | latency MIB SECONDS | memory MIB\n");
+		return 2;
+	}
+	printf("%d\n", (int)getpid());
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT */
+/* Columns, groups, and rows as text, CSV and JSON. See columns.h. */
+#include "columns.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+const struct column columns[] = {
+	{ "vmas", "VMAS", "memory areas, or parts of them that carry the name", false, FIG_VMAS, 9 },
+	{ "size", "SIZE", "address space", false, FIG_SIZE, 4 },
+	{ "rss", "RSS", "resident: in memory and mapped", false, FIG_RSS, 2 },
+	{ "pss", "PSS", "proportional: each page divided by how often it is mapped", false, FIG_PSS, 1 },
+	{ "uss", "USS", "unique: pages that only this process maps", false, FIG_USS, 3 },
+	{ "cow", "COW", "anonymous pages still shared with a relative by fork", false, FIG_COW, 6 },
+	{ "ksm", "KSM", "pages merged by KSM", false, FIG_KSM, 11 },
+	{ "zero", "ZERO", "the zero page: read, never written, not in RSS", false, FIG_ZERO, 12 },
+	{ "swap", "SWAP", "swapped out", false, FIG_SWAP, 5 },
+	{ "swap_pss", "SWAPPSS", "swapped out, divided by how many share it", false, FIG_SWAP_PSS, 10 },
+	{ "thp", "THP", "in huge pages", false, FIG_THP, 7 },
+	{ "locked", "LOCKED", "locked by mlock", false, FIG_LOCKED, 8 },
+	{ "owner", "OWNER", "what stands before the first colon of the name", true, COLUMN_OWNER, 0 },
+	{ "kind", "KIND", "arena, heap, stack, bss, mmap, file and so on", true, COLUMN_KIND, 0 },
+	{ "name", "NAME", "the name, or whatever --by asks for", true, COLUMN_NAME, 1 },
+};
+const size_t columns_count = COUNT(columns);
+
+void columns_default(struct columns_choice *choice)
+{
+	choice->count = 0;
+	choice->by_user = false;
+	for (size_t i = 0; i < columns_count; i++)
+		if (columns[i].keep)
+			choice->column[choice->count++] = &columns[i];
+}
+
+/* Also by the header: SWAPPSS and swap_pss are the same. */
+const struct column *columns_find(const char *id)
+{
+	for (size_t i = 0; i < columns_count; i++)
+		if (!strcasecmp(id, columns[i].id) || !strcasecmp(id, columns[i].header))
+			return &columns[i];
+	return NULL;
+}
+
+bool columns_parse(const char *list, struct columns_choice *choice)
+{
+	char *copy = strdup(list), *rest = copy, *id;
+	bool ok = copy != NULL;
+
+	choice->count = 0;
+	choice->by_user = true;
+	while (ok && (id = strsep(&rest, ","))) {
+		const struct column *column = columns_find(id);
+
+		if (!column) {
+			tool_error("there is no column '%s'; --help lists them", id);
+			ok = false;
+		} else if (choice->count == COLUMNS_MAX) {
+			tool_error("more than %d columns", COLUMNS_MAX);
+			ok = false;
+		} else {
+			choice->column[choice->count++] = column;
+		}
+	}
+	free(copy);
+	return ok;
+}
+
+void columns_help(FILE *out)
+{
+	fputs("Columns:\n", out);
+	for (size_t i = 0; i < columns_count; i++)
+		fprintf(out, "  %-9s %s\n", columns[i].id, columns[i].help);
+}
+
+void columns_format(const struct figures *figures, enum figure figure, enum unit unit, char *buffer,
+                    size_t size)
+{
+	uint64_t value = figures->value[figure];
+	const char *tilde = figures->estimate & FIG_BIT(figure) ? "~" : "";
+	char human[16];
+
+	if (figures->unknown & FIG_BIT(figure))
+		snprintf(buffer, size, "-");
+	else if (figure == FIG_VMAS || unit == UNIT_BYTES)
+		snprintf(buffer, size, "%s%llu", tilde, (unsigned long long)value);
+	else if (unit == UNIT_HUMAN)
+		snprintf(buffer, size, "%s%s", tilde, tool_human(value, human));
+	else
+		snprintf(buffer, size, "%s%llu", tilde, (unsigned long long)(value / 1024 + (value % 1024 >= 512)));
+}
+
+static void key_name(const struct name_row *row, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s", row->name);
+}
+
+static void key_kind(const struct name_row *row, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s", name_kind(row));
+}
+
+const struct group groups[] = {
+	{ "name", "each name", key_name },
+	{ "owner", "what stands before the first colon", name_owner },
+	{ "kind", "arena, heap, stack, file and so on", key_kind },
+	{ "thread", "the tid in the name", name_thread },
+	{ "library", "the library in the name, or the mapped file", name_library },
+	{ "process", "each process", NULL },
+};
+
+const struct group *groups_find(const char *id)
+{
+	for (size_t i = 0; i < COUNT(groups); i++)
+		if (!strcmp(id, groups[i].id))
+			return &groups[i];
+	tool_error("--by '%s' is not known; --help lists what is", id);
+	return NULL;
+}
+
+void groups_help(FILE *out)
+{
+	fputs("What --by makes rows of:\n", out);
+	for (size_t i = 0; i < COUNT(groups); i++)
+		fprintf(out, "  %-9s %s\n", groups[i].id, groups[i].help);
+}
+
+/* A row with its key, for sorting by key. */
+struct keyed {
+	char *key;
+	const struct name_row *from;
+};
+
+static int keyed_order(const void *a, const void *b)
+{
+	return strcmp(((const struct keyed *)a)->key, ((const struct keyed *)b)->key);
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static int merge_keyed(struct keyed *keyed, size_t count, bool by_name, struct rows *rows)
+{
+	char owner[NAME_PART_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		const char *kind = name_kind(keyed[i].from);
+		struct row *row = rows->count ? &rows->row[rows->count - 1] : NULL;
+
+		name_owner(keyed[i].from, owner, sizeof(owner));
+		/* With --by name, two kinds of memory that share a name stay two rows. */
+		if (row && !strcmp(row->name, keyed[i].key) && (!by_name || same(row->kind, kind))) {
+			if (!same(row->owner, owner)) {
+				free(row->owner);
+				row->owner = NULL;
+			}
+			if (!same(row->kind, kind))
+				row->kind = NULL;
+		} else {
+			row = &rows->row[rows->count++];
+			memset(row, 0, sizeof(*row));
+			row->name = strdup(keyed[i].key);
+			row->owner = strdup(owner);
+			row->kind = kind;
+			if (!row->name || !row->owner)
+				return -ENOMEM;
+		}
+		figures_add(&row->figures, &keyed[i].from->figures);
+	}
+	return 0;
+}
+
+int rows_make(const struct name_table *table, const struct group *group, bool fold, struct rows *rows)
+{
+	struct keyed *keyed = calloc(table->rows + 1, sizeof(*keyed));
+	char key[NAME_PART_MAX], folded[NAME_PART_MAX];
+	int error = keyed ? 0 : -ENOMEM;
+
+	rows->count = 0;
+	rows->row = calloc(table->rows + 1, sizeof(*rows->row));
+	if (!rows->row)
+		error = -ENOMEM;
+	for (size_t i = 0; !error && i < table->rows; i++) {
+		const struct name_row *row = &table->row[i];
+
+		group->key(row, key, sizeof(key));
+		/* A file's name is not ours to fold. */
+		if (fold && row->class != VMA_FILE)
+			name_fold(key, folded, sizeof(folded));
+		keyed[i].key = strdup(fold && row->class != VMA_FILE ? folded : key);
+		keyed[i].from = row;
+		if (!keyed[i].key)
+			error = -ENOMEM;
+	}
+	if (!error && table->rows)
+		qsort(keyed, table->rows, sizeof(*keyed), keyed_order);
+	if (!error)
+		error = merge_keyed(keyed, table->rows, group->key == key_name, rows);
+	for (size_t i = 0; keyed && i < table->rows; i++)
+		free(keyed[i].key);
+	free(keyed);
+	if (error)
+		rows_free(rows);
+	return error;
+}
+
+void rows_free(struct rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		free(rows->row[i].name);
+		free(rows->row[i].owner);
+	}
+	free(rows->row);
+	rows->row = NULL;
+	rows->count = 0;
+}
+
+static const char *row_text(const struct row *row, enum column_text column)
+{
+	const char *text = column == COLUMN_NAME ? row->name : column == COLUMN_OWNER ? row->owner : row->kind;
+
+	return text ? text : "-";
+}
+
+static int row_order(const void *a, const void *b, void *context)
+{
+	const struct column *column = context;
+	const struct row *x = a, *y = b;
+
+	if (!column->is_text) {
+		uint64_t m = x->figures.value[column->index], n = y->figures.value[column->index];
+
+		if (m != n)
+			return m < n ? 1 : -1;
+		m = x->figures.value[FIG_SIZE];
+		n = y->figures.value[FIG_SIZE];
+		if (m != n)
+			return m < n ? 1 : -1;
+	} else if (column->index != COLUMN_NAME) {
+		int order = strcmp(row_text(x, column->index), row_text(y, column->index));
+
+		if (order)
+			return order;
+	}
+	return strcmp(x->name, y->name);
+}
+
+void rows_sort(struct rows *rows, const struct column *column)
+{
+	struct column copy = *column;
+
+	if (rows->count)
+		qsort_r(rows->row, rows->count, sizeof(*rows->row), row_order, &copy);
+}
+
+size_t terminal_width(void)
+{
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+		return 0;
+	return size.ws_col;
+}
+
+bool terminal_color(void)
+{
+	const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(none && *none) && term && strcmp(term, "dumb");
+}
+
+/* The columns that one character takes, and its bytes. Names were made safe before. */
+static size_t character(const char *text, size_t *bytes)
+{
+	mbstate_t state = { 0 };
+	wchar_t wide;
+	size_t n = mbrtowc(&wide, text, strlen(text), &state);
+	int columns_taken;
+
+	if (n == 0 || n > 4) {
+		*bytes = 1;
+		return 1;
+	}
+	*bytes = n;
+	columns_taken = wcwidth(wide);
+	return columns_taken < 0 ? 1 : (size_t)columns_taken;
+}
+
+size_t text_width(const char *text)
+{
+	size_t width = 0, bytes;
+
+	for (; *text; text += bytes)
+		width += character(text, &bytes);
+	return width;
+}
+
+void text_fit(const char *text, size_t width, char *buffer, size_t size)
+{
+	size_t have = text_width(text), head, tail, taken = 0, skip = 0, bytes, out = 0;
+
+	if (have <= width || width < 4) {
+		/* Nothing to cut, or no room for a mark. */
+		for (; *text && out + 8 < size; text += bytes) {
+			taken += character(text, &bytes);
+			if (taken > width)
+				break;
+			memcpy(buffer + out, text, bytes);
+			out += bytes;
+		}
+		buffer[out] = '\0';
+		return;
+	}
+	/* The owner stands at the front, what differs at the end: cut between. */
+	head = (width - 2) / 2;
+	tail = width - 2 - head;
+	for (; out + 8 < size; text += bytes) {
+		size_t w = character(text, &bytes);
+
+		if (taken + w > head)
+			break;
+		taken += w;
+		memcpy(buffer + out, text, bytes);
+		out += bytes;
+	}
+	skip = have - taken;
+	while (*text && skip > tail) {
+		skip -= character(text, &bytes);
+		text += bytes;
+	}
+	out += (size_t)snprintf(buffer + out, size - out, "..%s", text);
+}
+
+/* Leaves out what matters least until the name has room. */
+static void fit_columns(struct columns_choice *choice, const size_t *widths, size_t width)
+{
+	const size_t room_for_name = 20;
+
+	while (!choice->by_user) {
+		size_t sum = 0, drop = choice->count, worst = 1;
+
+		for (size_t i = 0; i < choice->count; i++)
+			if (!choice->column[i]->is_text) {
+				sum += widths[choice->column[i] - columns] + 1;
+				if (choice->column[i]->keep > worst) {
+					worst = choice->column[i]->keep;
+					drop = i;
+				}
+			}
+		if (sum + room_for_name <= width || drop == choice->count)
+			return;
+		choice->count--;
+		memmove(&choice->column[drop], &choice->column[drop + 1],
+		        (choice->count - drop) * sizeof(*choice->column));
+	}
+}
+
+static void print_row(FILE *out, const struct row *row, const struct columns_choice *choice,
+                      const size_t *widths, const struct rows_style *style)
+{
+	char cell[NAME_PART_MAX], fitted[NAME_PART_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct column *column = choice->column[i];
+		size_t width = widths[column - columns];
+		bool last = i + 1 == choice->count;
+
+		if (i) {
+			fputc(' ', out);
+			used++;
+		}
+		if (column->is_text) {
+			const char *text = row ? row_text(row, column->index) : column->header;
+
+			if (style->width)
+				text_fit(text, last ? (style->width > used ? style->width - used : 1) : width,
+				         fitted, sizeof(fitted));
+			else
+				snprintf(fitted, sizeof(fitted), "%s", text);
+			fputs(fitted, out);
+			if (!last)
+				fprintf(out, "%*s", (int)(width - (text_width(fitted) < width ? text_width(fitted) : width)), "");
+			used += width;
+			continue;
+		}
+		if (row)
+			columns_format(&row->figures, column->index, style->unit, cell, sizeof(cell));
+		else
+			snprintf(cell, sizeof(cell), "%s", column->header);
+		fprintf(out, "%*s", (int)width, cell);
+		used += width;
+	}
+}
+
+void rows_print_text(FILE *out, const struct rows *rows, const struct row *total,
+                     const struct rows_style *style)
+{
+	struct columns_choice choice = *style->choice;
+	size_t widths[COLUMNS_MAX] = { 0 }, shown = rows->count;
+	char cell[64];
+
+	if (style->limit && style->limit < shown)
+		shown = style->limit;
+	for (size_t i = 0; i < columns_count; i++) {
+		widths[i] = strlen(columns[i].header);
+		for (size_t r = 0; r <= shown; r++) {
+			const struct row *row = r < shown ? &rows->row[r] : total;
+			size_t width;
+
+			if (!row)
+				continue;
+			if (columns[i].is_text) {
+				width = text_width(row_text(row, columns[i].index));
+				if (width > 48 && style->width)
+					width = 48;
+			} else {
+				columns_format(&row->figures, columns[i].index, style->unit, cell, sizeof(cell));
+				width = strlen(cell);
+			}
+			if (width > widths[i])
+				widths[i] = width;
+		}
+	}
+	if (style->width)
+		fit_columns(&choice, widths, style->width);
+	if (style->color)
+		fputs("\033[1m", out);
+	print_row(out, NULL, &choice, widths, style);
+	fputs(style->color ? "\033[0m\n" : "\n", out);
+	for (size_t r = 0; r < shown; r++) {
+		print_row(out, &rows->row[r], &choice, widths, style);
+		fputc('\n', out);
+	}
+	if (total) {
+		if (style->color)
+			fputs("\033[1m", out);
+		print_row(out, total, &choice, widths, style);
+		fputs(style->color ? "\033[0m\n" : "\n", out);
+	}
+}
+
+void csv_text(FILE *out, const char *text)
+{
+	if (!text)
+		return;
+	if (!strpbrk(text, ",\"")) {
+		fputs(text, out);
+		return;
+	}
+	fputc('"', out);
+	for (; *text; text++) {
+		if (*text == '"')
+			fputc('"', out);
+		fputc(*text, out);
+	}
+	fputc('"', out);
+}
+
+void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice)
+{
+	for (size_t i = 0; i < choice->count; i++)
+		fprintf(out, "%s%s", i ? "," : "", choice->column[i]->id);
+	fputc('\n', out);
+	for (size_t r = 0; r < rows->count; r++) {
+		const struct row *row = &rows->row[r];
+
+		for (size_t i = 0; i < choice->count; i++) {
+			const struct column *column = choice->column[i];
+
+			if (i)
+				fputc(',', out);
+			if (column->is_text)
+				csv_text(out, column->index == COLUMN_NAME ? row->name :
+				              column->index == COLUMN_OWNER ? row->owner : row->kind);
+			else if (!(row->figures.unknown & FIG_BIT(column->index)))
+				fprintf(out, "%llu", (unsigned long long)row->figures.value[column->index]);
+		}
+		fputc('\n', out);
+	}
+}
+
+/* JSON numbers of this library are signed; a sum of a made-up file may be more. */
+static json_int_t json_bytes(uint64_t value)
+{
+	return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
+}
+
+json_t *figures_json(const struct figures *figures)
+{
+	json_t *json = json_object(), *estimate = NULL;
+
+	for (size_t i = 0; i < columns_count; i++) {
+		unsigned bit;
+
+		if (columns[i].is_text)
+			continue;
+		bit = FIG_BIT(columns[i].index);
+		json_object_set_new(json, columns[i].id, figures->unknown & bit ? json_null() :
+		                    json_integer(json_bytes(figures->value[columns[i].index])));
+		if (figures->estimate & bit && !(figures->unknown & bit)) {
+			if (!estimate)
+				estimate = json_array();
+			json_array_append_new(estimate, json_string(columns[i].id));
+		}
+	}
+	if (estimate)
+		json_object_set_new(json, "estimate", estimate);
+	return json;
+}
+
+json_t *rows_json(const struct rows *rows)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct row *row = &rows->row[i];
+		json_t *json = json_pack("{s:s, s:s?, s:s?}", "name", row->name, "owner", row->owner,
+		                         "kind", row->kind);
+		json_t *figures = figures_json(&row->figures);
+
+		json_object_update(json, figures);
+		json_decref(figures);
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+json_t *totals_json(const struct name_totals *totals)
+{
+	json_t *json = figures_json(&totals->figures);
+	double labelled = names_labelled(totals);
+
+	json_object_set_new(json, "anon_rss",
+	                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->anon_rss)));
+	json_object_set_new(json, "named_rss",
+	                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->named_rss)));
+	json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
+	return json;
+}

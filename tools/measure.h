@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads one or many processes into sums by name, and keeps who could not be
+ * read and why. What report, snapshot, diff and run --peak have in common.
+ */
+#ifndef ANONNAME_TOOLS_MEASURE_H
+#define ANONNAME_TOOLS_MEASURE_H
+
+#include "columns.h"
+#include "tool.h"
+
+struct measured {
+	pid_t pid;                  /* 0: a recorded file */
+	char comm[64];
+	int error;                  /* 0, or why it is not in the sums */
+	int library_error;          /* libanonname is there, but its names could not be read */
+	struct name_totals totals;
+};
+
+struct measurement {
+	struct measured *process;
+	size_t count, room;
+	struct name_table names;
+	struct cost cost;
+	uint64_t began, took;       /* ns */
+	uint64_t malformed;         /* lines that made no sense */
+};
+
+void measure_begin(struct measurement *measurement);
+
+/* Adds a process. An error of reading it is kept in its entry and returned. */
+int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,
+                    enum process_mode mode);
+int measure_smaps(struct measurement *measurement, int fd);
+void measure_end(struct measurement *measurement);
+void measure_free(struct measurement *measurement);
+
+/* The processes below pid, itself first; the caller frees them. */
+int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count);
+
+int measure_rows(const struct measurement *measurement, const struct group *group, bool fold,
+                 struct rows *rows);
+
+/* One line on standard error for those that may not be read, one for those whose names may not. */
+void measure_complain(const struct measurement *measurement);
+
+void measure_print_cost(FILE *out, const struct measurement *measurement);
+
+/* The object of report --json and of a snapshot. */
+json_t *measure_json(const struct measurement *measurement, const char *format, const struct group *group,
+                     const struct rows *rows);
+
+#endif
