@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/root.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/label.h"
@@ -78,6 +79,8 @@ bool hook_start_now(void)
 		return false;
 	root.self = (uintptr_t)&root;
 	sys_init();
+	/* Before anything that a filter in force could kill for. */
+	sandbox_probe();
 	objects_refresh(NULL);
 	find_next();
 	label_start();
