@@ -28,7 +28,10 @@
 
 uint32_t sandbox_rights = MAY_ALL;
 
-/* Every call that we make in a hook, with the arguments that a filter may look at. */
+/* The probe makes these calls in earnest: on no file of the program's. */
+#define NO_FILE 1000000
+
+/* Every call that we make on our own account, with the arguments that a filter may look at. */
 static const struct our_call {
 	int nr;
 	uint32_t right;
@@ -36,13 +39,20 @@ static const struct our_call {
 } our_calls[] = {
 	{ SYS_prctl, MAY_NAME, { PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x7f0000000000, 4096, 0x7f0000001000, 0 } },
 	{ SYS_gettid, MAY_ASK_TID, { 0 } },
-	{ SYS_openat, MAY_READ_PROC, { (uint64_t)-100, 0x7f0000001000, 02000000 /* O_CLOEXEC */, 0, 0, 0 } },
-	{ SYS_read, MAY_READ_PROC, { 9, 0x7f0000001000, 4096, 0, 0, 0 } },
-	{ SYS_close, MAY_READ_PROC, { 9, 0, 0, 0, 0, 0 } },
-	{ SYS_mmap, MAY_MAP | MAY_WALK, { 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 } },
+	{ SYS_prctl, MAY_ASK_TID, { PR_GET_NAME, 0x7f0000001000, 0, 0, 0, 0 } },
+	{ SYS_openat, MAY_READ_PROC | MAY_LOAD | MAY_PATCH, { (uint64_t)-100, 0x7f0000001000, 02000000 /* O_CLOEXEC */, 0, 0, 0 } },
+	{ SYS_read, MAY_READ_PROC | MAY_LOAD, { NO_FILE, 0x7f0000001000, 4096, 0, 0, 0 } },
+	{ SYS_close, MAY_READ_PROC | MAY_LOAD | MAY_PATCH, { NO_FILE, 0, 0, 0, 0, 0 } },
+	{ SYS_mmap, MAY_MAP | MAY_LOAD, { 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 } },
+	{ SYS_mmap, MAY_LOAD | MAY_PATCH, { 0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, NO_FILE, 0 } },
+	{ SYS_munmap, MAY_UNMAP | MAY_LOAD | MAY_PATCH, { 0x7f0000000000, 65536, 0, 0, 0, 0 } },
+	{ SYS_mprotect, MAY_LOAD | MAY_PATCH, { 0x7f0000000000, 4096, PROT_READ, 0, 0, 0 } },
+	{ SYS_newfstatat, MAY_PATCH, { (uint64_t)-100, 0x7f0000001000, 0x7f0000001010, 0, 0, 0 } },
+	{ SYS_pwrite64, MAY_PATCH, { NO_FILE, 0x7f0000001000, 14, 0x7f0000000000, 0, 0 } },
+	{ SYS_readlinkat, MAY_START, { (uint64_t)-100, 0x7f0000001000, 0x7f0000001010, 255, 0, 0 } },
+	{ SYS_madvise, MAY_START, { 0x7f0000000000, 4096, 18 /* MADV_WIPEONFORK */, 0, 0, 0 } },
 	{ SYS_getpid, MAY_COPY, { 0 } },
 	{ SYS_process_vm_readv, MAY_COPY, { 4711, 0x7f0000001000, 1, 0x7f0000001010, 1, 0 } },
-	{ SYS_rt_sigprocmask, MAY_WALK, { SIG_SETMASK, 0x7f0000001000, 0x7f0000001010, 8, 0, 0 } },
 };
 
 /*

@@ -13,12 +13,15 @@
 
 enum sandbox_right {
 	MAY_NAME = 1 << 0,      /* prctl(PR_SET_VMA, ...) */
-	MAY_ASK_TID = 1 << 1,   /* gettid */
+	MAY_ASK_TID = 1 << 1,   /* gettid, prctl(PR_GET_NAME) */
 	MAY_READ_PROC = 1 << 2, /* openat, read, close */
 	MAY_MAP = 1 << 3,       /* mmap of anonymous memory */
 	MAY_COPY = 1 << 4,      /* getpid, process_vm_readv */
-	MAY_WALK = 1 << 5,      /* what libunwind calls: rt_sigprocmask, mmap */
-	MAY_ALL = (1 << 6) - 1,
+	MAY_LOAD = 1 << 5,      /* what it takes to map a library: openat, read, mmap, mprotect, munmap, close */
+	MAY_UNMAP = 1 << 6,     /* munmap */
+	MAY_PATCH = 1 << 7,     /* what the detour needs: newfstatat, openat, pwrite64, close, mmap, mprotect, munmap */
+	MAY_START = 1 << 8,     /* what only start-up asks for: readlinkat, madvise */
+	MAY_ALL = (1 << 9) - 1,
 };
 
 extern uint32_t sandbox_rights;

@@ -23,6 +23,7 @@
 
 #include "base/elf.h"
 #include "base/root.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "hook/hook.h"
 #include "label/config.h"
@@ -235,6 +236,8 @@ void detour_install(void)
 		all = REASON_OFF;
 	else if (!o || !o->dynamic || !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &libc))
 		all = REASON_NO_LIBC;
+	else if (!sandbox_allows(MAY_PATCH))
+		all = REASON_SANDBOX;
 	else if (!single_threaded())
 		all = REASON_THREADS;
 	for (size_t i = 0; i < ARRAY_SIZE(detours); i++) {

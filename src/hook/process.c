@@ -62,7 +62,8 @@ static uint32_t filter_rights(const struct sock_fprog *from)
 		filter.filter = (struct sock_filter *)copy;
 		rights = sandbox_evaluate(&filter);
 	}
-	sys_munmap((void *)copy, size);
+	if (sandbox_allows(MAY_UNMAP))
+		sys_munmap((void *)copy, size);
 	return rights;
 }
 
@@ -89,7 +90,7 @@ static long renamed(long r)
 	char name[COMM_SIZE + 1] = "";
 
 	/* The kernel has cut it to 15 bytes; what it has is what tools show. */
-	if (r == 0 && label_active() && sandbox_allows(MAY_NAME) &&
+	if (r == 0 && label_active() && sandbox_allows(MAY_ASK_TID) &&
 	    sys_prctl(PR_GET_NAME, (unsigned long)name, 0, 0, 0) == 0)
 		thread_renamed((uintptr_t)pthread_self(), name);
 	return r;

@@ -188,7 +188,7 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 
 static void mark_for_fork(void)
 {
-	uint32_t *page = own_map(page_size, "fork");
+	uint32_t *page = sandbox_allows(MAY_START) ? own_map(page_size, "fork") : NULL;
 
 	/* Linux 4.14. Without it only the fork handler notices. */
 	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK)))

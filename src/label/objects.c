@@ -6,6 +6,7 @@
 
 #include "base/elf.h"
 #include "base/own.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -118,9 +119,11 @@ bool objects_have_rpath(void)
 static void find_program(void)
 {
 	char path[256];
-	long n = sys_call6(SYS_readlinkat, -100, SYS_ARG("/proc/self/exe"), SYS_ARG(path), sizeof(path) - 1, 0, 0);
+	long n = -1;
 	const char *from = (const char *)getauxval(AT_EXECFN);
 
+	if (sandbox_allows(MAY_START))
+		n = sys_call6(SYS_readlinkat, -100, SYS_ARG("/proc/self/exe"), SYS_ARG(path), sizeof(path) - 1, 0, 0);
 	if (!sys_failed(n)) {
 		path[n] = '\0';
 		from = path;

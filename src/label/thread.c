@@ -47,7 +47,7 @@ void threads_start(void)
 	uintptr_t top = getauxval(AT_RANDOM);
 	struct rlimit limit = { .rlim_cur = 8UL << 20 };
 
-	if (sandbox_allows(MAY_NAME))
+	if (sandbox_allows(MAY_ASK_TID))
 		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
 	me->stack_end = page_up(top + 1);

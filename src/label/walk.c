@@ -218,7 +218,7 @@ static bool borrow_libunwind(void)
 	struct elf_symbols lib;
 	int error = -1;
 
-	if (!sandbox_allows(MAY_READ_PROC | MAY_MAP)) {
+	if (!sandbox_allows(MAY_LOAD)) {
 		part_set(PART_WALK, PART_DECLINED, REASON_SANDBOX);
 		return false;
 	}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Checks and names for the live programs. The registry is read here by code of
+ * the test's own, after base/registry_format.h, so that a writer's mistake is
+ * not repeated by the reader. See live.h.
+ */
+#include "live.h"
+
+#include <fcntl.h>
+#include <link.h>
+#include <stdarg.h>
+
+#include "base/registry_format.h"
+
+const char *live_program = "";
+static int wrong;
+static const struct root *root;
+
+__attribute__((constructor)) static void find_program(int argc, char **argv)
+{
+	(void)argc;
+	live_program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+	/* A test that hangs is a failure, not a wait. */
+	alarm(getenv("LIVE_ALARM") ? (unsigned)atoi(getenv("LIVE_ALARM")) : 120);
+}
+
+void live_wrong(const char *file, int line, const char *format, ...)
+{
+	va_list args;
+
+	__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
+	printf("%s:%d: ", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	fflush(stdout);
+}
+
+int live_status(void)
+{
+	fflush(stdout);
+	return wrong ? 1 : 0;
+}
+
+void live_skip(const char *format, ...)
+{
+	va_list args;
+
+	printf("SKIP: ");
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	fflush(stdout);
+	_exit(77);
+}
+
+pid_t live_fork(void)
+{
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child < 0)
+		live_skip("fork: %s", strerror(errno));
+	if (child == 0)
+		wrong = 0;
+	return child;
+}
+
+void live_join(pid_t child, const char *what)
+{
+	int status = -1;
+
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(status))
+		check(0, "%s: the child died of signal %d", what, WTERMSIG(status));
+	else
+		check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s: the child's status is %#x", what, (unsigned)status);
+}
+
+/* --- the library's own account ------------------------------------------------- */
+
+static int look_for_note(struct dl_phdr_info *info, size_t size, void *unused)
+{
+	(void)size;
+	(void)unused;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		const char *at = (const char *)(info->dlpi_addr + ph->p_vaddr), *end = at + ph->p_memsz;
+
+		if (ph->p_type != PT_NOTE)
+			continue;
+		while (at + sizeof(ElfW(Nhdr)) <= end) {
+			const ElfW(Nhdr) *note = (const void *)at;
+			const char *name = at + sizeof(*note), *what = name + ((note->n_namesz + 3) & ~3U);
+			int64_t distance;
+
+			if (note->n_namesz == sizeof(ANONNAME_NOTE_NAME) && !memcmp(name, ANONNAME_NOTE_NAME, note->n_namesz)) {
+				memcpy(&distance, what, sizeof(distance));
+				root = (const void *)(what + distance);
+				return 1;
+			}
+			at = what + ((note->n_descsz + 3) & ~3U);
+		}
+	}
+	return 0;
+}
+
+static const struct root *find_root(void)
+{
+	if (!root)
+		dl_iterate_phdr(look_for_note, NULL);
+	return root && root->magic == ANONNAME_ROOT_MAGIC ? root : NULL;
+}
+
+bool live_active(void) { return find_root() && root->sink != ROOT_SINK_NONE; }
+bool live_kernel_names(void) { return find_root() && root->sink & ROOT_SINK_KERNEL; }
+uint64_t live_counter(int which) { return find_root() ? root->counter[which] : 0; }
+
+/* --- names ------------------------------------------------------------------------ */
+
+static const void *in_segments(const uint64_t *segments, uint64_t offset)
+{
+	unsigned k = 0;
+
+	while (offset >= registry_segment_start(k) + registry_segment_size(k))
+		k++;
+	return (const char *)(uintptr_t)segments[k] + (offset - registry_segment_start(k));
+}
+
+static void registry_name_at(uint64_t addr, char *out)
+{
+	const struct registry_top *top = (const void *)(uintptr_t)root->registry.top;
+
+	for (uint32_t i = 0; top && i < top->count; i++) {
+		const struct registry_leaf *leaf =
+			in_segments(root->registry.blocks, (top->slot[i].ref >> 32) * REGISTRY_BLOCK_SIZE);
+
+		for (uint32_t r = 0; r < leaf->count; r++) {
+			const struct registry_range *range = &leaf->range[r];
+
+			if (addr < range->start || addr >= range->end)
+				continue;
+			const struct registry_name *n =
+				in_segments(root->registry.names, (uint64_t)range->name * REGISTRY_NAME_GRANULE);
+
+			memcpy(out, n->text, n->length);
+			out[n->length] = '\0';
+			return;
+		}
+	}
+}
+
+/* With calls that no hook sees and memory that no hook sees: looking must not change what is there. */
+static long each_map(bool (*each)(uint64_t start, uint64_t end, char *rest, void *context), void *context)
+{
+	static __thread char buf[64 * KIB];
+	long fd = live_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY, 0, 0, 0), n, count = 0;
+	size_t have = 0;
+	bool more = true;
+
+	while ((n = live_raw(SYS_read, fd, (long)(buf + have), (long)(sizeof(buf) - have), 0, 0, 0)) > 0) {
+		char *line = buf, *eol;
+
+		have += (size_t)n;
+		for (; (eol = memchr(line, '\n', have - (size_t)(line - buf))); line = eol + 1) {
+			char *rest;
+			uint64_t start = strtoull(line, &rest, 16), end = strtoull(rest + 1, &rest, 16);
+
+			*eol = '\0';
+			count++;
+			if (more && each)
+				more = each(start, end, rest + 1, context);
+		}
+		have -= (size_t)(line - buf);
+		memmove(buf, line, have);
+	}
+	live_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+	return count;
+}
+
+struct wanted {
+	uint64_t addr;
+	char *name;
+};
+
+static bool take_name(uint64_t start, uint64_t end, char *rest, void *context)
+{
+	struct wanted *w = context;
+	char *name = strstr(rest, "[anon:");
+
+	if (w->addr < start)
+		return false;
+	if (w->addr >= end)
+		return true;
+	if (!name)
+		name = strstr(rest, "[anon_shmem:");
+	if (name) {
+		name = strchr(name, ':') + 1;
+		name[strlen(name) - 1] = '\0';
+		strcpy(w->name, name);
+	}
+	return false;
+}
+
+const char *live_name(const void *addr)
+{
+	static __thread char buffers[8][ANONNAME_NAME_MAX + 1];
+	static __thread unsigned turn;
+	struct wanted w = { (uintptr_t)addr, buffers[turn++ % 8] };
+
+	w.name[0] = '\0';
+	if (find_root() && !(root->sink & ROOT_SINK_KERNEL) && root->sink & ROOT_SINK_REGISTRY)
+		registry_name_at(w.addr, w.name);
+	else
+		each_map(take_name, &w);
+	return w.name;
+}
+
+void live_check_name(const char *file, int line, const void *addr, const char *wanted)
+{
+	const char *name = live_name(addr), *tid = strstr(wanted, "%t");
+	char full[128];
+
+	if (tid) {
+		snprintf(full, sizeof(full), "%.*s%ld%s", (int)(tid - wanted), wanted, (long)gettid(), tid + 2);
+		wanted = full;
+	}
+	if (strcmp(name, wanted))
+		live_wrong(file, line, "the name at %p is '%s', not '%s'", addr, name, wanted);
+}
+
+long live_vmas(void) { return each_map(NULL, NULL); }
+
+long live_raw(long nr, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long r;
+
+	__asm__ volatile("syscall" : "=a"(r) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return r;
+#else
+	register long x8 __asm__("x8") = nr;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+
+	__asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	return x0;
+#endif
+}

@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Runs the live programs under the library: on this machine's kernel, whatever
+# it can, and by live-vm.sh once more in a virtual machine whose kernel has
+# names.  Run from the build directory.  Each program says what is wrong and
+# exits 0, 1 or 77.  `live.sh WORD...` runs only the cases that contain a WORD.
+#
+# ANONNAME_LONG=1: the races run for a minute instead of ten seconds.
+
+set -u
+build=$PWD
+bin=$build/tests/live
+library=$build/.libs/libanonname.so
+out=$(mktemp -d "${TMPDIR:-/tmp}/live.XXXXXX")
+trap 'rm -rf "$out"' EXIT
+passed=0 failed=0 skipped=0
+words=("$@")
+export LC_ALL=C
+unset "${!ANONNAME_@}" LD_PRELOAD
+seconds=10
+[ -z "${LIVE_LONG:-}" ] || seconds=60
+
+[ -e "$library" ] || { echo "live.sh: no $library: run make first, and this from the build directory"; exit 99; }
+
+wanted() {
+	[ ${#words[@]} -gt 0 ] || return 0
+	local w
+	for w in "${words[@]}"; do [[ $1 == *"$w"* ]] && return 0; done
+	return 1
+}
+
+# told TITLE STATUS: sums up one case, whose output is in $out/said.
+told() {
+	case $2 in
+	0) echo "ok    $1"; passed=$((passed + 1)) ;;
+	77) echo "SKIP  $1: $(sed -n 's/^SKIP: //p' "$out/said" | head -n 1)"; skipped=$((skipped + 1)) ;;
+	*) echo "FAIL  $1 (status $2)"; sed 's/^/      /' "$out/said" | head -n 40; failed=$((failed + 1)) ;;
+	esac
+}
+
+# under TITLE [VAR=VALUE...] PROGRAM [ARG...]: the program under the library.
+under() {
+	local title=$1 vars=()
+	shift
+	wanted "$title" || return 0
+	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
+	local program=$1
+	shift
+	env "${vars[@]}" LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>&1
+	told "$title" $?
+}
+
+# plain TITLE [VAR=VALUE...] PROGRAM [ARG...]: without it; the program knows where it is.
+plain() {
+	local title=$1 vars=()
+	shift
+	wanted "$title" || return 0
+	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
+	local program=$1
+	shift
+	env "${vars[@]}" LIVE_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>&1
+	told "$title" $?
+}
+
+# alike TITLE PROGRAM [ARG...]: prints the same with and without the library.
+alike() {
+	local title=$1 program=$2
+	shift 2
+	wanted "$title" || return 0
+	"$bin/$program" "$@" >"$out/without" 2>&1
+	local without=$?
+	LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/with" 2>&1
+	local with=$?
+	diff -u "$out/without" "$out/with" >"$out/said"
+	local same=$?
+	[ "$with" = "$without" ] || { echo "exit status $without without the library, $with with it" >>"$out/said"; same=1; }
+	told "$title" $same
+}
+
+. "$(dirname "${BASH_SOURCE[0]}")/cases"
+
+echo "live: $passed passed, $failed failed, $skipped skipped, on $(uname -r)"
+[ "$failed" -eq 0 ] || exit 1
+[ "$passed" -gt 0 ] || exit 77
