@@ -103,6 +103,7 @@ static const struct detour {
 /* --- find and decide ---------------------------------------------------------------- */
 
 struct plan {
+	uintptr_t function;
 	uint8_t *at;
 	uint8_t new[DETOUR_MAX];
 	uint8_t old[DETOUR_MAX];
@@ -123,7 +124,8 @@ static enum part_reason make_plan(const struct detour *d, const struct elf_symbo
 	if (reason != REASON_NONE)
 		return reason;
 	offset = detour_offset(code);
-	plan->at = (uint8_t *)(uintptr_t)code + offset;
+	plan->function = (uintptr_t)code;
+	plan->at = (uint8_t *)plan->function + offset;
 	plan->len = detour_jump(plan->new, (uintptr_t)d->target);
 	if (offset + plan->len > symbol->st_size)
 		return REASON_NO_SYMBOL;
@@ -205,7 +207,7 @@ static bool arrives(const struct detour *d, const struct plan *plan)
 
 	__builtin___clear_cache((char *)plan->at, (char *)plan->at + plan->len);
 	trial_arrived = false;
-	d->trial((uintptr_t)plan->at);
+	d->trial(plan->function);
 	errno = saved;
 	return trial_arrived;
 }

@@ -6,12 +6,12 @@
 #include "base/registry_format.h"
 #include "base/compiler.h"
 
-#define DETOUR_MAX 24           /* the longest jump, with a landing pad before it */
+#define DETOUR_MAX 24           /* the longest jump */
 
 /* Is this the body of that system call, and as the compiler made it? REASON_NONE: yes. */
 enum part_reason detour_read(const uint8_t *code, size_t size, int nr);
 
-/* Where in the body the jump goes: behind a landing pad (endbr64, bti) that must stay. */
+/* Where in the body the jump goes: behind a landing pad (endbr64) that must stay. */
 size_t detour_offset(const uint8_t *code);
 
 /* Writes the jump. Returns its length. */

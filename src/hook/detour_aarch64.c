@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-#define HINT_BTI_C   0xd503245fU
-#define HINT_BTI_JC  0xd50324dfU
-#define HINT_PACIASP 0xd503233fU
+#define BTI_C        0xd503245fU
+#define BTI_JC       0xd50324dfU
+#define PACIASP      0xd503233fU
 #define SVC_0        0xd4000001U
 #define LDR_X16_8    0x58000050U        /* ldr x16, . + 8 */
 #define BR_X16       0xd61f0200U
@@ -19,24 +19,33 @@ static uint32_t word_at(const uint8_t *code, size_t i)
 	return w;
 }
 
-/* An indirect branch (libc's own PLT) may land here: the pad stays. paciasp is one as well, but must not run alone. */
+/* From the first byte: the jump brings a landing pad of its own. */
 size_t detour_offset(const uint8_t *code)
 {
-	uint32_t w = word_at(code, 0);
+	(void)code;
+	return 0;
+}
 
-	return w == HINT_BTI_C || w == HINT_BTI_JC ? 4 : 0;
+/* Arm's "Learn the architecture: PAC and BTI": where an indirect branch (libc's own PLT) may land. */
+static bool is_landing_pad(uint32_t w)
+{
+	return w == BTI_C || w == BTI_JC || w == PACIASP;
+}
+
+/* How other tools begin: b, br, brk, ldr x16 or x17 from behind the jump. */
+static bool is_patched(uint32_t w)
+{
+	return (w & 0xfc000000U) == 0x14000000U || (w & 0xfffffc1fU) == 0xd61f0000U ||
+	       (w & 0xffe0001fU) == 0xd4200000U || (w & 0xff00001eU) == 0x58000010U;
 }
 
 enum part_reason detour_read(const uint8_t *code, size_t size, int nr)
 {
 	uint32_t load = 0xd2800008U | (uint32_t)nr << 5;        /* mov x8, #nr */
-	uint32_t first = word_at(code + detour_offset(code), 0);
 	bool loaded = false;
 
-	if (first == LDR_X16_8 || (first & 0xfc000000U) == 0x14000000U)
+	if (is_patched(word_at(code, is_landing_pad(word_at(code, 0)))))
 		return REASON_ALREADY_PATCHED;
-	if (first == HINT_PACIASP)
-		return REASON_UNKNOWN_CODE;
 	for (size_t i = 0; i < size / 4; i++) {
 		uint32_t w = word_at(code, i);
 
@@ -48,14 +57,17 @@ enum part_reason detour_read(const uint8_t *code, size_t size, int nr)
 }
 
 /*
- *   function:  ldr x16, 1f   --.
+ *   function:  bti c
+ *              ldr x16, 1f   --.
  *              br  x16         |
  *           1: .quad target <--'
- * x16 is the procedure call standard's own register for such veneers.
+ * x16 is the procedure call standard's own register for such veneers. bti is a
+ * hint: a processor without it does nothing. The old body may have begun with
+ * paciasp, which is a pad as well but would change the return address.
  */
 size_t detour_jump(uint8_t to[DETOUR_MAX], uintptr_t target)
 {
-	static const uint32_t jump[] = { LDR_X16_8, BR_X16 };
+	static const uint32_t jump[] = { BTI_C, LDR_X16_8, BR_X16 };
 
 	memcpy(to, jump, sizeof(jump));
 	memcpy(to + sizeof(jump), &target, sizeof(target));
