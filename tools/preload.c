@@ -29,11 +29,14 @@
 
 static const struct {
 	const char *name, *file, *package;
+	const char *variable;   /* set to 1, unless it is set already */
 } allocators[] = {
-	{ "jemalloc", "libjemalloc.so.2", "libjemalloc2" },
-	{ "tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4" },
-	{ "mimalloc", "libmimalloc.so.2", "libmimalloc2.0" },
-	{ "libc", NULL, NULL },
+	{ "jemalloc", "libjemalloc.so.2", "libjemalloc2", NULL },
+	{ "tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4",
+	  /* It would take the heap first, which the kernel calls [heap] whatever name it has. */
+	  "TCMALLOC_SKIP_SBRK" },
+	{ "mimalloc", "libmimalloc.so.2", "libmimalloc2.0", NULL },
+	{ "libc", NULL, NULL, NULL },
 };
 
 static const char *const library_dirs[] = {
@@ -116,8 +119,11 @@ bool preload_find_allocator(const char *name, char *path, size_t size)
 	for (size_t i = 0; i < COUNT(allocators); i++) {
 		if (strcmp(name, allocators[i].name))
 			continue;
-		if (!allocators[i].file || find_in_dirs(allocators[i].file, path, size))
+		if (!allocators[i].file || find_in_dirs(allocators[i].file, path, size)) {
+			if (allocators[i].variable)
+				setenv(allocators[i].variable, "1", 0);
 			return true;
+		}
 		tool_error("%s is not installed: there is no %s. On Debian it is in the package %s.",
 		           name, allocators[i].file, allocators[i].package);
 		return false;

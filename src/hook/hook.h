@@ -61,6 +61,9 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 /* Puts the jumps into libc. Each one that it leaves out is told in the root. */
 void detour_install(void);
 
+/* A safe moment: new jemalloc, new arenas, and new objects that call it. */
+void mallctl_look(void);
+
 #define CALLER ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
 #define FRAME ((uintptr_t)__builtin_frame_address(0))
 

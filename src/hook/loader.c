@@ -47,6 +47,7 @@ void *hook_dlopen(const char *file, int flags)
 	void *r = next(file, flags);
 
 	label_objects_changed();
+	mallctl_look();
 	return r;
 }
 
@@ -57,6 +58,7 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 	void *r = next(space, file, flags);
 
 	label_objects_changed();
+	mallctl_look();
 	return r;
 }
 
@@ -73,5 +75,6 @@ EXPORT int dlclose(void *handle)
 	r = hook_next.dlclose(handle);
 	label_objects_changed();
 	walk_resume(paused);
+	mallctl_look();
 	return r;
 }

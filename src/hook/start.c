@@ -115,4 +115,5 @@ __attribute__((constructor)) static void constructor(void)
 	hook_start();
 	pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
 	label_objects_changed();
+	mallctl_look();
 }

@@ -6,6 +6,7 @@
 
 #include "base/sandbox.h"
 #include "base/sys.h"
+#include "label/jemalloc.h"
 #include "label/label.h"
 #include "label/thread.h"
 
@@ -48,6 +49,7 @@ static struct start *start_take(void)
 static void ended(void *unused)
 {
 	(void)unused;
+	jemalloc_thread_end();
 	thread_end();
 }
 
@@ -69,6 +71,7 @@ static void begin(struct start *from, struct start *copy)
 	*copy = *from;
 	store_release(&from->taken, 0U);
 	thread_begin(copy->name, copy->stack_start, copy->stack_end);
+	jemalloc_thread_begin();
 	if (have_end_key)
 		pthread_setspecific(end_key, (void *)1);
 }
@@ -81,7 +84,7 @@ static void *run_pthread(void *arg)
 	begin(arg, &s);
 	r = s.function.pthread(s.arg);
 	if (!have_end_key)
-		thread_end();
+		ended(NULL);
 	return r;
 }
 
@@ -93,7 +96,7 @@ static int run_thrd(void *arg)
 	begin(arg, &s);
 	r = s.function.thrd(s.arg);
 	if (!have_end_key)
-		thread_end();
+		ended(NULL);
 	return r;
 }
 

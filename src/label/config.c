@@ -49,7 +49,8 @@ static const struct choice_entry {
 
 /* %k: the word that tools know the kind by. */
 static const char *const kind_words[KIND_COUNT] = {
-	[KIND_ARENA] = "arena", [KIND_LARGE] = "large", [KIND_EXTENT] = "extent", [KIND_HEAP] = "heap",
+	[KIND_ARENA] = "arena", [KIND_LARGE] = "large", [KIND_EXTENT] = "extent", [KIND_THREAD_ARENA] = "extent",
+	[KIND_NAMED_HEAP] = "heap", [KIND_HEAP] = "heap",
 	[KIND_STACK] = "stack", [KIND_STACK_UNUSED] = "stack", [KIND_SIGSTACK] = "sigstack",
 	[KIND_BSS] = "bss", [KIND_JIT] = "jit", [KIND_RESERVE] = "reserve", [KIND_MMAP] = "mmap",
 	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_EARLY] = "early", [KIND_OWN] = "own",
@@ -59,7 +60,7 @@ static const char *const kind_words[KIND_COUNT] = {
 
 static bool field_known(char c)
 {
-	for (const char *p = "ailtnpekz"; *p; p++)
+	for (const char *p = "ailtnpekzc"; *p; p++)
 		if (*p == c)
 			return true;
 	return false;
@@ -85,7 +86,7 @@ static const char *compile(struct template *t, const char *source)
 			p += 2;
 		} else if (*p == '%') {
 			if (!field_known(p[1]))
-				return "it has a field that does not exist; the fields are %a %i %l %t %n %p %e %k %z %%";
+				return "it has a field that does not exist; the fields are %a %i %l %t %n %p %e %k %z %c %%";
 			*piece = (struct piece){ .field = p[1] };
 			t->uses |= 1U << (p[1] - 'a');
 			p += 2;
@@ -183,6 +184,7 @@ static size_t field_text(const struct piece *piece, enum kind kind, const struct
 	case 'l': s = f->library; break;
 	case 'n': s = f->thread; break;
 	case 'e': s = f->program; break;
+	case 'c': s = f->label; break;
 	case 'k': s = f->thing ? f->thing : kind_words[kind]; break;
 	case 'i': return text_number(digits, f->index);
 	case 't': return text_number(digits, f->tid);
@@ -195,7 +197,7 @@ static size_t field_text(const struct piece *piece, enum kind kind, const struct
 }
 
 /* What may be cut when a name is too long, the least telling first. Numbers and literals never are. */
-static const char cut_order[] = "enla";
+static const char cut_order[] = "enlca";
 
 /* Cuts the middle out of one field, so that its start and its end still tell. */
 static size_t cut_name(const struct template *t, enum kind kind, const struct fields *f, char name[], size_t total)
@@ -219,6 +221,8 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 		const char *text = t->source + piece->at;
 		size_t len = piece->field ? field_text(piece, kind, f, digits, &text) : piece->len;
 
+		if (piece->field == 'c' && !len && out.used && longer[out.used - 1] == ':')
+			out.used--;
 		if (cut && piece->field == cut && over) {
 			size_t keep = len - over - 2;
 
@@ -259,6 +263,9 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 			if (coarse && (piece->field == 'i' || piece->field == 't' || piece->field == 'n' || piece->field == 'z'))
 				continue;
 			len = field_text(piece, kind, f, digits, &text);
+			/* Without a label the colon before it says nothing. */
+			if (piece->field == 'c' && !len && used && used <= ANONNAME_NAME_MAX && name[used - 1] == ':')
+				used--;
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
 				name[used + k] = text_clean_char(text[k]);
 		} else {

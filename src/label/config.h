@@ -27,7 +27,9 @@ enum choice {
 	CHOICE_COUNT
 };
 
-/* The words of CHOICE_STYLE, in the order that options.def gives them. */
+/* The words of some choices, in the order that options.def gives them. */
+enum jemalloc_choice { JEMALLOC_HOOKS, JEMALLOC_MMAP, JEMALLOC_OFF };
+enum jemalloc_arenas_choice { JEMALLOC_ARENAS_SHARED, JEMALLOC_ARENAS_THREAD };
 enum style { STYLE_DEFAULT, STYLE_GLIBC, STYLE_ANDROID };
 
 /* The index of the chosen word. "on off" and "off on" differ: see options.def. */
@@ -46,6 +48,7 @@ struct fields {
 	const char *library;    /* %l */
 	const char *thread;     /* %n */
 	const char *program;    /* %e */
+	const char *label;      /* %c */
 	const char *thing;      /* %k where it is not the kind's own word */
 	uint32_t index;         /* %i */
 	uint32_t tid;           /* %t */

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/glibc.h"
+#include "label/jemalloc.h"
 #include "label/objects.h"
 #include "label/startup.h"
 #include "label/thread.h"
@@ -98,6 +99,10 @@ void label_mapped(const struct mapping *m)
 	default:
 		break;
 	}
+	if (jemalloc_asks(asker)) {
+		jemalloc_mapped(m->start, m->len);
+		return;
+	}
 	f.allocator = asker ? asker->allocator : "";
 	f.library = owner_name(m, asker, kind);
 	label_range(kind, m->start, m->len, &f);
@@ -173,6 +178,8 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 	if (config_uses(kind, 'p') && sandbox_allows(MAY_COPY))
 		f.pid = (uint32_t)sys_getpid();
 	f.program = objects_program();
+	if (!f.label)
+		f.label = thread_label();
 	if (!f.library)
 		f.library = f.program;
 	name_len = config_format(kind, &f, budget == BUDGET_COARSE_NAMES, name);
@@ -241,6 +248,7 @@ void label_fork_child(void)
 	walk_fork_child();
 	objects_fork_child();
 	threads_fork_child();
+	jemalloc_fork_child();
 }
 
 void label_notice_fork(void)

@@ -35,6 +35,9 @@ void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool u
 void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags);
 void label_sigstack(uintptr_t start, size_t len);
 
+/* The program has named memory itself: its name wins over what an extent hook would say. */
+void label_program_named(void);
+
 /* dlopen and dlclose have returned, or something else that is called without malloc's locks held. */
 void label_objects_changed(void);
 

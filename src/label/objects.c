@@ -47,6 +47,7 @@ static struct object *chunks[CHUNKS] = { chunk0 };
 static uint32_t object_count;
 static unsigned long long seen_adds, seen_subs;
 static uint32_t refreshing;
+static uint32_t generation;
 static bool any_rpath;
 static char program[OBJECT_NAME_MAX];
 
@@ -291,6 +292,11 @@ static int refresh_one(struct dl_phdr_info *info, size_t size, void *context)
 	return 0;
 }
 
+uint32_t objects_generation(void)
+{
+	return load_acquire(&generation);
+}
+
 void objects_each(void (*each)(const struct object *o))
 {
 	for (uint32_t i = 0; i < load_acquire(&object_count); i++)
@@ -318,5 +324,7 @@ void objects_refresh(void (*each_new)(const struct object *o))
 	if (r.changed)
 		for (unsigned i = 0; i < CACHE_SIZE; i++)
 			store_relaxed(&cache[i], (uint64_t)0);
+	if (r.changed)
+		__atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE);
 	store_release(&refreshing, 0U);
 }

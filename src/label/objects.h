@@ -41,6 +41,9 @@ void objects_refresh(void (*each_new)(const struct object *o));
 
 void objects_each(void (*each)(const struct object *o));
 
+/* Another number whenever objects came or went. */
+uint32_t objects_generation(void);
+
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);
 

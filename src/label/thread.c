@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/config.h"
+#include "label/jemalloc.h"
 #include "label/label.h"
 
 THREAD_LOCAL struct thread this_thread;
@@ -177,6 +178,7 @@ void thread_renamed(uintptr_t self, const char *name)
 	struct thread *me = thread_self();
 	struct place *p = stack_that_holds(self);
 
+	jemalloc_thread_renamed(self, name);
 	if (self == (uintptr_t)pthread_self()) {
 		text_copy(me->comm, sizeof(me->comm), name);
 		p = me->place;

@@ -6,6 +6,7 @@
 #include "base/compiler.h"
 #include "base/table.h"
 
+#define LABELS_MAX 8
 #define COMM_SIZE 16            /* include/linux/sched.h, TASK_COMM_LEN */
 
 struct thread {
@@ -16,11 +17,21 @@ struct thread {
 	uintptr_t new_heap;             /* its owner is not certain yet, see glibc.c */
 	struct place *place;            /* its stack in the table; NULL for the first thread */
 	char comm[COMM_SIZE];
+	uint32_t labels;                /* anonname_push: how many; those above LABELS_MAX are not kept */
+	const char *label[LABELS_MAX];
 };
 
 extern THREAD_LOCAL struct thread this_thread;
 
 static inline struct thread *thread_self(void) { return &this_thread; }
+
+/* The label that was pushed last, or NULL. */
+static inline const char *thread_label(void)
+{
+	const struct thread *me = thread_self();
+
+	return likely(!me->labels) ? NULL : me->label[MIN(me->labels, LABELS_MAX) - 1];
+}
 
 uint32_t thread_tid(void);
 const char *thread_name(void);

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program's own calls of jemalloc's mallctl and mallctlbymib: the few that
+ * make or destroy an arena or change extent hooks must be known, or an arena
+ * stays without names and a program's hooks take the place of ours.
+ *
+ * Not exported symbols: a program may ask whether there is a mallctl in order
+ * to find out whether jemalloc is there (a weak reference, dlsym). So only
+ * where jemalloc is, the slots through which other objects call it are turned
+ * to us: what the dynamic linker would write there, written once more. Calls
+ * within a program that has jemalloc linked in do not pass through a slot and
+ * are not seen; there a new arena is noticed when the next thread starts.
+ */
+#include "hook/hook.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/maps.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "label/jemalloc.h"
+#include "label/objects.h"
+
+#if defined(__x86_64__)
+#define SLOT_CALL R_X86_64_JUMP_SLOT
+#define SLOT_DATA R_X86_64_GLOB_DAT
+#define SLOT_WORD R_X86_64_64
+#elif defined(__aarch64__)
+#define SLOT_CALL R_AARCH64_JUMP_SLOT
+#define SLOT_DATA R_AARCH64_GLOB_DAT
+#define SLOT_WORD R_AARCH64_ABS64
+#endif
+
+/* --- what the calls mean ---------------------------------------------------------- */
+
+typedef int call_fn(const void *what, size_t what_len, void *old, size_t *old_len, void *new, size_t new_len);
+
+static int by_name(const void *name, size_t unused, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	(void)unused;
+	return jemalloc_calls()->mallctl(name, old, old_len, new, new_len);
+}
+
+static int by_mib(const void *mib, size_t mib_len, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	return jemalloc_calls()->mallctlbymib(mib, mib_len, old, old_len, new, new_len);
+}
+
+static int create(call_fn *call, const void *what, size_t len, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	struct extent_scope s;
+	unsigned arena = SCOPE_UNKNOWN;
+	int error;
+
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	error = call(what, len, old, old_len, new, new_len);
+	if (!error && old && old_len && *old_len == sizeof(arena))
+		__builtin_memcpy(&arena, old, sizeof(arena));
+	jemalloc_scope_end(&s, arena);
+	if (arena != SCOPE_UNKNOWN)
+		jemalloc_arena_made(arena);
+	return error;
+}
+
+/* The program sees the hooks that it set itself, or jemalloc's own, and never ours. */
+static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, void *old, size_t *old_len, void *new,
+		 size_t new_len)
+{
+	struct extent_hooks *program, *wanted;
+	int error;
+
+	if (!jemalloc_hooks_get(arena, &program)) {
+		struct extent_scope s;
+
+		/* To set the hooks of an arena that is not there makes it. */
+		jemalloc_scope_begin(&s, arena);
+		error = call(what, len, old, old_len, new, new_len);
+		jemalloc_scope_end(&s, arena);
+		if (!error && new)
+			jemalloc_arena_made(arena);
+		return error;
+	}
+	if (new) {
+		if (new_len != sizeof(wanted))
+			return call(what, len, old, old_len, new, new_len);     /* to be refused */
+		__builtin_memcpy(&wanted, new, sizeof(wanted));
+		if (!wanted)
+			return call(what, len, old, old_len, new, new_len);
+	}
+	/* Without the new value: ours stay, and what the program may not do is still refused. */
+	error = call(what, len, old, old_len, NULL, 0);
+	if (error)
+		return error;
+	if (old && old_len && *old_len == sizeof(program))
+		__builtin_memcpy(old, &program, sizeof(program));
+	if (new)
+		jemalloc_hooks_set(arena, wanted);
+	return 0;
+}
+
+static int controlled(enum jemalloc_control means, unsigned arena, call_fn *call, const void *what, size_t len, void *old,
+		      size_t *old_len, void *new, size_t new_len)
+{
+	int error;
+
+	switch (means) {
+	case CONTROL_CREATE: return create(call, what, len, old, old_len, new, new_len);
+	case CONTROL_HOOKS: return hooks(call, arena, what, len, old, old_len, new, new_len);
+	case CONTROL_DESTROY:
+		error = call(what, len, old, old_len, new, new_len);
+		if (!error)
+			jemalloc_arena_gone(arena);
+		return error;
+	default: return call(what, len, old, old_len, new, new_len);
+	}
+}
+
+static int our_mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	size_t mib[4] = { 0 }, len = ARRAY_SIZE(mib);
+	enum jemalloc_control means = CONTROL_OTHER;
+
+	if (name && text_starts(name, "arena") && jemalloc_calls()->mallctlnametomib(name, mib, &len) == 0)
+		means = jemalloc_control(mib, len);
+	return controlled(means, (unsigned)mib[1], by_name, name, 0, old, old_len, new, new_len);
+}
+
+static int our_mallctlbymib(const size_t *mib, size_t len, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	enum jemalloc_control means = mib ? jemalloc_control(mib, len) : CONTROL_OTHER;
+
+	return controlled(means, means == CONTROL_OTHER ? 0 : (unsigned)mib[1], by_mib, mib, len, old, old_len, new, new_len);
+}
+
+/* --- turning the slots ----------------------------------------------------------------- */
+
+/* Most stand in memory that the dynamic linker has made read-only (RELRO). */
+static void write_slot(uintptr_t *slot, uintptr_t value)
+{
+	uintptr_t page = page_down((uintptr_t)slot);
+	struct maps_line line;
+	bool locked;
+
+	if (!maps_find((uintptr_t)slot, &line))
+		return;
+	locked = line.perms[1] != 'w';
+	if (locked && sys_mprotect((void *)page, page_size, PROT_READ | PROT_WRITE) != 0)
+		return;
+	store_release(slot, value);
+	if (locked)
+		sys_mprotect((void *)page, page_size, PROT_READ);
+}
+
+static void turn_slots(const struct object *o, const ElfW(Rela) *rela, size_t size, const ElfW(Sym) *symbols,
+		       const char *strings)
+{
+	const struct {
+		const char *name;
+		uintptr_t ours;
+	} calls[] = {
+		{ jemalloc_mallctl_name(), (uintptr_t)our_mallctl },
+		{ jemalloc_mallctlbymib_name(), (uintptr_t)our_mallctlbymib },
+	};
+
+	for (size_t i = 0; i < size / sizeof(*rela); i++) {
+		uint32_t type = (uint32_t)ELF64_R_TYPE(rela[i].r_info);
+		const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
+
+		if (type != SLOT_CALL && type != SLOT_DATA && !(type == SLOT_WORD && !rela[i].r_addend))
+			continue;
+		if (symbol->st_shndx != SHN_UNDEF)
+			continue;
+		for (size_t c = 0; c < ARRAY_SIZE(calls); c++) {
+			uintptr_t *slot = (uintptr_t *)(o->base + rela[i].r_offset);
+
+			if (text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
+				write_slot(slot, calls[c].ours);
+		}
+	}
+}
+
+static void turn_object(const struct object *o)
+{
+	const ElfW(Rela) *rela[2] = { NULL, NULL };
+	size_t size[2] = { 0, 0 };
+	const ElfW(Sym) *symbols = NULL;
+	const char *strings = NULL;
+
+	if (!o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER || o->class == OBJECT_LIBC)
+		return;
+	for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)o->dynamic; d->d_tag != DT_NULL; d++) {
+		uintptr_t at = elf_address(o->base, d->d_un.d_ptr);
+
+		switch (d->d_tag) {
+		case DT_SYMTAB: symbols = (const ElfW(Sym) *)at; break;
+		case DT_STRTAB: strings = (const char *)at; break;
+		case DT_RELA: rela[0] = (const ElfW(Rela) *)at; break;
+		case DT_RELASZ: size[0] = d->d_un.d_val; break;
+		case DT_JMPREL: rela[1] = (const ElfW(Rela) *)at; break;
+		case DT_PLTRELSZ: size[1] = d->d_un.d_val; break;
+		default: break;
+		}
+	}
+	for (int t = 0; symbols && strings && t < 2; t++)
+		if (rela[t])
+			turn_slots(o, rela[t], size[t], symbols, strings);
+}
+
+void mallctl_look(void)
+{
+	static uint32_t seen;
+	uint32_t now = objects_generation();
+
+	jemalloc_look();
+	if (!jemalloc_calls() || seen == now || !sandbox_allows(MAY_READ_PROC))
+		return;
+	seen = now;
+	objects_each(turn_object);
+}

@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: MIT */
+/* jemalloc's arenas and their extents. See jemalloc.h. */
+#include "label/jemalloc.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/root.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "label/thread.h"
+
+/* jemalloc_types.h: MALLCTL_ARENAS_ALL is 4096; an index is below that. */
+#define MAX_ARENAS 4096U
+#define CHUNK 64U
+
+enum { ARENA_NEW, ARENA_BUSY, ARENA_HOOKED };
+
+struct arena {
+	struct extent_hooks ours;       /* first: what jemalloc hands to our hooks */
+	struct extent_hooks *next;      /* whose place they took */
+	uint32_t state;
+	bool foreign;                   /* next is the program's own, not jemalloc's */
+	bool discard;                   /* it is being destroyed, and its memory with it */
+	uint8_t kind;                   /* enum kind */
+	uint32_t tid;                   /* KIND_THREAD_ARENA: whose it is */
+	uint32_t next_free;             /* KIND_THREAD_ARENA without a thread: index + 1 of the next */
+	const char *label;              /* KIND_NAMED_HEAP: its name; KIND_THREAD_ARENA: the thread's */
+	char thread[2][COMM_SIZE];      /* one is shown while the other is written */
+};
+
+static struct arena *chunks[MAX_ARENAS / CHUNK];
+
+static struct jemalloc je;
+static const struct object *je_object;
+static uintptr_t je_start;
+static uint32_t je_state;               /* 0: none, 1: being found, 2: there */
+static bool hooked_first;               /* arena 0 has our hooks: from now on a mapping without a scope is not arena 0's */
+static const char *mallctl_name, *mallctlbymib_name;
+static struct extent_hooks *default_hooks;
+static unsigned automatic;              /* opt.narenas */
+static size_t oversize;                 /* opt.oversize_threshold; 0: no such arena */
+static uint32_t automatic_hooked;
+static uint32_t arenas_known;           /* arenas.narenas when we last looked */
+
+static THREAD_LOCAL struct extent_scope *scope;
+
+enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, MIBS };
+static struct mib {
+	const char *name;
+	size_t len;
+	size_t at[4];
+} mibs[MIBS] = {
+	[OUR_HOOKS] = { .name = "arena.0.extent_hooks" },
+	[OUR_INITIALIZED] = { .name = "arena.0.initialized" },
+	[OUR_DESTROY] = { .name = "arena.0.destroy" },
+	[OUR_PURGE] = { .name = "arena.0.purge" },
+	[OUR_CREATE] = { .name = "arenas.create" },
+	[OUR_NARENAS] = { .name = "arenas.narenas" },
+	[OUR_THREAD_ARENA] = { .name = "thread.arena" },
+};
+
+const struct jemalloc *jemalloc_calls(void) { return load_acquire(&je_state) == 2 ? &je : NULL; }
+const char *jemalloc_mallctl_name(void) { return mallctl_name; }
+const char *jemalloc_mallctlbymib_name(void) { return mallctlbymib_name; }
+
+static bool wants_hooks(void) { return config_choice[CHOICE_JEMALLOC] == JEMALLOC_HOOKS; }
+
+/* --- names ------------------------------------------------------------------------- */
+
+static struct arena *arena_at(unsigned i)
+{
+	struct arena *chunk = i < MAX_ARENAS ? load_acquire(&chunks[i / CHUNK]) : NULL;
+
+	return chunk ? &chunk[i % CHUNK] : NULL;
+}
+
+static void name_extent(unsigned i, uintptr_t start, size_t len)
+{
+	const struct arena *a = arena_at(i);
+	enum kind kind = a ? (enum kind)a->kind : KIND_EXTENT;
+	const char *label = a ? load_acquire(&a->label) : NULL;
+	struct fields f = { .allocator = "jemalloc", .library = je_object ? je_object->name : NULL, .index = i };
+
+	if (kind == KIND_THREAD_ARENA) {
+		f.tid = a->tid;
+		f.thread = label;
+	} else if (kind == KIND_NAMED_HEAP) {
+		f.label = label;
+	}
+	label_range(kind, start, len, &f);
+}
+
+/* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
+bool jemalloc_asks(const struct object *asker)
+{
+	if (!asker)
+		return false;
+	if (asker->class == OBJECT_ALLOCATOR)
+		return text_equal(asker->allocator, "jemalloc");
+	return scope && asker == je_object;
+}
+
+void jemalloc_mapped(uintptr_t start, size_t len)
+{
+	struct extent_scope *s = scope;
+
+	if (config_choice[CHOICE_JEMALLOC] == JEMALLOC_OFF)
+		return;
+	if (s && s->arena == SCOPE_UNKNOWN && s->count < ARRAY_SIZE(s->range)) {
+		s->range[s->count].start = start;
+		s->range[s->count++].len = len;
+		return;
+	}
+	if (s && s->arena != SCOPE_UNKNOWN) {
+		if (s->count < ARRAY_SIZE(s->range)) {
+			s->range[s->count].start = start;
+			s->range[s->count++].len = len;
+		}
+		name_extent(s->arena, start, len);
+		return;
+	}
+	/* Before there are hooks there is one arena: jemalloc makes the others later. */
+	if (wants_hooks() && !hooked_first)
+		name_extent(0, start, len);
+	/*
+	 * jemalloc makes the arena for large allocations when the first one is
+	 * asked for, where we cannot hook it in time. It is the only one that is
+	 * that large and has no hooks of ours.
+	 */
+	else if (wants_hooks() && oversize && len >= oversize)
+		name_extent(automatic, start, len);
+	else
+		label_range(KIND_HEAP, start, len, &(struct fields){ .allocator = "jemalloc",
+								    .library = je_object ? je_object->name : NULL });
+}
+
+void jemalloc_scope_begin(struct extent_scope *s, uint32_t arena)
+{
+	s->outer = scope;
+	s->arena = arena;
+	s->count = 0;
+	s->program_named = false;
+	scope = s;
+}
+
+void jemalloc_scope_end(struct extent_scope *s, uint32_t arena)
+{
+	scope = s->outer;
+	if (s->outer && s->program_named)
+		s->outer->program_named = true;
+	if (s->arena != SCOPE_UNKNOWN)
+		return;
+	for (uint32_t i = 0; i < s->count; i++) {
+		if (arena == SCOPE_UNKNOWN)
+			jemalloc_mapped(s->range[i].start, s->range[i].len);
+		else
+			name_extent(arena, s->range[i].start, s->range[i].len);
+	}
+}
+
+void label_program_named(void)
+{
+	if (scope)
+		scope->program_named = true;
+}
+
+/* --- the extent hooks ------------------------------------------------------------------ */
+
+static bool covered(const struct extent_scope *s, uintptr_t start, size_t len)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->range[i].start <= start && start + len <= s->range[i].start + s->range[i].len)
+			return true;
+	return false;
+}
+
+static void *on_alloc(struct extent_hooks *h, void *at, size_t size, size_t align, bool *zero, bool *commit, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+	struct extent_hooks *next = load_acquire(&a->next);
+	struct extent_scope s;
+	void *r;
+
+	jemalloc_scope_begin(&s, i);
+	r = next->alloc(next, at, size, align, zero, commit, i);
+	jemalloc_scope_end(&s, i);
+	/* Later versions keep flags in the low bits. */
+	uintptr_t start = (uintptr_t)r & ~(uintptr_t)0xff;
+
+	if (r && !s.program_named && !covered(&s, start, size))
+		name_extent(i, start, size);
+	return r;
+}
+
+/* Where overcommit is off jemalloc commits and decommits by mapping anew: the scope catches it. */
+static bool in_scope(struct arena *a, bool (*f)(struct extent_hooks *, void *, size_t, size_t, size_t, unsigned),
+		     void *at, size_t size, size_t offset, size_t len, unsigned i)
+{
+	struct extent_scope s;
+	bool failed;
+
+	jemalloc_scope_begin(&s, i);
+	failed = f(load_acquire(&a->next), at, size, offset, len, i);
+	jemalloc_scope_end(&s, i);
+	/* A program's own hooks may map behind our back. */
+	if (!failed && a->foreign && !s.program_named)
+		name_extent(i, (uintptr_t)at + offset, len);
+	return failed;
+}
+
+static bool on_commit(struct extent_hooks *h, void *at, size_t size, size_t offset, size_t len, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return in_scope(a, a->next->commit, at, size, offset, len, i);
+}
+
+static bool on_decommit(struct extent_hooks *h, void *at, size_t size, size_t offset, size_t len, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return in_scope(a, a->next->decommit, at, size, offset, len, i);
+}
+
+static bool on_purge_lazy(struct extent_hooks *h, void *at, size_t size, size_t offset, size_t len, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return in_scope(a, a->next->purge_lazy, at, size, offset, len, i);
+}
+
+static bool on_purge_forced(struct extent_hooks *h, void *at, size_t size, size_t offset, size_t len, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return in_scope(a, a->next->purge_forced, at, size, offset, len, i);
+}
+
+static bool unmap(void *at, size_t size)
+{
+	struct sink_unmap begun = sink_unmap_begin();
+	long r = sys_munmap(at, size);
+
+	label_unmapped(begun, (uintptr_t)at, size, r == 0);
+	return r == 0;
+}
+
+static bool on_dalloc(struct extent_hooks *h, void *at, size_t size, bool committed, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+	bool kept = a->next->dalloc ? a->next->dalloc(a->next, at, size, committed, i) : true;
+
+	/* jemalloc keeps addresses for later (opt.retain); a destroyed heap has no later. */
+	if (kept && a->discard)
+		kept = !unmap(at, size);
+	return kept;
+}
+
+static void on_destroy(struct extent_hooks *h, void *at, size_t size, bool committed, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	a->next->destroy(a->next, at, size, committed, i);
+}
+
+static bool on_split(struct extent_hooks *h, void *at, size_t size, size_t left, size_t right, bool committed, unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return a->next->split(a->next, at, size, left, right, committed, i);
+}
+
+static bool on_merge(struct extent_hooks *h, void *left, size_t left_size, void *right, size_t right_size, bool committed,
+		     unsigned i)
+{
+	struct arena *a = (struct arena *)h;
+
+	return a->next->merge(a->next, left, left_size, right, right_size, committed, i);
+}
+
+/* jemalloc asks whether a hook is there at all: what was not, is not now. */
+static void stand_before(struct arena *a, struct extent_hooks *next)
+{
+	const struct object *o = objects_find((uintptr_t)next->alloc);
+
+	a->foreign = o != je_object;
+	store_release(&a->next, next);
+	a->ours = (struct extent_hooks){
+		.alloc = on_alloc,
+		.dalloc = next->dalloc ? on_dalloc : NULL,
+		.destroy = next->destroy ? on_destroy : NULL,
+		.commit = next->commit ? on_commit : NULL,
+		.decommit = next->decommit ? on_decommit : NULL,
+		.purge_lazy = next->purge_lazy ? on_purge_lazy : NULL,
+		.purge_forced = next->purge_forced ? on_purge_forced : NULL,
+		.split = next->split ? on_split : NULL,
+		.merge = next->merge ? on_merge : NULL,
+	};
+}
+
+/* --- asking jemalloc ---------------------------------------------------------------------- */
+
+static int control(unsigned what, unsigned i, void *old, size_t old_len, void *new, size_t new_len)
+{
+	const struct mib *m = &mibs[what];
+	size_t mib[4];
+
+	if (!m->len)
+		return ENOENT;
+	__builtin_memcpy(mib, m->at, sizeof(mib));
+	/* Only arena.<i> names have an index; it is the second number. */
+	if (what <= OUR_PURGE)
+		mib[1] = i;
+	return je.mallctlbymib(mib, m->len, old, old ? &old_len : NULL, new, new_len);
+}
+
+static unsigned narenas(void)
+{
+	unsigned n = 0;
+
+	control(OUR_NARENAS, 0, &n, sizeof(n), NULL, 0);
+	return n;
+}
+
+static bool initialized(unsigned i)
+{
+	bool yes = false;
+
+	control(OUR_INITIALIZED, i, &yes, sizeof(yes), NULL, 0);
+	return yes;
+}
+
+static struct arena *arena_make(unsigned i)
+{
+	struct arena *none = NULL, *chunk;
+	size_t size = page_up(CHUNK * sizeof(*chunk));
+
+	if (i >= MAX_ARENAS || arena_at(i))
+		return arena_at(i);
+	if (!sandbox_allows(MAY_MAP))
+		return NULL;
+	long r = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_failed(r))
+		return NULL;
+	chunk = (struct arena *)(uintptr_t)r;
+	for (unsigned k = 0; k < CHUNK; k++)
+		chunk[k].kind = KIND_EXTENT;
+	if (!__atomic_compare_exchange_n(&chunks[i / CHUNK], &none, chunk, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		sys_munmap(chunk, size);
+	else
+		label_range(KIND_OWN, (uintptr_t)r, size, &(struct fields){ .thing = "jemalloc" });
+	return arena_at(i);
+}
+
+/*
+ * Puts our hooks before those of an arena that exists. Never twice: the
+ * program may have read ours meanwhile and forward to them from its own.
+ */
+static bool hook_arena(unsigned i)
+{
+	struct arena *a = arena_make(i);
+	struct extent_hooks *old = NULL, *new;
+	uint32_t no = ARENA_NEW;
+
+	if (!a || !__atomic_compare_exchange_n(&a->state, &no, ARENA_BUSY, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return false;
+	new = &a->ours;
+	if (control(OUR_HOOKS, i, &old, sizeof(old), NULL, 0) == 0 && old && old->alloc && old != new) {
+		stand_before(a, old);
+		if (control(OUR_HOOKS, i, NULL, 0, &new, sizeof(new)) == 0) {
+			store_release(&a->state, (uint32_t)ARENA_HOOKED);
+			if (i < automatic)
+				__atomic_add_fetch(&automatic_hooked, 1, __ATOMIC_RELAXED);
+			return true;
+		}
+	}
+	store_release(&a->state, (uint32_t)ARENA_NEW);
+	return false;
+}
+
+/* --- finding it ------------------------------------------------------------------------------ */
+
+static const char *const prefixes[] = { "", "je_", "_rjem_" };
+static const struct wanted {
+	const char *name;
+	size_t offset;
+} wanted[] = {
+	{ "mallctl", offsetof(struct jemalloc, mallctl) },
+	{ "mallctlnametomib", offsetof(struct jemalloc, mallctlnametomib) },
+	{ "mallctlbymib", offsetof(struct jemalloc, mallctlbymib) },
+	{ "mallocx", offsetof(struct jemalloc, mallocx) },
+	{ "rallocx", offsetof(struct jemalloc, rallocx) },
+	{ "sallocx", offsetof(struct jemalloc, sallocx) },
+	{ "dallocx", offsetof(struct jemalloc, dallocx) },
+};
+
+/* An object that has all of it under one prefix. The first in the order of the search wins. */
+static void try_object(const struct object *o)
+{
+	static char names[2][24];
+	struct elf_symbols symbols;
+
+	if (je_object || !o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER ||
+	    !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &symbols))
+		return;
+	for (size_t p = 0; p < ARRAY_SIZE(prefixes); p++) {
+		struct jemalloc found = { .mallctl = NULL };
+		size_t have = 0;
+
+		for (; have < ARRAY_SIZE(wanted); have++) {
+			char name[32];
+			struct text t;
+			const ElfW(Sym) *symbol;
+
+			text_init(&t, name, sizeof(name));
+			text_add(&t, prefixes[p]);
+			text_add(&t, wanted[have].name);
+			symbol = elf_find(&symbols, name);
+			if (!symbol || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC)
+				break;
+			if (have == 0)
+				text_copy(names[0], sizeof(names[0]), name);
+			else if (have == 2)
+				text_copy(names[1], sizeof(names[1]), name);
+			*(uintptr_t *)((char *)&found + wanted[have].offset) = o->base + symbol->st_value;
+		}
+		if (have < ARRAY_SIZE(wanted))
+			continue;
+		je = found;
+		je_object = o;
+		je_start = o->start;
+		mallctl_name = names[0];
+		mallctlbymib_name = names[1];
+		return;
+	}
+}
+
+static void ask_once(void)
+{
+	const char *percpu = NULL;
+	size_t len;
+
+	for (unsigned m = 0; m < MIBS; m++) {
+		mibs[m].len = ARRAY_SIZE(mibs[m].at);
+		if (je.mallctlnametomib(mibs[m].name, mibs[m].at, &mibs[m].len) != 0)
+			mibs[m].len = 0;
+	}
+	len = sizeof(automatic);
+	je.mallctl("opt.narenas", &automatic, &len, NULL, 0);
+	len = sizeof(oversize);
+	if (je.mallctl("opt.oversize_threshold", &oversize, &len, NULL, 0) != 0)
+		oversize = 0;
+	control(OUR_HOOKS, 0, &default_hooks, sizeof(default_hooks), NULL, 0);
+	/*
+	 * Arenas by CPU are made when a thread comes to run there, in the middle
+	 * of its malloc. So they are all made now. jemalloc 5.2.1 must be given
+	 * its own hooks first.
+	 */
+	len = sizeof(percpu);
+	if (je.mallctl("opt.percpu_arena", &percpu, &len, NULL, 0) != 0 || !percpu || text_equal(percpu, "disabled"))
+		return;
+	for (unsigned i = 0; i < automatic; i++) {
+		struct extent_scope s;
+
+		jemalloc_scope_begin(&s, i);
+		if (!initialized(i))
+			control(OUR_HOOKS, i, NULL, 0, &default_hooks, sizeof(default_hooks));
+		jemalloc_scope_end(&s, i);
+	}
+}
+
+static void find(void)
+{
+	uint32_t no = 0;
+
+	if (!__atomic_compare_exchange_n(&je_state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	je_object = NULL;
+	objects_each(try_object);
+	if (!je_object) {
+		part_set(PART_JEMALLOC, PART_DECLINED, REASON_ABSENT);
+		store_release(&je_state, 0U);
+		return;
+	}
+	ask_once();
+	store_release(&je_state, 2U);
+}
+
+/* It was unloaded: what its arenas mapped is still there, and so are its hooks' names. */
+static bool still_there(void)
+{
+	if (je_object->start == je_start && je_object->end)
+		return true;
+	je_object = NULL;
+	hooked_first = false;
+	arenas_known = automatic_hooked = 0;
+	for (unsigned i = 0; i < MAX_ARENAS; i++)
+		if (arena_at(i))
+			store_relaxed(&arena_at(i)->state, (uint32_t)ARENA_NEW);
+	store_release(&je_state, 0U);
+	return false;
+}
+
+static void hook_all(void)
+{
+	unsigned n = narenas();
+
+	for (unsigned i = 0; i < MIN(n, MAX_ARENAS); i++) {
+		struct arena *a = arena_at(i);
+
+		if (!(a && load_relaxed(&a->state) == ARENA_HOOKED) && initialized(i))
+			hook_arena(i);
+	}
+	store_relaxed(&arenas_known, n);
+}
+
+void jemalloc_look(void)
+{
+	static unsigned looked_at;
+	unsigned generation = objects_generation();
+
+	if (!label_active() || !wants_hooks()) {
+		part_set(PART_JEMALLOC, PART_DECLINED, REASON_OFF);
+		return;
+	}
+	if (load_acquire(&je_state) == 2 && still_there()) {
+		hook_all();
+		return;
+	}
+	if (generation == looked_at)
+		return;
+	looked_at = generation;
+	find();
+	if (!jemalloc_calls())
+		return;
+	hook_all();
+	hooked_first = arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED;
+	part_set(PART_JEMALLOC, hooked_first ? PART_ACTIVE : PART_DECLINED, hooked_first ? REASON_NONE : REASON_NO_EFFECT);
+}
+
+/* --- arenas that come and go ---------------------------------------------------------------------- */
+
+void jemalloc_arena_made(unsigned i)
+{
+	hook_arena(i);
+}
+
+void jemalloc_arena_gone(unsigned i)
+{
+	struct arena *a = arena_at(i);
+
+	if (!a)
+		return;
+	a->kind = KIND_EXTENT;
+	a->discard = false;
+	store_release(&a->label, (const char *)NULL);
+	store_release(&a->state, (uint32_t)ARENA_NEW);
+}
+
+int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
+{
+	struct extent_scope s;
+	unsigned i = 0;
+	struct arena *a;
+	int error;
+
+	if (!jemalloc_calls())
+		return -ENOTSUP;
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	error = control(OUR_CREATE, 0, &i, sizeof(i), NULL, 0);
+	a = error ? NULL : arena_make(i);
+	if (a) {
+		a->tid = kind == KIND_THREAD_ARENA ? thread_tid() : 0;
+		if (kind == KIND_THREAD_ARENA) {
+			text_copy(a->thread[0], COMM_SIZE, label);
+			label = a->thread[0];
+		}
+		store_release(&a->label, label);
+		a->kind = (uint8_t)kind;
+	}
+	jemalloc_scope_end(&s, error ? SCOPE_UNKNOWN : i);
+	if (error)
+		return -error;
+	if (!a || !hook_arena(i)) {
+		if (a)
+			jemalloc_arena_gone(i);
+		control(OUR_DESTROY, i, NULL, 0, NULL, 0);
+		return -ENOMEM;
+	}
+	*arena = i;
+	return 0;
+}
+
+int jemalloc_arena_destroy(unsigned i)
+{
+	struct arena *a = arena_at(i);
+	int error;
+
+	a->discard = true;
+	error = control(OUR_DESTROY, i, NULL, 0, NULL, 0);
+	if (error)
+		a->discard = false;
+	else
+		jemalloc_arena_gone(i);
+	return -error;
+}
+
+/* --- threads ------------------------------------------------------------------------------------------ */
+
+/*
+ * A thread's first allocation picks its arena, and may make it. Asking which
+ * one does that now, where it can be hooked; once all automatic arenas are
+ * there, nothing is asked.
+ */
+static void settle_arena(void)
+{
+	struct extent_scope s;
+	unsigned i = SCOPE_UNKNOWN;
+
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
+		i = SCOPE_UNKNOWN;
+	jemalloc_scope_end(&s, i);
+	if (i != SCOPE_UNKNOWN)
+		hook_arena(i);
+}
+
+void jemalloc_thread_begin(void)
+{
+	if (!wants_hooks())
+		return;
+	if (!jemalloc_calls())
+		jemalloc_look();
+	if (!jemalloc_calls())
+		return;
+	if (load_relaxed(&automatic_hooked) < automatic)
+		settle_arena();
+	if (narenas() != load_relaxed(&arenas_known))
+		hook_all();
+}
+
+void jemalloc_thread_end(void) { }
+void jemalloc_thread_renamed(uintptr_t self, const char *name) { (void)self; (void)name; }
+
+/* An arena that another thread was hooking is free to be hooked again. */
+void jemalloc_fork_child(void)
+{
+	uint32_t busy = 1;
+
+	for (unsigned i = 0; i < MAX_ARENAS; i++) {
+		struct arena *a = arena_at(i);
+
+		if (a && load_relaxed(&a->state) == ARENA_BUSY)
+			store_relaxed(&a->state, (uint32_t)ARENA_NEW);
+	}
+	__atomic_compare_exchange_n(&je_state, &busy, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* --- the program's own calls ----------------------------------------------------------------------------- */
+
+enum jemalloc_control jemalloc_control(const size_t *mib, size_t len)
+{
+	static const struct {
+		uint8_t what;
+		enum jemalloc_control means;
+	} table[] = { { OUR_CREATE, CONTROL_CREATE }, { OUR_DESTROY, CONTROL_DESTROY }, { OUR_HOOKS, CONTROL_HOOKS } };
+
+	for (size_t t = 0; t < ARRAY_SIZE(table); t++) {
+		const struct mib *m = &mibs[table[t].what];
+
+		if (len == m->len && mib[0] == m->at[0] && mib[len - 1] == m->at[len - 1])
+			return table[t].means;
+	}
+	return CONTROL_OTHER;
+}
+
+bool jemalloc_hooks_get(unsigned i, struct extent_hooks **program)
+{
+	struct arena *a = arena_at(i);
+
+	if (!a || load_acquire(&a->state) != ARENA_HOOKED)
+		return false;
+	*program = load_acquire(&a->next);
+	return true;
+}
+
+bool jemalloc_hooks_set(unsigned i, struct extent_hooks *program)
+{
+	struct arena *a = arena_at(i);
+
+	if (!a || load_acquire(&a->state) != ARENA_HOOKED)
+		return false;
+	/* A program that got hold of ours (by a call that nobody could see) must not be sent in a circle. */
+	if (program != &a->ours)
+		stand_before(a, program);
+	return true;
+}
