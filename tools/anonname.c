@@ -9,6 +9,9 @@ static const struct tool tools[] = {
 	{ "run", tool_run, "start a program with its memory named" },
 	{ "maps", tool_maps, "print a process's memory map with all names" },
 	{ "report", tool_report, "show the memory of processes by name" },
+	{ "top", tool_top, "show how the memory of processes grows, live" },
+	{ "snapshot", tool_snapshot, "write the figures of a process to a file" },
+	{ "diff", tool_diff, "show what grew between two moments" },
 	{ "check", tool_check, "tell what works here, or in a process, and what to do" },
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname run: starts a program under libanonname.so. */
+#include "peak.h"
 #include "preload.h"
 #include "tool.h"
 
@@ -12,10 +13,15 @@
 static const char help[] =
 	"Usage: anonname run [OPTION...] [--] COMMAND [ARGUMENT...]\n"
 	"Start COMMAND with libanonname.so in front of LD_PRELOAD, so that its anonymous\n"
-	"memory carries names. COMMAND takes the place of this process: signals and the\n"
-	"exit status are its own.\n\n"
+	"memory carries names. Without --peak, COMMAND takes the place of this process.\n"
+	"Signals and the exit status are its own.\n\n"
 	"  -a, --allocator NAME  use this malloc: %s\n"
 	"  -l, --library FILE    preload this library, too; may be given several times\n"
+	"      --peak            wait for COMMAND, then print the report of the moment when\n"
+	"                        its PSS was highest, and of the end, on standard error\n"
+	"  -i, --interval MS     with --peak: look this often, default 20\n"
+	"  -o, --output FILE     with --peak: print to FILE\n"
+	"  -J, --json            with --peak: print JSON\n"
 	"      --help            this text\n"
 	"      --version         the version\n\n"
 	"ANONNAME_LIBRARY is the path of libanonname.so when it is not beside this program\n"
@@ -27,21 +33,28 @@ enum { EXIT_RUN_FAILED = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 int tool_run(int argc, char **argv)
 {
-	enum { OPT_HELP = 256, OPT_VERSION };
+	enum { OPT_PEAK = 256, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "allocator", required_argument, NULL, 'a' },
 		{ "library", required_argument, NULL, 'l' },
+		{ "peak", no_argument, NULL, OPT_PEAK },
+		{ "interval", required_argument, NULL, 'i' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'J' },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ 0 },
 	};
 	char library[PATH_MAX], allocator[PATH_MAX] = "", list[128];
 	const char *extra[64];
+	struct peak_options peak_options = { .interval_ms = 20 };
+	bool peak = false, peak_only = false;
 	size_t extras = 0;
+	uint64_t number;
 	int c;
 
 	/* "+": options behind COMMAND are COMMAND's. */
-	while ((c = getopt_long(argc, argv, "+a:l:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+a:l:i:o:J", options, NULL)) != -1) {
 		switch (c) {
 		case 'a':
 			if (!preload_find_allocator(optarg, allocator, sizeof(allocator)))
@@ -53,6 +66,26 @@ int tool_run(int argc, char **argv)
 				return EXIT_RUN_FAILED;
 			}
 			extra[extras++] = optarg;
+			break;
+		case OPT_PEAK:
+			peak = true;
+			break;
+		case 'i':
+			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &number) || !number ||
+			    number > 3600000) {
+				tool_error("'%s' is not an interval in milliseconds", optarg);
+				return tool_usage_error();
+			}
+			peak_options.interval_ms = (unsigned)number;
+			peak_only = true;
+			break;
+		case 'o':
+			peak_options.output = optarg;
+			peak_only = true;
+			break;
+		case 'J':
+			peak_options.json = true;
+			peak_only = true;
 			break;
 		case OPT_HELP:
 			preload_list_allocators(list, sizeof(list));
@@ -68,6 +101,10 @@ int tool_run(int argc, char **argv)
 		tool_error("give a command to run");
 		return tool_usage_error();
 	}
+	if (peak_only && !peak) {
+		tool_error("-i, -o and -J go with --peak");
+		return tool_usage_error();
+	}
 	if (!preload_find_library(library, sizeof(library)))
 		return EXIT_RUN_FAILED;
 	preload_warn(argv[optind]);
@@ -77,6 +114,8 @@ int tool_run(int argc, char **argv)
 			return EXIT_RUN_FAILED;
 	if ((*allocator && !preload_add(allocator)) || !preload_add(library))
 		return EXIT_RUN_FAILED;
+	if (peak)
+		return peak_run(argv + optind, &peak_options);
 	execvp(argv[optind], argv + optind);
 	c = errno;
 	tool_error("%s cannot be run: %s", argv[optind], strerror(c));

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the anonname command share: finding it, running it, and reporting."""
+import json
+import os
+import subprocess
+import sys
+
+BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
+SOURCE = os.environ.get("abs_top_srcdir") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOOL = os.path.join(BUILD, "tools", "anonname")
+FAMILY = os.path.join(BUILD, "tests", "replay", "family")
+LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
+MIB = 1 << 20
+
+failures = 0
+
+
+def check(condition, what):
+    global failures
+    print(("ok      " if condition else "NOT OK  ") + what, flush=True)
+    failures += not condition
+
+
+def skip(why):
+    print("SKIPPED " + why, flush=True)
+
+
+def done():
+    sys.exit(1 if failures else 0)
+
+
+def run(*args, **options):
+    """Runs anonname; the result has returncode, stdout and stderr."""
+    options.setdefault("timeout", 120)
+    options.setdefault("text", True)
+    return subprocess.run([TOOL, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def report(*args):
+    result = run("report", "--json", *args)
+    if result.returncode:
+        raise SystemExit(f"report {args}: {result.returncode} {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def row(result, name):
+    for one in result["names"]:
+        if one["name"] == name:
+            return one
+    return None
+
+
+class Family:
+    """A process of family.c, and its relatives."""
+
+    def __init__(self, what, library=False, count=1):
+        environment = dict(os.environ)
+        environment.pop("LD_PRELOAD", None)
+        if library:
+            environment["LD_PRELOAD"] = LIBRARY
+        self.process = subprocess.Popen([FAMILY, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment, start_new_session=True)
+        self.pids = [int(self.process.stdout.readline()) for _ in range(count)]
+        self.pid = self.pids[0] if count else self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()

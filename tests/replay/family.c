@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes with memory in known states, for tests that compare figures. Each
+ * prints its pid on a line of its own and lives until standard input ends.
+ *
+ *   golden   64 MiB touched, two forked children, the second rewrites half:
+ *            pids of the parent, the idle child and the writer
+ *   zero     32 MiB that is only read
+ *   mixed    one mapping with parts named test:full, test:half, test:none,
+ *            test:zero, 4 MiB each, then a fork that leaves all of it shared
+ *            but 1 MiB of test:full, which the parent rewrites
+ *   churn    exec, fork and mmap without an end
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#define MIB (1UL << 20)
+
+static char *map(size_t size)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	/* Figures are in small pages. */
+	madvise(p, size, MADV_NOHUGEPAGE);
+	return p;
+}
+
+static void name(char *p, size_t size, const char *text)
+{
+	/* May fail where neither the kernel nor the library names: the tests know. */
+	(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, size, text);
+}
+
+static void read_pages(const char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += 4096)
+		(void)*(const volatile char *)(p + i);
+}
+
+static pid_t child(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
+}
+
+static void golden(void)
+{
+	char *p = map(64 * MIB);
+	int ready[2];
+	char byte;
+	pid_t idle, writer;
+
+	if (pipe(ready))
+		exit(1);
+	name(p, 64 * MIB, "test:golden");
+	memset(p, 1, 64 * MIB);
+	idle = child();
+	if (!idle)
+		for (;;)
+			pause();
+	writer = child();
+	if (!writer) {
+		memset(p, 2, 32 * MIB);
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	if (read(ready[0], &byte, 1) != 1)
+		exit(1);
+	printf("%d\n%d\n%d\n", (int)getpid(), (int)idle, (int)writer);
+}
+
+static void mixed(void)
+{
+	static const char *const names[] = { "test:full", "test:half", "test:none", "test:zero" };
+	const size_t part = 4 * MIB;
+	char *p = map(4 * part);
+
+	for (size_t i = 0; i < 4; i++)
+		name(p + i * part, part, names[i]);
+	memset(p, 1, part);
+	for (size_t i = 0; i < part; i += 8192)
+		p[part + i] = 1;
+	read_pages(p + 3 * part, part);
+	if (!child())
+		for (;;)
+			pause();
+	memset(p, 2, MIB);
+	printf("%d\n", (int)getpid());
+}
+
+static void churn(char **argv)
+{
+	alarm(60);
+	for (unsigned i = 0; i < 50; i++) {
+		char *p = map(MIB);
+
+		memset(p, 1, MIB);
+		if (!child())
+			_exit(0);
+		waitpid(-1, NULL, 0);
+		munmap(p, MIB);
+	}
+	execv("/proc/self/exe", argv);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(what, "golden")) {
+		golden();
+	} else if (!strcmp(what, "zero")) {
+		char *p = map(32 * MIB);
+
+		name(p, 32 * MIB, "test:zero");
+		read_pages(p, 32 * MIB);
+		printf("%d\n", (int)getpid());
+	} else if (!strcmp(what, "mixed")) {
+		mixed();
+	} else if (!strcmp(what, "churn")) {
+		churn(argv);
+		return 1;
+	} else {
+		fprintf(stderr, "usage: family golden | zero | mixed | churn\n");
+		return 2;
+	}
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}

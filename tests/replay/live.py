@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Figures of live processes against the kernel's own counters, and processes that do not hold still."""
+import os
+import subprocess
+import sys
+import time
+
+from common import (BUILD, FAMILY, LIBRARY, MIB, TOOL, Family, check, done, report, row, run, skip)
+
+SUMS = ("vmas", "size", "rss", "pss", "uss", "cow", "ksm", "zero", "swap", "swap_pss", "thp", "locked")
+
+
+def rollup(pid):
+    values = {}
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            if rest.endswith("kB\n"):
+                values[key] = int(rest.split()[0]) * 1024
+    return values
+
+
+def near(a, b, tolerance):
+    return a is not None and abs(a - b) <= tolerance
+
+
+def sums_match(result, what):
+    for key in SUMS:
+        values = [one[key] for one in result["names"]]
+        total = result["total"][key]
+        if total is None:
+            check(None in values, f"{what}: {key} is unknown in the total only where it is in a row")
+        else:
+            check(sum(values) == total, f"{what}: sum of {key} over names is the total, {total}")
+    for one in result["names"]:
+        if None not in (one["uss"], one["pss"], one["rss"]):
+            # Each figure is cut to KiB by the kernel, VMA by VMA.
+            slack = one["vmas"] * 1024
+            check(one["uss"] <= one["pss"] + slack and one["pss"] <= one["rss"] + slack,
+                  f"{what}: USS <= PSS <= RSS of {one['name']}")
+
+
+def against_rollup(library, mode):
+    what = f"{'registry' if library else 'plain'} {' '.join(mode)}"
+    with Family("mixed", library) as family:
+        result = report(*mode, family.pid)
+        kernel = rollup(family.pid)
+        total = result["total"]
+        sums_match(result, what)
+        tolerance = total["vmas"] * 1024
+        for key, name in (("rss", "Rss"), ("pss", "Pss"), ("swap", "Swap")):
+            if total[key] is None:
+                check(mode == ["--gentle"], f"{what}: {key} is unknown only with --gentle")
+            else:
+                check(near(total[key], kernel[name], tolerance),
+                      f"{what}: {key} {total[key]} is smaps_rollup's {kernel[name]} but for {tolerance}")
+        unique = kernel["Private_Clean"] + kernel["Private_Dirty"]
+        check(near(total["uss"], unique, tolerance), f"{what}: USS {total['uss']} is {unique}")
+
+
+def parts(mode):
+    """One VMA with four names: only pagemap can tell them apart."""
+    what = "parts " + " ".join(mode)
+    with Family("mixed", library=True) as family:
+        result = report(*mode, family.pid)
+        full, half = row(result, "test:full"), row(result, "test:half")
+        none, zero = row(result, "test:none"), row(result, "test:zero")
+        check(all((full, half, none, zero)), f"{what}: all four names are there")
+        if not all((full, half, none, zero)):
+            return
+        check(full["rss"] == 4 * MIB and full["uss"] == MIB and full["cow"] == 3 * MIB,
+              f"{what}: full rss {full['rss']} uss {full['uss']} cow {full['cow']}")
+        check(half["rss"] == 2 * MIB and half["uss"] == 0 and half["cow"] == 2 * MIB,
+              f"{what}: half rss {half['rss']} uss {half['uss']} cow {half['cow']}")
+        check(none["rss"] == 0 and none["zero"] in (0, None), f"{what}: none rss {none['rss']} zero {none['zero']}")
+        check(zero["rss"] == 0 and zero["zero"] in (4 * MIB, None), f"{what}: zero rss {zero['rss']} zero {zero['zero']}")
+        if full["pss"] is not None:
+            check(near(full["pss"], 5 * MIB // 2, 4096), f"{what}: full PSS {full['pss']} is 2.5 MiB")
+            check(near(half["pss"], MIB, 4096), f"{what}: half PSS {half['pss']} is 1 MiB")
+        else:
+            check(mode == ["--gentle"] and os.geteuid() != 0, f"{what}: PSS is unknown only without privilege")
+
+
+def golden(library):
+    what = "golden " + ("with the library" if library else "without")
+    with Family("golden", library, 3) as family:
+        parent, idle, writer = family.pids
+        for pid, pss, uss, cow in ((parent, 27306, 0, 65536), (idle, 27306, 0, 65536), (writer, 43690, 32768, 32768)):
+            result = report(pid)
+            one = row(result, "test:golden")
+            tolerance = 1024
+            if not one:
+                # Nobody names here: the rest of a small program's anonymous memory is in the row, too.
+                one, tolerance = row(result, "[anon]"), 96 * 1024
+            for key, expected in (("rss", 65536), ("pss", pss), ("uss", uss), ("cow", cow)):
+                check(near(one[key], expected * 1024, tolerance), f"{what}: {key} of {pid} is {expected} KiB: {one[key]}")
+        result = report(*family.pids)
+        one = row(result, "test:golden") or row(result, "[anon]")
+        check(near(one["pss"], 96 * MIB, 300 * 1024), f"{what}: the family's pages count once, 96 MiB: {one['pss']}")
+        result = report("--tree", parent)
+        check({p["pid"] for p in result["processes"]} == set(family.pids), f"{what}: --tree finds the family")
+
+
+def zero_pages(library):
+    with Family("zero", library) as family:
+        result = report(family.pid)
+        one = row(result, "test:zero") or row(result, "[anon]")
+        if one["zero"] is None:
+            skip("zero pages: neither PAGEMAP_SCAN nor privilege here")
+            return
+        check(near(one["zero"], 32 * MIB, 128 * 1024), f"zero pages: {one['zero']} is 32 MiB")
+        check(one["rss"] < 256 * 1024, f"zero pages: not in RSS, {one['rss']}")
+
+
+def restless():
+    """Processes that exit, exec and fork under the reader's hands."""
+    with Family("churn", count=0) as family, Family("churn", count=0) as other:
+        bad = []
+        for i in range(60):
+            for args in (["report", "--all", "--json"], ["maps", family.pid], ["report", other.pid],
+                         ["report", "--gentle", family.pid], ["check", family.pid], ["report", "--tree", os.getpid()]):
+                if args[0] == "report" and args[1] == "--all" and i % 10:
+                    continue
+                result = run(*args)
+                if result.returncode not in (0, 42) or (args[1] == "--all" and result.returncode):
+                    bad.append((args, result.returncode, result.stderr))
+        check(not bad, f"restless processes never make it fail {bad[:2]}")
+
+
+def pipes():
+    for args in (["report", "--all"], ["maps", os.getpid()], ["top", "-b", "-n", "50", "-d", "0.1"],
+                 ["report", "--all", "--json"]):
+        process = subprocess.Popen([TOOL, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.read(1)
+        process.stdout.close()
+        error = process.stderr.read()
+        code = process.wait(timeout=60)
+        check(code in (0, 1, -13) and b"anonname" not in error.replace(b"may not be read", b"").split(b"Run")[0] or
+              b"may not be read" in error, f"{args[0]} {args[1]}: a pipe closed early, {code} {error[:80]}")
+    result = subprocess.run(f"{TOOL} report {os.getpid()} >/dev/full", shell=True, capture_output=True, text=True)
+    check(result.returncode == 1 and "space" in result.stderr, f"a full disk is an error: {result.stderr.strip()}")
+
+
+def as_nobody():
+    if os.geteuid() != 0:
+        skip("as nobody: needs root to become it")
+        return
+
+    def become():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    probe = subprocess.run([TOOL, "--version"], preexec_fn=become, capture_output=True)
+    own = subprocess.Popen(["sleep", "60"], preexec_fn=become)
+    time.sleep(0.2)
+    try:
+        if probe.returncode:
+            skip("as nobody: the build tree cannot be read by it")
+            return
+    except PermissionError:
+        skip("as nobody: the build tree cannot be read by it")
+        return
+    finally:
+        if probe.returncode:
+            own.kill()
+    result = run("report", "--json", own.pid, preexec_fn=become)
+    check(result.returncode == 0, f"nobody reads its own process: {result.stderr.strip()}")
+    result = run("report", "-g", own.pid, preexec_fn=become)
+    check(result.returncode == 0, f"nobody reads its own process gently: {result.stderr.strip()}")
+    result = run("report", os.getpid(), preexec_fn=become)
+    check(result.returncode == 1 and "may not be read" in result.stderr, f"nobody may not read root's: {result.stderr.strip()}")
+    result = run("report", "--all", preexec_fn=become)
+    check(result.returncode == 0 and result.stderr.count("\n") == 1 and "may not be read" in result.stderr,
+          f"--all says in one line who could not be read: {result.stderr.strip()}")
+    own.kill()
+    own.wait()
+
+
+def errors():
+    for args, code, text in (
+            (["report"], 2, "--help"), (["report", "x"], 2, "not a process id"), (["report", "999999999"], 42, "no process"),
+            (["report", "-o", "nonsense", "1"], 2, "column"), (["report", "--by", "moon", "1"], 2, "--help"),
+            (["report", "--smaps", "/nonexistent"], 1, "No such file"), (["report", "--smaps", "/etc/passwd"], 1, "no VMA"),
+            (["maps"], 2, "process id"), (["maps", "999999999"], 42, "no process"), (["check", "999999999"], 42, "no process"),
+            (["nonsense"], 2, "no command"), (["diff", "/etc/passwd", "/etc/passwd"], 1, "passwd"),
+            (["snapshot", "999999999"], 42, "no process"), (["top", "-d", "0", "1"], 2, "interval"),
+            (["run"], 2, "command"), (["run", "-a", "nonsense", "true"], 125, "jemalloc"), (["run", "-i", "5", "true"], 2, "--peak"),
+            (["top", "-b", "-n", "1", "999999999"], 42, "no process")):
+        result = run(*args)
+        check(result.returncode == code and text in result.stderr,
+              f"{' '.join(args)}: {result.returncode} {result.stderr.splitlines()[:1]}")
+    for command in ("run", "maps", "report", "top", "snapshot", "diff", "check"):
+        result = run(command, "--help")
+        check(result.returncode == 0 and result.stdout.startswith("Usage: anonname " + command), command + " --help")
+        check(run(command, "--version").stdout.startswith("anonname "), command + " --version")
+
+
+def growth():
+    grower = subprocess.Popen([sys.executable, "-c", "import sys\nsys.stdin.readline()\na = bytearray(30 << 20)\nprint('x', flush=True)\n"
+                               "sys.stdin.readline()\n"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    name = os.path.join(BUILD, f"growth.{os.getpid()}.json")
+    with open(name, "w") as file:
+        file.write(run("snapshot", grower.pid).stdout)
+    grower.stdin.write("\n")
+    grower.stdin.flush()
+    grower.stdout.readline()
+    try:
+        result = run("diff", "--fail-above", "10M", name, grower.pid)
+        check(result.returncode == 1 and "grew by" in result.stderr, "diff --fail-above sees 30 MiB of growth")
+        result = run("diff", "--fail-above", "100M", name, grower.pid)
+        check(result.returncode == 0, "diff --fail-above lets 30 MiB pass")
+        check(run("diff", name, name, "--fail-above", "0").returncode == 0, "a snapshot does not differ from itself")
+    finally:
+        os.unlink(name)
+        grower.kill()
+        grower.communicate()
+
+
+def peak():
+    if not os.path.exists(LIBRARY):
+        skip("run --peak: no library in the build tree")
+        return
+    script = "import time\na = bytearray(40 << 20)\ntime.sleep(1)\ndel a\ntime.sleep(0.6)\n"
+    result = run("run", "--peak", "-J", "-i", "10", "--", sys.executable, "-c", script)
+    import json
+    value = json.loads(result.stderr)
+    check(result.returncode == 0 and value["peak"]["total"]["pss"] > 40 * MIB, f"run --peak sees 40 MiB: {value['peak']['total']['pss']}")
+    check(value["end"]["total"]["pss"] < value["peak"]["total"]["pss"] - 30 * MIB, "run --peak sees the end without them")
+    check(value["cost_seconds"] < 0.01 * value["seconds"], f"run --peak took {value['cost_seconds'] / value['seconds']:.4f} of the time")
+    for command, code in (("exit 7", 7), ("kill -9 $$", 137)):
+        check(run("run", "--peak", "sh", "-c", command).returncode == code, f"run --peak passes on: {command}")
+    check(run("run", "--", "sh", "-c", "exit 9").returncode == 9, "run passes the exit status on")
+    result = run("run", "--", "sh", "-c", "echo $LD_PRELOAD", env=dict(os.environ, LD_PRELOAD="/nonexistent-before.so"))
+    check(result.stdout.strip().endswith("libanonname.so.0.0.0:/nonexistent-before.so"), f"run keeps LD_PRELOAD: {result.stdout.strip()}")
+    check(run("run", "/nonexistent").returncode == 127, "run: not found is 127")
+    check(run("run", "/").returncode == 126, "run: not executable is 126")
+
+
+have_library = os.path.exists(LIBRARY)
+for library in (False, True):
+    if library and not have_library:
+        skip("the registry's figures: no library in the build tree")
+        continue
+    golden(library)
+    zero_pages(library)
+    for mode in ([], ["--gentle"]):
+        against_rollup(library, mode)
+        if library:
+            parts(mode)
+restless()
+pipes()
+as_nobody()
+errors()
+growth()
+peak()
+done()

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watches a command's processes. The RSS in statm costs a few microseconds and
+ * is looked at often; a whole report is made only when it is higher than ever,
+ * and only while all reports together took less than a hundredth of the time.
+ */
+#include "peak.h"
+#include "measure.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SHARE 0.008             /* of the elapsed time; the rest to 1 % is for statm */
+
+struct sample {
+	bool taken;
+	uint64_t at;                /* ns since the start */
+	struct measurement measurement;
+};
+
+struct watch {
+	struct proc proc;
+	pid_t pid;
+	pid_t *pids;
+	size_t count;
+	uint64_t began;
+	uint64_t spent;             /* ns in samples and in looking for processes */
+	uint64_t sample_cost, tree_cost, tree_at;
+	uint64_t highest_rss;       /* pages, when the last sample was taken for it */
+	struct sample peak, last;
+};
+
+static volatile sig_atomic_t forwarded;
+
+static void forward(int signal)
+{
+	forwarded = signal;
+}
+
+static uint64_t watch_rss(const struct watch *watch)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < watch->count; i++) {
+		char buffer[128];
+		ssize_t len = proc_text(&watch->proc, watch->pids[i], "statm", buffer, sizeof(buffer));
+		struct text rest = { buffer, len > 0 ? (size_t)len : 0 };
+		uint64_t size, rss;
+
+		if (text_u64(&rest, 10, &size) && text_char(&rest, ' ') && text_u64(&rest, 10, &rss))
+			sum += rss;
+	}
+	return sum;
+}
+
+static bool affordable(const struct watch *watch, uint64_t now, uint64_t cost)
+{
+	return (double)(watch->spent + cost) <= SHARE * (double)(now - watch->began);
+}
+
+static void sample_free(struct sample *sample)
+{
+	if (sample->taken)
+		measure_free(&sample->measurement);
+	sample->taken = false;
+}
+
+static uint64_t sample_pss(const struct sample *sample)
+{
+	return sample->measurement.names.totals.figures.value[FIG_PSS];
+}
+
+static void take_sample(struct watch *watch)
+{
+	struct sample sample = { .taken = true };
+	uint64_t began = clock_ns();
+
+	sample.at = began - watch->began;
+	measure_begin(&sample.measurement);
+	for (size_t i = 0; i < watch->count; i++)
+		measure_process(&sample.measurement, &watch->proc, watch->pids[i], PROCESS_FIGURES);
+	measure_end(&sample.measurement);
+	watch->sample_cost = clock_ns() - began;
+	watch->spent += watch->sample_cost;
+	if (!sample.measurement.names.rows) {
+		/* It ended meanwhile. */
+		measure_free(&sample.measurement);
+		return;
+	}
+	if (watch->last.taken && watch->last.measurement.names.row != watch->peak.measurement.names.row)
+		sample_free(&watch->last);
+	if (!watch->peak.taken || sample_pss(&sample) >= sample_pss(&watch->peak)) {
+		sample_free(&watch->peak);
+		watch->peak = sample;
+	}
+	watch->last = sample;
+}
+
+/* Looks for new processes when that is affordable. */
+static void find_processes(struct watch *watch)
+{
+	uint64_t began = clock_ns();
+	pid_t *pids;
+	size_t count;
+
+	if (watch->count && (began - watch->tree_at < 50000000 || !affordable(watch, began, 2 * watch->tree_cost)))
+		return;
+	if (measure_tree(&watch->proc, watch->pid, &pids, &count))
+		return;
+	free(watch->pids);
+	watch->pids = pids;
+	watch->count = count;
+	watch->tree_at = clock_ns();
+	watch->tree_cost = watch->tree_at - began;
+	watch->spent += watch->tree_cost;
+}
+
+static void look(struct watch *watch)
+{
+	uint64_t now = clock_ns(), rss;
+
+	find_processes(watch);
+	rss = watch_rss(watch);
+	if (!affordable(watch, now, watch->sample_cost ? watch->sample_cost : 200000))
+		return;
+	/* A new high at once; else from time to time, for the report of the end. */
+	if (rss > watch->highest_rss ||
+	    !watch->last.taken || now - watch->began - watch->last.at > (uint64_t)((double)watch->sample_cost / SHARE)) {
+		take_sample(watch);
+		if (rss > watch->highest_rss)
+			watch->highest_rss = rss;
+	}
+}
+
+static void print_sample(FILE *out, const char *title, const struct sample *sample)
+{
+	struct columns_choice choice;
+	const size_t limit = 20;    /* the rest is in the JSON */
+	struct rows_style style = { .choice = &choice, .limit = limit };
+	double labelled = names_labelled(&sample->measurement.names.totals);
+	char name[96] = "TOTAL";
+	struct row total = { .name = name, .figures = sample->measurement.names.totals.figures };
+	struct rows rows;
+
+	fprintf(out, "%s %.3f s, %zu process%s:\n", title, (double)sample->at / 1e9,
+	        sample->measurement.count, sample->measurement.count == 1 ? "" : "es");
+	if (measure_rows(&sample->measurement, &groups[0], false, &rows))
+		return;
+	columns_default(&choice);
+	rows_sort(&rows, columns_find("pss"));
+	if (labelled >= 0)
+		snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
+	rows_print_text(out, &rows, &total, &style);
+	if (rows.count > limit)
+		fprintf(out, "# %zu smaller rows are not shown; --json has them\n", rows.count - limit);
+	rows_free(&rows);
+}
+
+static json_t *sample_json(const struct sample *sample)
+{
+	struct rows rows;
+	json_t *json;
+
+	if (!sample->taken || measure_rows(&sample->measurement, &groups[0], false, &rows))
+		return json_null();
+	rows_sort(&rows, columns_find("pss"));
+	json = measure_json(&sample->measurement, "anonname-report", &groups[0], &rows);
+	json_object_set_new(json, "at_seconds", json_real((double)sample->at / 1e9));
+	rows_free(&rows);
+	return json;
+}
+
+static void print(FILE *out, const struct watch *watch, const struct peak_options *options,
+                  const struct rusage *usage, int status)
+{
+	double elapsed = (double)(clock_ns() - watch->began) / 1e9;
+	char rss[16];
+
+	if (options->json) {
+		json_t *json = json_pack("{s:s, s:i, s:i, s:f, s:I, s:f, s:o, s:o}",
+			"format", "anonname-peak", "version", 1, "status", status, "seconds", elapsed,
+			"max_rss", (json_int_t)usage->ru_maxrss * 1024,
+			"cost_seconds", (double)watch->spent / 1e9,
+			"peak", sample_json(&watch->peak), "end", sample_json(&watch->last));
+
+		if (json)
+			json_dumpf(json, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+		json_decref(json);
+		fputc('\n', out);
+		return;
+	}
+	if (!watch->peak.taken)
+		fputs("The command ended before its memory could be read.\n", out);
+	else
+		print_sample(out, "Highest PSS, after", &watch->peak);
+	if (watch->last.taken && watch->last.at != watch->peak.at)
+		print_sample(out, "Last reading before the end, after", &watch->last);
+	fprintf(out, "# %.3f s, largest RSS of one process %s (by the kernel), watching took %.2f %%\n", elapsed,
+	        tool_human((uint64_t)usage->ru_maxrss * 1024, rss),
+	        elapsed > 0 ? 100 * (double)watch->spent / 1e9 / elapsed : 0);
+}
+
+static void wait_and_watch(struct watch *watch, int pidfd, unsigned interval_ms)
+{
+	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+
+	for (;;) {
+		int ended = poll(&poll_fd, 1, (int)interval_ms);
+
+		if (forwarded) {
+			kill(watch->pid, forwarded);
+			forwarded = 0;
+		}
+		if (ended > 0)
+			return;
+		if (ended == 0)
+			look(watch);
+		else if (errno != EINTR)
+			return;
+	}
+}
+
+int peak_run(char **argv, const struct peak_options *options)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, pass = { .sa_handler = forward };
+	struct sigaction old_int, old_quit;
+	struct watch watch = { 0 };
+	struct rusage usage = { 0 };
+	FILE *out = stderr;
+	int status = 0, failure[2], why = 0, pidfd;
+
+	if (!tool_proc(&watch.proc, NULL))
+		return 125;
+	if (options->output && !(out = fopen(options->output, "we"))) {
+		tool_error("%s: %s", options->output, strerror(errno));
+		return 125;
+	}
+	if (pipe2(failure, O_CLOEXEC)) {
+		tool_error("pipe: %s", strerror(errno));
+		return 125;
+	}
+	/* As time(1): the terminal's signals are for the command. */
+	sigaction(SIGINT, &ignore, &old_int);
+	sigaction(SIGQUIT, &ignore, &old_quit);
+	watch.began = clock_ns();
+	watch.pid = fork();
+	if (watch.pid == 0) {
+		sigaction(SIGINT, &old_int, NULL);
+		sigaction(SIGQUIT, &old_quit, NULL);
+		execvp(argv[0], argv);
+		why = errno;
+		if (write(failure[1], &why, sizeof(why)) != sizeof(why))
+			_exit(126);
+		_exit(127);
+	}
+	close(failure[1]);
+	if (watch.pid < 0) {
+		tool_error("fork: %s", strerror(errno));
+		return 125;
+	}
+	sigaction(SIGTERM, &pass, NULL);
+	sigaction(SIGHUP, &pass, NULL);
+	/* Ends with exec: until then there is nothing to see but ourselves. */
+	while (read(failure[0], &why, sizeof(why)) < 0 && errno == EINTR)
+		;
+	close(failure[0]);
+	if (!why) {
+		pidfd = (int)syscall(SYS_pidfd_open, watch.pid, 0);
+		if (pidfd >= 0) {
+			wait_and_watch(&watch, pidfd, options->interval_ms);
+			close(pidfd);
+		}
+	}
+	while (wait4(watch.pid, &status, 0, &usage) < 0 && errno == EINTR)
+		;
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (why) {
+		tool_error("%s cannot be run: %s", argv[0], strerror(why));
+		status = why == ENOENT ? 127 : 126;
+	} else {
+		print(out, &watch, options, &usage, status);
+	}
+	if (out != stderr && fclose(out)) {
+		tool_error("%s: %s", options->output, strerror(errno));
+		status = status ? status : 125;
+	}
+	if (watch.last.taken && watch.last.at != watch.peak.at)
+		sample_free(&watch.last);
+	sample_free(&watch.peak);
+	free(watch.pids);
+	proc_close(&watch.proc);
+	return status;
+}

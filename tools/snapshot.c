@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anonname snapshot and diff: what grew between two moments. A snapshot is the
+ * JSON of a report with another format name, so that it can be kept and read
+ * by other tools.
+ */
+#include "measure.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FORMAT       "anonname-snapshot"
+#define VERSION_READ 1
+
+static const char snapshot_help[] =
+	"Usage: anonname snapshot [OPTION...] PID >FILE\n"
+	"Write the figures of a process by name, as JSON, for anonname diff.\n\n"
+	"  -t, --tree      the process and all below it\n"
+	"  -g, --gentle    never hold up the process: maps and pagemap in place of smaps\n"
+	"      --root DIR  read a recorded tree instead of /proc\n"
+	"      --help      this text\n"
+	"      --version   the version\n";
+
+static const char diff_help[] =
+	"Usage: anonname diff [OPTION...] A B\n"
+	"       anonname diff [OPTION...] PID\n"
+	"Show what grew from A to B, by name, in KiB. A and B are files of anonname\n"
+	"snapshot, or process ids. One process id alone: from now until Enter is pressed,\n"
+	"or for the time that --wait gives.\n\n"
+	"  -w, --wait SECONDS     with one process id: the time between the two moments\n"
+	"      --sort COLUMN      vmas, size, rss, pss, uss, swap and so on; what is compared, too\n"
+	"  -f, --fold             take names that differ in a number, such as a tid, as one\n"
+	"      --fail-above SIZE  exit with 1 when the total grew by more, such as 10M\n"
+	"  -h, --human            sizes as 12.3M\n"
+	"      --bytes            sizes in bytes\n"
+	"  -J, --json             print JSON\n"
+	"      --csv              print CSV\n"
+	"      --root DIR         read a recorded tree instead of /proc\n"
+	"      --help             this text\n"
+	"      --version          the version\n\n"
+	"Exit status: 0, or 1 when it failed or --fail-above was exceeded.\n";
+
+/* The figures of one moment, sorted by name and kind. */
+struct moment {
+	struct rows rows;
+	struct figures total;
+};
+
+static int measure_pid(const struct proc *proc, pid_t pid, bool tree, enum process_mode mode,
+                       struct measurement *measurement)
+{
+	pid_t *pids = NULL;
+	size_t count = 1;
+	int error = tree ? measure_tree(proc, pid, &pids, &count) : 0;
+
+	measure_begin(measurement);
+	for (size_t i = 0; !error && i < count; i++) {
+		int one = measure_process(measurement, proc, pids ? pids[i] : pid, mode);
+
+		/* One below may be gone by now; the one that was asked for may not. */
+		if (one && i == 0)
+			error = one;
+	}
+	measure_end(measurement);
+	free(pids);
+	return error;
+}
+
+int tool_snapshot(int argc, char **argv)
+{
+	enum { OPT_ROOT = 256, OPT_HELP, OPT_VERSION };
+	static const struct option options[] = {
+		{ "tree", no_argument, NULL, 't' },
+		{ "gentle", no_argument, NULL, 'g' },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	enum process_mode mode = PROCESS_FIGURES;
+	struct measurement measurement;
+	const char *root = NULL;
+	bool tree = false;
+	struct proc proc;
+	struct rows rows;
+	pid_t pid;
+	int c, error;
+
+	while ((c = getopt_long(argc, argv, "tg", options, NULL)) != -1) {
+		switch (c) {
+		case 't': tree = true; break;
+		case 'g': mode = PROCESS_GENTLE; break;
+		case OPT_ROOT: root = optarg; break;
+		case OPT_HELP: fputs(snapshot_help, stdout); return tool_finish(EXIT_DONE);
+		case OPT_VERSION: return tool_version();
+		default: return tool_usage_error();
+		}
+	}
+	if (optind + 1 != argc) {
+		tool_error("give one process id");
+		return tool_usage_error();
+	}
+	pid = tool_pid(argv[optind]);
+	if (!pid)
+		return EXIT_USAGE;
+	if (!tool_proc(&proc, root))
+		return EXIT_FAILED;
+	error = measure_pid(&proc, pid, tree, mode, &measurement);
+	proc_close(&proc);
+	if (error) {
+		measure_free(&measurement);
+		return tool_process_error(pid, error);
+	}
+	measure_complain(&measurement);
+	if (measure_rows(&measurement, &groups[0], false, &rows)) {
+		measure_free(&measurement);
+		tool_error("not enough memory");
+		return EXIT_FAILED;
+	}
+	rows_sort(&rows, columns_find("name"));
+	c = tool_print_json(measure_json(&measurement, FORMAT, &groups[0], &rows));
+	rows_free(&rows);
+	measure_free(&measurement);
+	return c;
+}
+
+static void figures_from_json(const json_t *json, struct figures *figures)
+{
+	const json_t *estimates = json_object_get(json, "estimate"), *one;
+	size_t n;
+
+	memset(figures, 0, sizeof(*figures));
+	for (size_t i = 0; i < columns_count; i++) {
+		const json_t *value;
+
+		if (columns[i].is_text)
+			continue;
+		value = json_object_get(json, columns[i].id);
+		if (json_is_integer(value) && json_integer_value(value) >= 0)
+			figures->value[columns[i].index] = (uint64_t)json_integer_value(value);
+		else
+			figures->unknown |= FIG_BIT(columns[i].index);
+	}
+	json_array_foreach(estimates, n, one) {
+		const struct column *column = json_is_string(one) ? columns_find(json_string_value(one)) : NULL;
+
+		if (column && !column->is_text)
+			figures->estimate |= FIG_BIT(column->index);
+	}
+}
+
+/* Kinds are strings of names.c everywhere else, so a row does not own its kind. */
+static const char *keep_kind(const char *kind)
+{
+	static const char *const known[] = {
+		"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm",
+		"early", "unnamed", "special", "file",
+	};
+
+	for (size_t i = 0; kind && i < sizeof(known) / sizeof(*known); i++)
+		if (!strcmp(kind, known[i]))
+			return known[i];
+	return "other";
+}
+
+static bool moment_from_file(const char *path, bool fold, struct moment *moment)
+{
+	json_error_t where;
+	json_t *json = json_load_file(path, 0, &where), *names, *one;
+	const char *format;
+	size_t i;
+
+	memset(moment, 0, sizeof(*moment));
+	if (!json) {
+		tool_error("%s: %s", path, where.text);
+		return false;
+	}
+	format = json_string_value(json_object_get(json, "format"));
+	names = json_object_get(json, "names");
+	if (!format || strcmp(format, FORMAT) || !json_is_array(names)) {
+		tool_error("%s is no file of anonname snapshot", path);
+		goto bad;
+	}
+	if (json_integer_value(json_object_get(json, "version")) != VERSION_READ) {
+		tool_error("%s is of another version of anonname snapshot; this one reads version %d", path,
+		           VERSION_READ);
+		goto bad;
+	}
+	figures_from_json(json_object_get(json, "total"), &moment->total);
+	moment->rows.row = calloc(json_array_size(names) + 1, sizeof(*moment->rows.row));
+	if (!moment->rows.row)
+		goto no_memory;
+	json_array_foreach(names, i, one) {
+		const char *name = json_string_value(json_object_get(one, "name"));
+		const char *kind = json_string_value(json_object_get(one, "kind"));
+		struct row *row = &moment->rows.row[moment->rows.count];
+		char folded[NAME_PART_MAX], safe[NAME_PART_MAX];
+
+		if (!name) {
+			tool_error("%s: a row has no name", path);
+			goto bad;
+		}
+		/* A file may come from anywhere. */
+		text_clean(safe, sizeof(safe), (struct text){ name, strlen(name) });
+		row->kind = keep_kind(kind);
+		if (fold && strcmp(row->kind, "file")) {
+			name_fold(safe, folded, sizeof(folded));
+			row->name = strdup(folded);
+		} else {
+			row->name = strdup(safe);
+		}
+		if (!row->name)
+			goto no_memory;
+		figures_from_json(one, &row->figures);
+		moment->rows.count++;
+	}
+	json_decref(json);
+	return true;
+no_memory:
+	tool_error("not enough memory");
+bad:
+	rows_free(&moment->rows);
+	json_decref(json);
+	return false;
+}
+
+static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, struct moment *moment)
+{
+	struct measurement measurement;
+	int error = measure_pid(proc, pid, false, PROCESS_FIGURES, &measurement);
+
+	memset(moment, 0, sizeof(*moment));
+	if (!error)
+		error = measure_rows(&measurement, &groups[0], fold, &moment->rows);
+	moment->total = measurement.names.totals.figures;
+	for (size_t i = 0; i < moment->rows.count; i++)
+		moment->rows.row[i].kind = keep_kind(moment->rows.row[i].kind);
+	measure_free(&measurement);
+	return error;
+}
+
+static int name_order(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : strcmp(x->kind, y->kind);
+}
+
+/* Sorts, and adds rows of one name and kind (they fold to the same) together. */
+static void moment_sort(struct moment *moment)
+{
+	struct rows *rows = &moment->rows;
+	size_t kept = 0;
+
+	if (rows->count)
+		qsort(rows->row, rows->count, sizeof(*rows->row), name_order);
+	for (size_t i = 0; i < rows->count; i++) {
+		if (kept && !name_order(&rows->row[kept - 1], &rows->row[i])) {
+			figures_add(&rows->row[kept - 1].figures, &rows->row[i].figures);
+			free(rows->row[i].name);
+			free(rows->row[i].owner);
+		} else {
+			rows->row[kept++] = rows->row[i];
+		}
+	}
+	rows->count = kept;
+}
+
+struct change {
+	const char *name, *kind;
+	const struct figures *before, *after; /* NULL: not there then */
+};
+
+static const struct figures nothing;
+
+static int64_t change_of(const struct change *change, enum figure figure)
+{
+	const struct figures *a = change->before ? change->before : &nothing;
+	const struct figures *b = change->after ? change->after : &nothing;
+
+	return (int64_t)(b->value[figure] - a->value[figure]);
+}
+
+static bool change_known(const struct change *change, enum figure figure)
+{
+	const struct figures *a = change->before ? change->before : &nothing;
+	const struct figures *b = change->after ? change->after : &nothing;
+
+	return !((a->unknown | b->unknown) & FIG_BIT(figure));
+}
+
+static int change_order(const void *a, const void *b, void *context)
+{
+	enum figure figure = *(const enum figure *)context;
+	int64_t x = change_of(a, figure), y = change_of(b, figure);
+
+	if (x != y)
+		return x < y ? 1 : -1;
+	return strcmp(((const struct change *)a)->name, ((const struct change *)b)->name);
+}
+
+static const char *change_state(const struct change *change)
+{
+	return !change->before ? "new" : !change->after ? "gone" : "";
+}
+
+static void format_change(const struct change *change, enum figure figure, enum unit unit, char *buffer,
+                          size_t size)
+{
+	int64_t value = change_of(change, figure);
+	uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	bool estimate = (change->before && change->before->estimate & FIG_BIT(figure)) ||
+	                (change->after && change->after->estimate & FIG_BIT(figure));
+	char number[32];
+	struct figures one = { .value[FIG_SIZE] = magnitude, .value[FIG_VMAS] = magnitude };
+
+	if (!change_known(change, figure)) {
+		snprintf(buffer, size, "-");
+		return;
+	}
+	columns_format(&one, figure == FIG_VMAS ? FIG_VMAS : FIG_SIZE, unit, number, sizeof(number));
+	snprintf(buffer, size, "%s%s%s", estimate ? "~" : "", !magnitude ? "" : value < 0 ? "-" : "+", number);
+}
+
+struct diff {
+	struct change *change;
+	size_t count;
+	struct change total;
+	const struct column *column;
+	enum unit unit;
+};
+
+static int find_changes(const struct moment *a, const struct moment *b, struct diff *diff)
+{
+	size_t i = 0, j = 0;
+	enum figure figure = diff->column->index;
+
+	diff->count = 0;
+	diff->change = calloc(a->rows.count + b->rows.count + 1, sizeof(*diff->change));
+	if (!diff->change)
+		return -ENOMEM;
+	while (i < a->rows.count || j < b->rows.count) {
+		const struct row *x = i < a->rows.count ? &a->rows.row[i] : NULL;
+		const struct row *y = j < b->rows.count ? &b->rows.row[j] : NULL;
+		int order = !x ? 1 : !y ? -1 : name_order(x, y);
+		struct change *change = &diff->change[diff->count];
+
+		*change = (struct change){
+			.name = order <= 0 ? x->name : y->name, .kind = order <= 0 ? x->kind : y->kind,
+			.before = order <= 0 ? &x->figures : NULL, .after = order >= 0 ? &y->figures : NULL,
+		};
+		i += order <= 0;
+		j += order >= 0;
+		/* What neither came, went nor changed is not worth a line. */
+		if (order || memcmp(change->before->value, change->after->value, sizeof(change->before->value)))
+			diff->count++;
+	}
+	diff->total = (struct change){ "TOTAL", "", &a->total, &b->total };
+	if (diff->count)
+		qsort_r(diff->change, diff->count, sizeof(*diff->change), change_order, &figure);
+	return 0;
+}
+
+static const enum figure diff_figures[] = {
+	FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP,
+};
+#define DIFF_FIGURES (sizeof(diff_figures) / sizeof(*diff_figures))
+
+static const char *figure_header(enum figure figure, bool id)
+{
+	for (size_t i = 0; i < columns_count; i++)
+		if (!columns[i].is_text && columns[i].index == figure)
+			return id ? columns[i].id : columns[i].header;
+	return "";
+}
+
+static void print_text(const struct diff *diff)
+{
+	size_t widths[DIFF_FIGURES], width = terminal_width(), sum = 0;
+	char cell[40], fitted[NAME_PART_MAX];
+
+	for (size_t k = 0; k < DIFF_FIGURES; k++) {
+		widths[k] = strlen(figure_header(diff_figures[k], false));
+		for (size_t i = 0; i <= diff->count; i++) {
+			format_change(i < diff->count ? &diff->change[i] : &diff->total, diff_figures[k], diff->unit,
+			              cell, sizeof(cell));
+			widths[k] = strlen(cell) > widths[k] ? strlen(cell) : widths[k];
+		}
+		sum += widths[k] + 1;
+		printf("%*s ", (int)widths[k], figure_header(diff_figures[k], false));
+	}
+	puts("     NAME");
+	for (size_t i = 0; i <= diff->count; i++) {
+		const struct change *change = i < diff->count ? &diff->change[i] : &diff->total;
+
+		for (size_t k = 0; k < DIFF_FIGURES; k++) {
+			format_change(change, diff_figures[k], diff->unit, cell, sizeof(cell));
+			printf("%*s ", (int)widths[k], cell);
+		}
+		if (width)
+			text_fit(change->name, width > sum + 10 ? width - sum - 5 : 5, fitted, sizeof(fitted));
+		printf("%-4s %s\n", change_state(change), width ? fitted : change->name);
+	}
+}
+
+static void print_csv(const struct diff *diff)
+{
+	printf("name,kind,state");
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		printf(",%s", figure_header(k, true));
+	putchar('\n');
+	for (size_t i = 0; i < diff->count; i++) {
+		csv_text(stdout, diff->change[i].name);
+		printf(",%s,%s", diff->change[i].kind, change_state(&diff->change[i]));
+		for (unsigned k = 0; k < FIG_COUNT; k++) {
+			putchar(',');
+			if (change_known(&diff->change[i], k))
+				printf("%" PRId64, change_of(&diff->change[i], k));
+		}
+		putchar('\n');
+	}
+}
+
+static json_t *change_json(const struct change *change, bool with_name)
+{
+	json_t *json = with_name ? json_pack("{s:s, s:s, s:s?}", "name", change->name, "kind", change->kind,
+	                                     "state", *change_state(change) ? change_state(change) : "changed")
+	                         : json_object();
+
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		json_object_set_new(json, figure_header(k, true), change_known(change, k)
+		                    ? json_integer(change_of(change, k)) : json_null());
+	return json;
+}
+
+static int print_diff_json(const struct diff *diff)
+{
+	json_t *json = json_pack("{s:s, s:i}", "format", "anonname-diff", "version", 1);
+	json_t *list = json_array();
+
+	json_object_set_new(json, "total", change_json(&diff->total, false));
+	for (size_t i = 0; i < diff->count; i++)
+		json_array_append_new(list, change_json(&diff->change[i], true));
+	json_object_set_new(json, "names", list);
+	return tool_print_json(json);
+}
+
+/* One argument of diff: a process id when it is a number and no such file is there. */
+static int read_moment(const char *argument, const struct proc *proc, bool fold, struct moment *moment)
+{
+	struct text rest = { argument, strlen(argument) };
+	uint64_t number;
+	pid_t pid;
+	int error;
+
+	if (!text_u64(&rest, 10, &number) || rest.len || access(argument, F_OK) == 0)
+		return moment_from_file(argument, fold, moment) ? EXIT_DONE : EXIT_FAILED;
+	pid = tool_pid(argument);
+	if (!pid)
+		return EXIT_USAGE;
+	error = moment_from_process(proc, pid, fold, moment);
+	return error ? tool_process_error(pid, error) : EXIT_DONE;
+}
+
+static void wait_for_user(uint64_t seconds)
+{
+	if (seconds) {
+		sleep((unsigned)seconds);
+		return;
+	}
+	if (isatty(STDIN_FILENO))
+		fputs("Press Enter for the second moment.\n", stderr);
+	for (int c = getchar(); c != EOF && c != '\n'; c = getchar())
+		;
+}
+
+int tool_diff(int argc, char **argv)
+{
+	enum { OPT_SORT = 256, OPT_FAIL, OPT_BYTES, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	static const struct option options[] = {
+		{ "wait", required_argument, NULL, 'w' },
+		{ "sort", required_argument, NULL, OPT_SORT },
+		{ "fold", no_argument, NULL, 'f' },
+		{ "fail-above", required_argument, NULL, OPT_FAIL },
+		{ "human", no_argument, NULL, 'h' },
+		{ "bytes", no_argument, NULL, OPT_BYTES },
+		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	struct diff diff = { .column = columns_find("pss") };
+	struct moment a = { 0 }, b = { 0 };
+	bool fold = false, json = false, csv = false, limited = false;
+	uint64_t seconds = 0, limit = 0;
+	const char *root = NULL;
+	struct proc proc;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "w:fhJ", options, NULL)) != -1) {
+		switch (c) {
+		case 'w':
+			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &seconds) || !seconds ||
+			    seconds > 1U << 30) {
+				tool_error("'%s' is not a number of seconds", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case OPT_SORT:
+			diff.column = columns_find(optarg);
+			if (!diff.column || diff.column->is_text) {
+				tool_error("'%s' is not a column with figures; use rss, pss, uss, swap or size", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case 'f': fold = true; break;
+		case OPT_FAIL:
+			if (!tool_size(optarg, &limit))
+				return EXIT_USAGE;
+			limited = true;
+			break;
+		case 'h': diff.unit = UNIT_HUMAN; break;
+		case OPT_BYTES: diff.unit = UNIT_BYTES; break;
+		case 'J': json = true; break;
+		case OPT_CSV: csv = true; break;
+		case OPT_ROOT: root = optarg; break;
+		case OPT_HELP: fputs(diff_help, stdout); return tool_finish(EXIT_DONE);
+		case OPT_VERSION: return tool_version();
+		default: return tool_usage_error();
+		}
+	}
+	if (argc - optind != 1 && argc - optind != 2) {
+		tool_error("give two snapshots or process ids, or one process id");
+		return tool_usage_error();
+	}
+	if (!tool_proc(&proc, root))
+		return EXIT_FAILED;
+	c = read_moment(argv[optind], &proc, fold, &a);
+	if (!c && argc - optind == 1)
+		wait_for_user(seconds);
+	if (!c)
+		c = read_moment(argv[argc - 1], &proc, fold, &b);
+	proc_close(&proc);
+	if (!c) {
+		moment_sort(&a);
+		moment_sort(&b);
+		if (find_changes(&a, &b, &diff)) {
+			tool_error("not enough memory");
+			c = EXIT_FAILED;
+		}
+	}
+	if (!c) {
+		if (json)
+			c = print_diff_json(&diff);
+		else if (csv)
+			print_csv(&diff);
+		else
+			print_text(&diff);
+		c = c ? c : tool_finish(EXIT_DONE);
+	}
+	if (!c && limited) {
+		if (!change_known(&diff.total, diff.column->index)) {
+			tool_error("the %s is not known, so --fail-above cannot be answered", diff.column->header);
+			c = EXIT_FAILED;
+		} else if (change_of(&diff.total, diff.column->index) > (int64_t)(limit < INT64_MAX ? limit : INT64_MAX)) {
+			char grown[16], allowed[16];
+
+			tool_error("%s grew by %s, more than %s", diff.column->header,
+			           tool_human((uint64_t)change_of(&diff.total, diff.column->index), grown),
+			           tool_human(limit, allowed));
+			c = EXIT_FAILED;
+		}
+	}
+	free(diff.change);
+	rows_free(&a.rows);
+	rows_free(&b.rows);
+	return c;
+}

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anonname top: a report that goes on. It takes its own CPU time into account:
+ * when a reading costs more than 2 % of the interval, the interval grows.
+ */
+#include "measure.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <ncurses.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char help[] =
+	"Usage: anonname top [OPTION...] [PID...]\n"
+	"Show the memory of all processes, or by name that of some, and how it grows.\n\n"
+	"      --by WHAT        name, owner, kind, thread, library or process\n"
+	"      --sort COLUMN    pss, rss, uss, swap, growth, rate or name\n"
+	"      --filter TEXT    only rows whose name holds TEXT\n"
+	"  -f, --fold           take names that differ in a number, such as a tid, as one\n"
+	"  -g, --gentle         never hold up a process: maps and pagemap in place of smaps\n"
+	"  -d, --delay SECONDS  the interval; longer when reading takes 2 % of a CPU. Default 2\n"
+	"  -b, --batch          print instead of drawing; so does a pipe\n"
+	"  -n, --iterations N   end after N readings\n"
+	"      --root DIR       read a recorded tree instead of /proc\n"
+	"      --help           this text\n"
+	"      --version        the version\n\n"
+	"Keys: p r u s g t n sort by PSS, RSS, USS, swap, growth, rate, name; b what rows are;\n"
+	"f fold; / filter; space freeze; arrows and Page keys scroll; h help; q quit.\n";
+
+#define CPU_SHARE 0.02
+
+/* Cells in the order in which they stand; the narrower the screen, the fewer. */
+enum cell { CELL_PSS, CELL_RSS, CELL_USS, CELL_SWAP, CELL_GROWTH, CELL_RATE, CELL_NAME, CELL_COUNT };
+
+static const struct {
+	const char *id, *header, *title;
+	char key;
+	int figure;                 /* -1: not one */
+	unsigned from_width;        /* shown from this many columns on */
+} cells[CELL_COUNT] = {
+	[CELL_PSS] = { "pss", "PSS", "PSS", 'p', FIG_PSS, 0 },
+	[CELL_RSS] = { "rss", "RSS", "RSS", 'r', FIG_RSS, 48 },
+	[CELL_USS] = { "uss", "USS", "USS", 'u', FIG_USS, 56 },
+	[CELL_SWAP] = { "swap", "SWAP", "swap", 's', FIG_SWAP, 64 },
+	[CELL_GROWTH] = { "growth", "GROWTH", "growth of PSS since the start", 'g', -1, 0 },
+	[CELL_RATE] = { "rate", "PER SEC", "growth of PSS per second", 't', -1, 40 },
+	[CELL_NAME] = { "name", "NAME", "name", 'n', -1, 0 },
+};
+#define CELL_WIDTH 8
+
+/* PSS of a row at the start and at the last reading. Sorted by name. */
+struct history {
+	char *name;
+	uint64_t first, last;
+};
+
+struct line {
+	const struct row *row;
+	int64_t growth, rate;
+	bool known;
+};
+
+struct top {
+	struct proc proc;
+	const struct group *group;
+	enum cell sort;
+	enum process_mode mode;
+	bool fold, batch, frozen, helping;
+	char filter[64];
+	double delay;
+	uint64_t iterations;
+	const pid_t *pids;
+	size_t pid_count;
+
+	struct measurement measurement;
+	bool have;
+	struct rows rows;
+	struct line *line;
+	size_t lines, scroll;
+	struct history *history;
+	size_t histories;
+	uint64_t previous_ns;       /* when the last reading was */
+	double interval, cost;      /* seconds; share of a CPU */
+};
+
+static int history_order(const void *a, const void *b)
+{
+	return strcmp(((const struct history *)a)->name, ((const struct history *)b)->name);
+}
+
+static void history_forget(struct top *top)
+{
+	for (size_t i = 0; i < top->histories; i++)
+		free(top->history[i].name);
+	free(top->history);
+	top->history = NULL;
+	top->histories = 0;
+}
+
+/* Compares the rows with what was, and remembers what is. */
+static bool take_growth(struct top *top, double seconds)
+{
+	struct history *next = calloc(top->rows.count + 1, sizeof(*next));
+	bool first_time = !top->history;
+
+	free(top->line);
+	top->line = calloc(top->rows.count + 1, sizeof(*top->line));
+	top->lines = 0;
+	if (!next || !top->line) {
+		free(next);
+		return false;
+	}
+	for (size_t i = 0; i < top->rows.count; i++) {
+		const struct row *row = &top->rows.row[i];
+		struct history key = { .name = row->name };
+		struct history *old = first_time ? NULL : bsearch(&key, top->history, top->histories,
+		                                                  sizeof(key), history_order);
+		uint64_t pss = row->figures.value[FIG_PSS];
+		struct line *line = &top->line[top->lines++];
+
+		line->row = row;
+		line->known = !(row->figures.unknown & FIG_BIT(FIG_PSS));
+		/* What was not there before has grown from nothing. */
+		next[i].first = old ? old->first : first_time ? pss : 0;
+		next[i].last = pss;
+		line->growth = (int64_t)(pss - next[i].first);
+		if (!first_time && seconds > 0)
+			line->rate = (int64_t)((double)(int64_t)(pss - (old ? old->last : 0)) / seconds);
+		next[i].name = strdup(row->name);
+		if (!next[i].name) {
+			top->histories = 0;
+			return false;
+		}
+	}
+	history_forget(top);
+	if (top->rows.count)
+		qsort(next, top->rows.count, sizeof(*next), history_order);
+	top->history = next;
+	top->histories = top->rows.count;
+	return true;
+}
+
+static int line_order(const void *a, const void *b, void *context)
+{
+	enum cell sort = *(const enum cell *)context;
+	const struct line *x = a, *y = b;
+	int64_t m = 0, n = 0;
+
+	if (sort == CELL_GROWTH) {
+		m = x->growth;
+		n = y->growth;
+	} else if (sort == CELL_RATE) {
+		m = x->rate;
+		n = y->rate;
+	} else if (sort != CELL_NAME) {
+		m = (int64_t)x->row->figures.value[cells[sort].figure];
+		n = (int64_t)y->row->figures.value[cells[sort].figure];
+	}
+	if (m != n)
+		return m < n ? 1 : -1;
+	return strcmp(x->row->name, y->row->name);
+}
+
+static void sort_lines(struct top *top)
+{
+	if (top->lines)
+		qsort_r(top->line, top->lines, sizeof(*top->line), line_order, &top->sort);
+}
+
+static bool line_is_shown(const struct top *top, const struct line *line)
+{
+	return !*top->filter || strcasestr(line->row->name, top->filter);
+}
+
+/* Makes rows from the last reading, again when a key changes what rows are. */
+static bool make_lines(struct top *top, double seconds)
+{
+	if (top->have)
+		rows_free(&top->rows);
+	top->have = measure_rows(&top->measurement, top->group, top->fold, &top->rows) == 0;
+	if (!top->have || !take_growth(top, seconds))
+		return false;
+	sort_lines(top);
+	return true;
+}
+
+static double cpu_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* One reading. False: nothing could be read. */
+static bool take_reading(struct top *top)
+{
+	double began = cpu_seconds(), seconds;
+	pid_t *pids = NULL;
+	size_t count = 0;
+	uint64_t now = clock_ns();
+	bool any = top->pid_count == 0;
+
+	measure_free(&top->measurement);
+	measure_begin(&top->measurement);
+	if (!top->pid_count && proc_pids(&top->proc, &pids, &count))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		measure_process(&top->measurement, &top->proc, pids[i], top->mode);
+	free(pids);
+	for (size_t i = 0; i < top->pid_count; i++)
+		any |= measure_process(&top->measurement, &top->proc, top->pids[i], top->mode) == 0;
+	measure_end(&top->measurement);
+	seconds = top->previous_ns ? (double)(now - top->previous_ns) / 1e9 : 0;
+	top->previous_ns = now;
+	if (!make_lines(top, seconds))
+		return false;
+	/* Drawing costs, too: a tenth more is ample. */
+	top->cost = (cpu_seconds() - began) * 1.1;
+	top->interval = top->cost / CPU_SHARE > top->delay ? top->cost / CPU_SHARE : top->delay;
+	top->cost /= top->interval;
+	return any;
+}
+
+static void format_growth(int64_t value, bool known, char *buffer, size_t size)
+{
+	char human[16];
+
+	if (!known)
+		snprintf(buffer, size, "-");
+	else if (!value)
+		snprintf(buffer, size, "0");
+	else
+		snprintf(buffer, size, "%c%s", value < 0 ? '-' : '+',
+		         tool_human(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, human));
+}
+
+/* line NULL: the header. */
+static void format_line(const struct line *line, size_t width, char *buffer, size_t size)
+{
+	char cell[64], name[NAME_PART_MAX];
+	size_t at = 0;
+
+	for (unsigned i = 0; i < CELL_NAME; i++) {
+		if (width && width < cells[i].from_width)
+			continue;
+		if (!line)
+			snprintf(cell, sizeof(cell), "%s", cells[i].header);
+		else if (i == CELL_GROWTH)
+			format_growth(line->growth, line->known, cell, sizeof(cell));
+		else if (i == CELL_RATE)
+			format_growth(line->rate, line->known, cell, sizeof(cell));
+		else
+			columns_format(&line->row->figures, (enum figure)cells[i].figure, UNIT_HUMAN, cell,
+			               sizeof(cell));
+		at += (size_t)snprintf(buffer + at, size - at, "%*s ", CELL_WIDTH - 1, cell);
+	}
+	if (!line)
+		snprintf(name, sizeof(name), "%s", cells[CELL_NAME].header);
+	else if (width)
+		text_fit(line->row->name, width > at ? width - at : 1, name, sizeof(name));
+	else
+		snprintf(name, sizeof(name), "%s", line->row->name);
+	snprintf(buffer + at, size - at, "%s", name);
+}
+
+static void format_summary(const struct top *top, char *first, char *second, size_t size)
+{
+	const struct name_totals *totals = &top->measurement.names.totals;
+	double labelled = names_labelled(totals);
+	char pss[32], rss[32], swap[32], share[32], clock[16];
+	time_t now = time(NULL);
+	struct tm local;
+	size_t read = 0, denied = 0;
+
+	for (size_t i = 0; i < top->measurement.count; i++) {
+		read += !top->measurement.process[i].error;
+		denied += top->measurement.process[i].error != 0;
+	}
+	strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &local));
+	columns_format(&totals->figures, FIG_PSS, UNIT_HUMAN, pss, sizeof(pss));
+	columns_format(&totals->figures, FIG_RSS, UNIT_HUMAN, rss, sizeof(rss));
+	columns_format(&totals->figures, FIG_SWAP, UNIT_HUMAN, swap, sizeof(swap));
+	if (labelled < 0)
+		strcpy(share, "-");
+	else
+		snprintf(share, sizeof(share), "%.1f %%", 100 * labelled);
+	snprintf(first, size, "%s  PSS %s, RSS %s, swap %s, named %s%s", clock, pss, rss, swap, share,
+	         top->frozen ? "  FROZEN" : "");
+	snprintf(second, size, "%zu processes%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
+	         denied ? " (some not permitted)" : "", top->group->id, top->interval, 100 * top->cost,
+	         *top->filter ? ", filter " : "", top->filter);
+}
+
+static int run_batch(struct top *top)
+{
+	char buffer[NAME_PART_MAX + 128], first[256], second[256];
+
+	for (uint64_t i = 0; !top->iterations || i < top->iterations; i++) {
+		if (i)
+			poll(NULL, 0, (int)(top->interval * 1000));
+		if (!take_reading(top)) {
+			if (i == 0 && top->pid_count)
+				return tool_process_error(top->pids[0], top->measurement.count
+				                          ? top->measurement.process[0].error : -ESRCH);
+			break;
+		}
+		format_summary(top, first, second, sizeof(first));
+		printf("%s%s\n%s\n", i ? "\n" : "", first, second);
+		format_line(NULL, 0, buffer, sizeof(buffer));
+		puts(buffer);
+		for (size_t k = 0; k < top->lines; k++) {
+			if (!line_is_shown(top, &top->line[k]))
+				continue;
+			format_line(&top->line[k], 0, buffer, sizeof(buffer));
+			puts(buffer);
+		}
+		if (fflush(stdout))
+			break;
+	}
+	return tool_finish(EXIT_DONE);
+}
+
+static void draw_help(void)
+{
+	int row = 1;
+
+	erase();
+	attron(A_BOLD);
+	mvaddnstr(0, 0, "anonname top", COLS);
+	attroff(A_BOLD);
+	for (unsigned i = 0; i < CELL_COUNT; i++) {
+		char line[80];
+
+		snprintf(line, sizeof(line), "  %c  sort by %s", cells[i].key, cells[i].title);
+		mvaddnstr(++row, 0, line, COLS);
+	}
+	mvaddnstr(++row, 0, "  b  rows: name, owner, kind, thread, library, process", COLS);
+	mvaddnstr(++row, 0, "  f  fold numbers such as tids", COLS);
+	mvaddnstr(++row, 0, "  /  show only what holds a text; empty shows all", COLS);
+	mvaddnstr(++row, 0, "  space  freeze, and go on", COLS);
+	mvaddnstr(++row, 0, "  q  quit", COLS);
+	mvaddnstr(row + 2, 0, "~ is an estimate, - is not known. Any key goes back.", COLS);
+	refresh();
+}
+
+static void draw(struct top *top)
+{
+	char buffer[NAME_PART_MAX + 128], first[256], second[256];
+	size_t width = COLS > 0 ? (size_t)COLS : 1, skipped = 0;
+	int row = 3;
+
+	if (top->helping) {
+		draw_help();
+		return;
+	}
+	erase();
+	format_summary(top, first, second, sizeof(first));
+	mvaddnstr(0, 0, first, COLS);
+	mvaddnstr(1, 0, second, COLS);
+	attron(A_REVERSE);
+	format_line(NULL, width, buffer, sizeof(buffer));
+	mvhline(2, 0, ' ', COLS);
+	mvaddnstr(2, 0, buffer, COLS);
+	attroff(A_REVERSE);
+	for (size_t i = 0; i < top->lines && row < LINES; i++) {
+		if (!line_is_shown(top, &top->line[i]) || skipped++ < top->scroll)
+			continue;
+		format_line(&top->line[i], width, buffer, sizeof(buffer));
+		mvaddstr(row++, 0, buffer);
+	}
+	refresh();
+}
+
+static void ask_filter(struct top *top)
+{
+	size_t len = 0;
+
+	*top->filter = '\0';
+	top->scroll = 0;
+	timeout(-1);
+	for (;;) {
+		int key;
+
+		draw(top);
+		mvhline(LINES - 1, 0, ' ', COLS);
+		mvaddnstr(LINES - 1, 0, "filter: ", COLS);
+		addnstr(top->filter, COLS - 9 > 0 ? COLS - 9 : 1);
+		key = getch();
+		if (key == '\n' || key == KEY_ENTER || key == ERR)
+			return;
+		if (key == 27) {
+			*top->filter = '\0';
+			return;
+		}
+		if ((key == KEY_BACKSPACE || key == 127 || key == '\b') && len)
+			top->filter[--len] = '\0';
+		else if (key >= ' ' && key < 127 && len + 1 < sizeof(top->filter)) {
+			top->filter[len++] = (char)key;
+			top->filter[len] = '\0';
+		}
+	}
+}
+
+/* False: quit. */
+static bool take_key(struct top *top, int key)
+{
+	size_t page = LINES > 4 ? (size_t)LINES - 4 : 1;
+
+	if (top->helping) {
+		top->helping = false;
+		return key != 'q';
+	}
+	for (unsigned i = 0; i < CELL_COUNT; i++)
+		if (key == cells[i].key) {
+			top->sort = i;
+			sort_lines(top);
+			return true;
+		}
+	switch (key) {
+	case 'q':
+		return false;
+	case 'h': case '?':
+		top->helping = true;
+		break;
+	case ' ':
+		top->frozen = !top->frozen;
+		break;
+	case '/':
+		ask_filter(top);
+		break;
+	case 'f':
+		top->fold = !top->fold;
+		history_forget(top);
+		make_lines(top, 0);
+		break;
+	case 'b':
+		top->group++;
+		if (!top->group[-1].key)        /* process is the last */
+			top->group = &groups[0];
+		history_forget(top);
+		make_lines(top, 0);
+		break;
+	case KEY_DOWN: top->scroll++; break;
+	case KEY_UP: top->scroll -= top->scroll > 0; break;
+	case KEY_NPAGE: top->scroll += page; break;
+	case KEY_PPAGE: top->scroll -= top->scroll < page ? top->scroll : page; break;
+	case KEY_HOME: top->scroll = 0; break;
+	default: break;
+	}
+	if (top->scroll >= top->lines)
+		top->scroll = top->lines ? top->lines - 1 : 0;
+	return true;
+}
+
+static int run_screen(struct top *top)
+{
+	uint64_t next = 0, readings = 0;
+	bool ended = false;
+
+	if (!take_reading(top))
+		return tool_process_error(top->pid_count ? top->pids[0] : 0, top->measurement.count
+		                          ? top->measurement.process[0].error : -ESRCH);
+	if (!newterm(NULL, stdout, stdin)) {
+		tool_error("this terminal (TERM=%s) cannot be drawn on. Use --batch.", getenv("TERM") ? getenv("TERM") : "");
+		return EXIT_FAILED;
+	}
+	cbreak();
+	noecho();
+	keypad(stdscr, TRUE);
+	curs_set(0);
+	set_escdelay(50);
+	for (;;) {
+		int key, left;
+
+		if (clock_ns() >= next && !top->frozen && !top->helping) {
+			if (readings && !take_reading(top)) {
+				ended = true;
+				break;
+			}
+			readings++;
+			next = clock_ns() + (uint64_t)(top->interval * 1e9);
+		}
+		draw(top);
+		if (top->iterations && readings >= top->iterations)
+			break;
+		left = next > clock_ns() ? (int)((next - clock_ns()) / 1000000) + 1 : 0;
+		timeout(top->frozen || top->helping ? -1 : left);
+		key = getch();
+		if (key != ERR && !take_key(top, key))
+			break;
+		/* The terminal is gone. */
+		if (key == ERR && (top->frozen || top->helping))
+			break;
+	}
+	endwin();
+	if (ended)
+		tool_error("the process%s ended", top->pid_count > 1 ? "es" : "");
+	return EXIT_DONE;
+}
+
+static int run(struct top *top)
+{
+	int code = top->batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) ? run_batch(top)
+	                                                                        : run_screen(top);
+
+	measure_free(&top->measurement);
+	if (top->have)
+		rows_free(&top->rows);
+	history_forget(top);
+	free(top->line);
+	return code;
+}
+
+int tool_top(int argc, char **argv)
+{
+	enum { OPT_BY = 256, OPT_SORT, OPT_FILTER, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	static const struct option options[] = {
+		{ "by", required_argument, NULL, OPT_BY },
+		{ "sort", required_argument, NULL, OPT_SORT },
+		{ "filter", required_argument, NULL, OPT_FILTER },
+		{ "fold", no_argument, NULL, 'f' },
+		{ "gentle", no_argument, NULL, 'g' },
+		{ "delay", required_argument, NULL, 'd' },
+		{ "batch", no_argument, NULL, 'b' },
+		{ "iterations", required_argument, NULL, 'n' },
+		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ 0 },
+	};
+	static struct top top = { .delay = 2, .mode = PROCESS_FIGURES };
+	const char *root = NULL;
+	pid_t pids[256];
+	char *end;
+	unsigned i;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fgd:bn:", options, NULL)) != -1) {
+		switch (c) {
+		case OPT_BY:
+			if (!(top.group = groups_find(optarg)))
+				return EXIT_USAGE;
+			break;
+		case OPT_SORT:
+			for (i = 0; i < CELL_COUNT && strcasecmp(optarg, cells[i].id); i++)
+				;
+			if (i == CELL_COUNT) {
+				tool_error("cannot sort by '%s'; --help lists what can be", optarg);
+				return EXIT_USAGE;
+			}
+			top.sort = i;
+			break;
+		case OPT_FILTER: snprintf(top.filter, sizeof(top.filter), "%s", optarg); break;
+		case 'f': top.fold = true; break;
+		case 'g': top.mode = PROCESS_GENTLE; break;
+		case 'd':
+			top.delay = strtod(optarg, &end);
+			if (*end || !(top.delay >= 0.1 && top.delay <= 1e6)) {
+				tool_error("'%s' is not an interval. Give seconds, 0.1 or more.", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case 'b': top.batch = true; break;
+		case 'n':
+			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &top.iterations) ||
+			    !top.iterations) {
+				tool_error("'%s' is not a number of readings", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case OPT_ROOT: root = optarg; break;
+		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
+		case OPT_VERSION: return tool_version();
+		default: return tool_usage_error();
+		}
+	}
+	if ((size_t)(argc - optind) > sizeof(pids) / sizeof(*pids)) {
+		tool_error("more than %zu process ids", sizeof(pids) / sizeof(*pids));
+		return EXIT_USAGE;
+	}
+	for (; optind < argc; optind++)
+		if (!(pids[top.pid_count++] = tool_pid(argv[optind])))
+			return EXIT_USAGE;
+	top.pids = pids;
+	if (!top.group)
+		top.group = groups_find(top.pid_count ? "name" : "process");
+	if (!tool_proc(&top.proc, root))
+		return EXIT_FAILED;
+	c = run(&top);
+	proc_close(&top.proc);
+	return c;
+}
