@@ -79,17 +79,6 @@ bool hook_start_now(void)
 		return false;
 	if (!hook_next.prctl) {
 		sys_init();
-		objects_refresh(NULL);
-		find_next();
-	}
-	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */
-	if (!environ) {
-		store_release(&hook_started, (uint8_t)0);
-		return false;
-	}
-	root.self = (uintptr_t)&root;
-	if (!hook_next.prctl) {
-		sys_init();
 		/* Before anything that a filter in force could kill for. */
 		sandbox_probe();
 		objects_refresh(NULL);
