@@ -40,6 +40,7 @@ static const struct {
 	[PART_DETOUR_MMAP] = { "detour_mmap", "libc's own mmap calls" },
 	[PART_DETOUR_MUNMAP] = { "detour_munmap", "libc's own munmap calls" },
 	[PART_DETOUR_MREMAP] = { "detour_mremap", "libc's own mremap calls" },
+	[PART_DETOUR_MPROTECT] = { "detour_mprotect", "libc's own mprotect calls" },
 	[PART_WALK] = { "walk", "callers found by walking the stack" },
 	[PART_SWEEP] = { "sweep", "what was mapped before the library" },
 	[PART_JEMALLOC] = { "jemalloc", "jemalloc's arenas" },

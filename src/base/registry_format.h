@@ -66,6 +66,7 @@ enum part {
 	PART_WALK,                  /* libunwind */
 	PART_SWEEP,                 /* what was mapped before us */
 	PART_JEMALLOC,              /* extent hooks */
+	PART_DETOUR_MPROTECT,
 	PART_COUNT,
 	PART_ROOM = 16,             /* room in the format */
 };

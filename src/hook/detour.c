@@ -71,6 +71,13 @@ static void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, .
 	return (void *)(likely(!sys_failed(r)) ? r : note_trial(r, old));
 }
 
+static int detoured_mprotect(void *addr, size_t len, int prot)
+{
+	long r = hook_mprotect(addr, len, prot);
+
+	return (int)(likely(!sys_failed(r)) ? r : note_trial(r, addr));
+}
+
 static void try_mmap(uintptr_t libc_function)
 {
 	void *(*call)(void *, size_t, int, int, int, off_t) = (void *(*)(void *, size_t, int, int, int, off_t))libc_function;
@@ -88,6 +95,11 @@ static void try_mremap(uintptr_t libc_function)
 	((void *(*)(void *, size_t, size_t, int, ...))libc_function)(TRIAL_ADDRESS, 1, 1, 0);
 }
 
+static void try_mprotect(uintptr_t libc_function)
+{
+	((int (*)(void *, size_t, int))libc_function)(TRIAL_ADDRESS, 1, PROT_NONE);
+}
+
 static const struct detour {
 	enum part part;
 	const char *name;
@@ -98,6 +110,7 @@ static const struct detour {
 	{ PART_DETOUR_MMAP, "mmap", SYS_mmap, (void *)detoured_mmap, try_mmap },
 	{ PART_DETOUR_MUNMAP, "munmap", SYS_munmap, (void *)detoured_munmap, try_munmap },
 	{ PART_DETOUR_MREMAP, "mremap", SYS_mremap, (void *)detoured_mremap, try_mremap },
+	{ PART_DETOUR_MPROTECT, "mprotect", SYS_mprotect, (void *)detoured_mprotect, try_mprotect },
 };
 
 /* --- find and decide ---------------------------------------------------------------- */

@@ -27,6 +27,8 @@ struct next {
 	void *(*mmap)(void *, size_t, int, int, int, off_t);
 	int (*munmap)(void *, size_t);
 	void *(*mremap)(void *, size_t, size_t, int, ...);
+	int (*mprotect)(void *, size_t, int);
+	int (*madvise)(void *, size_t, int);
 	int (*brk)(void *);
 	void *(*sbrk)(intptr_t);
 	int (*prctl)(int, ...);
@@ -56,6 +58,7 @@ static inline bool hook_start(void) { return likely(load_acquire(&hook_started) 
 long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame);
 long hook_munmap(void *addr, size_t len);
 long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
+long hook_mprotect(void *addr, size_t len, int prot);
 long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
 
 /* Puts the jumps into libc. Each one that it leaves out is told in the root. */

@@ -33,6 +33,8 @@ long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, u
 {
 	long r = sys_mmap(addr, len, prot, flags, fd, off);
 
+	if (unlikely(r == -ENOMEM) && sink_give_back())
+		r = sys_mmap(addr, len, prot, flags, fd, off);
 	if (likely(!sys_failed(r)))
 		mapped(r, len, prot, flags, caller, frame);
 	return r;
@@ -43,6 +45,8 @@ long hook_munmap(void *addr, size_t len)
 	struct sink_unmap unmap = sink_unmap_begin();
 	long r = sys_munmap(addr, len);
 
+	if (unlikely(r == -ENOMEM) && sink_give_back())
+		r = sys_munmap(addr, len);
 	label_unmapped(unmap, (uintptr_t)addr, len, r == 0);
 	return r;
 }
@@ -52,10 +56,22 @@ long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
 	struct sink_unmap unmap = sink_unmap_begin();
 	long r = sys_mremap(old, old_len, len, flags, to);
 
+	if (unlikely(r == -ENOMEM) && sink_give_back())
+		r = sys_mremap(old, old_len, len, flags, to);
 	if (likely(!sys_failed(r)))
 		label_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)r, len, flags);
 	else
 		label_unmapped(unmap, 0, 0, false);
+	return r;
+}
+
+/* Names do not change here. But each of these may need one more VMA, and names must not be why there is none. */
+long hook_mprotect(void *addr, size_t len, int prot)
+{
+	long r = sys_mprotect(addr, len, prot);
+
+	if (unlikely(r == -ENOMEM) && sink_give_back())
+		r = sys_mprotect(addr, len, prot);
 	return r;
 }
 
@@ -111,6 +127,28 @@ EXPORT void *mremap(void *old, size_t old_len, size_t len, int flags, ...)
 		return p;
 	}
 	return (void *)with_errno(hook_mremap(old, old_len, len, flags, to));
+}
+
+EXPORT int mprotect(void *addr, size_t len, int prot)
+{
+	hook_start();
+	if (unlikely(hook_next.mprotect != NULL))
+		return hook_next.mprotect(addr, len, prot);
+	return (int)with_errno(hook_mprotect(addr, len, prot));
+}
+
+/* mm/madvise.c says EAGAIN where a VMA cannot be split, before 5.17 ENOMEM. */
+EXPORT int madvise(void *addr, size_t len, int advice)
+{
+	long r;
+
+	hook_start();
+	if (unlikely(hook_next.madvise != NULL))
+		return hook_next.madvise(addr, len, advice);
+	r = sys_madvise(addr, len, advice);
+	if (unlikely(r == -EAGAIN || r == -ENOMEM) && sink_give_back())
+		r = sys_madvise(addr, len, advice);
+	return (int)with_errno(r);
 }
 
 /*

@@ -36,6 +36,8 @@ static void find_next(void)
 	*(void **)&hook_next.mmap = next_unless_libc("mmap");
 	*(void **)&hook_next.munmap = next_unless_libc("munmap");
 	*(void **)&hook_next.mremap = next_unless_libc("mremap");
+	*(void **)&hook_next.mprotect = next_unless_libc("mprotect");
+	*(void **)&hook_next.madvise = next_unless_libc("madvise");
 	*(void **)&hook_next.brk = next_symbol("brk");
 	*(void **)&hook_next.sbrk = next_symbol("sbrk");
 	*(void **)&hook_next.prctl = next_symbol("prctl");
@@ -53,13 +55,15 @@ static void tell(void)
 {
 	static const char *const parts[] = {
 		[PART_DETOUR_MMAP] = "detour mmap", [PART_DETOUR_MUNMAP] = "detour munmap",
-		[PART_DETOUR_MREMAP] = "detour mremap", [PART_WALK] = "walk", [PART_SWEEP] = "sweep",
+		[PART_DETOUR_MREMAP] = "detour mremap", [PART_DETOUR_MPROTECT] = "detour mprotect", [PART_WALK] = "walk", [PART_SWEEP] = "sweep",
 	};
 	static const char *const states[] = { "untried", "active", "declined" };
 	char reason[20];
 
 	complain("sink ", (const char *const[]){ "none", "kernel", "registry", "both" }[root.sink & 3]);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (!parts[i])
+			continue;
 		reason[text_number(reason, root.part_reason[i])] = '\0';
 		complain(parts[i], ": ", states[root.part_state[i]], ", reason ", reason,
 			 " (anonname check says it in words)");

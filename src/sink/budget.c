@@ -6,6 +6,8 @@
  * Documentation/admin-guide/sysctl/vm.rst.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "base/maps.h"
 #include "base/sandbox.h"
@@ -15,6 +17,12 @@
 
 #define DEFAULT_LIMIT 65530
 
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+static bool given_back;
 int sink_budget_left = 1 << 12;
 uint8_t sink_budget_level;
 
@@ -54,7 +62,7 @@ void sink_budget_count(void)
 
 	uint8_t level = BUDGET_FULL_NAMES;
 
-	if (count > limit / 8 * 7)
+	if (load_relaxed(&given_back) || count > limit / 8 * 7)
 		level = BUDGET_NO_NAMES;
 	else if (count > limit / 4 * 3)
 		level = BUDGET_COARSE_NAMES;
@@ -63,4 +71,66 @@ void sink_budget_count(void)
 	long left = (limit - count) / 4;
 
 	store_relaxed(&sink_budget_left, (int)MAX(left, 64));
+}
+
+/* --- giving back -------------------------------------------------------------- */
+
+/*
+ * Is the number of VMAs the reason? mprotect of the middle of three pages needs
+ * two more (mm/mmap.c, split_vma); nothing else can make it fail.
+ */
+static bool out_of_vmas(void)
+{
+	long pages, r;
+
+	if (!sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PATCH | MAY_READ_PROC))
+		return false;
+	pages = sys_mmap(NULL, 3 * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sys_failed(pages))
+		return true;
+	r = sys_mprotect((void *)(pages + (long)page_size), page_size, PROT_READ);
+	sys_munmap((void *)pages, 3 * page_size);
+	return sys_failed(r);
+}
+
+/* A run of VMAs that touch and could carry names: cleared by one call. */
+struct run {
+	uintptr_t start, end;
+	unsigned count;
+};
+
+static void clear_run(struct run *run)
+{
+	if (run->count > 1)
+		sys_prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, run->start, run->end - run->start, 0);
+	run->count = 0;
+}
+
+static bool collect(const struct maps_line *line, void *context)
+{
+	struct run *run = context;
+	bool part = line->anonymous && !line->special;
+
+	if (!part || (run->count && run->end != line->start))
+		clear_run(run);
+	if (part) {
+		if (!run->count++)
+			run->start = line->start;
+		run->end = line->end;
+	}
+	return true;
+}
+
+bool sink_give_back(void)
+{
+	struct run run = { 0, 0, 0 };
+
+	if (!(sink_modes() & ROOT_SINK_KERNEL) || load_relaxed(&given_back) || !sandbox_allows(MAY_NAME) || !out_of_vmas())
+		return false;
+	if (__atomic_exchange_n(&given_back, true, __ATOMIC_RELAXED))
+		return false;
+	store_relaxed(&sink_budget_level, (uint8_t)BUDGET_NO_NAMES);
+	maps_read(collect, &run);
+	clear_run(&run);
+	return true;
 }

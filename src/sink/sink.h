@@ -58,6 +58,13 @@ void sink_sandbox_undo(struct sink_before before);
 enum sink_budget { BUDGET_FULL_NAMES, BUDGET_COARSE_NAMES, BUDGET_NO_NAMES };
 static inline enum sink_budget sink_budget(void);
 
+/*
+ * A call failed with ENOMEM. If that is because there are too many VMAs, and
+ * names keep some of them apart: takes the names away, for good, so that they
+ * merge. true: the call is worth another try.
+ */
+bool sink_give_back(void);
+
 /* One more mapping was named. From time to time this counts the VMAs. */
 static inline void sink_budget_spend(void);
 
