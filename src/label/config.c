@@ -155,6 +155,13 @@ void config_read(void)
 	}
 }
 
+#define FIELD(letter) (1U << ((letter) - 'a'))
+
+bool config_is_fixed(enum kind kind)
+{
+	return !(templates[kind].uses & ~(FIELD('a') | FIELD('l') | FIELD('k') | FIELD('e') | FIELD('c')));
+}
+
 bool config_uses(enum kind kind, char field)
 {
 	return templates[kind].uses & 1U << (field - 'a');

@@ -64,6 +64,9 @@ struct fields {
  */
 size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1]);
 
+/* The template's only fields are %a, %l, %k, %e and %c: one owner, one name, while no label is pushed. */
+bool config_is_fixed(enum kind kind);
+
 /* The template uses that field letter. */
 bool config_uses(enum kind kind, char field);
 

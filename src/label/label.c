@@ -159,18 +159,43 @@ void label_objects_changed(void)
 
 /* --- what is it called ------------------------------------------------------------------- */
 
-void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *given)
-{
+/*
+ * The last name that this thread gave, where it depends on nothing but the
+ * kind and who asked: a loop of mappings is named without formatting.
+ */
+static THREAD_LOCAL struct {
+	const char *library, *allocator;
+	uint32_t objects;               /* objects_generation: a library's place may be another's by now */
+	uint8_t kind, len;
+	bool busy;                      /* a signal handler must not fill it in the middle of a filling */
 	char name[ANONNAME_NAME_MAX + 1];
-	struct fields f = *given;
-	enum sink_budget budget = sink_budget();
-	size_t name_len;
+} last_name;
 
-	if (unlikely(budget == BUDGET_NO_NAMES)) {
-		count_add(COUNT_SKIPPED, 1);
-		sink_budget_spend();
+static bool is_last_name(enum kind kind, const struct fields *f)
+{
+	return last_name.len && !last_name.busy && last_name.kind == kind && last_name.library == f->library &&
+	       last_name.allocator == f->allocator && last_name.objects == objects_generation();
+}
+
+static void keep_last_name(enum kind kind, const struct fields *f, const char *name, size_t len)
+{
+	if (last_name.busy)
 		return;
-	}
+	last_name.busy = true;
+	last_name.library = f->library;
+	last_name.allocator = f->allocator;
+	last_name.objects = objects_generation();
+	last_name.kind = (uint8_t)kind;
+	last_name.len = (uint8_t)len;
+	__builtin_memcpy(last_name.name, name, len + 1);
+	last_name.busy = false;
+}
+
+/* Formats the name. Returns its length. */
+static size_t make_name(enum kind kind, const struct fields *given, bool coarse, char name[ANONNAME_NAME_MAX + 1])
+{
+	struct fields f = *given;
+
 	if (!f.tid && config_uses(kind, 't'))
 		f.tid = thread_tid();
 	if (!f.thread)
@@ -182,13 +207,35 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 		f.label = thread_label();
 	if (!f.library)
 		f.library = f.program;
-	name_len = config_format(kind, &f, budget == BUDGET_COARSE_NAMES, name);
+	return config_format(kind, &f, coarse, name);
+}
+
+void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f)
+{
+	enum sink_budget budget = sink_budget();
+	char name[ANONNAME_NAME_MAX + 1];
+	bool same = budget == BUDGET_FULL_NAMES && config_is_fixed(kind) && !f->label && !f->thing && !thread_label();
+	size_t name_len;
+
+	if (likely(same && is_last_name(kind, f))) {
+		sink_name(start, len, last_name.name, last_name.len);
+		sink_budget_spend();
+		return;
+	}
+	if (unlikely(budget == BUDGET_NO_NAMES)) {
+		count_add(COUNT_SKIPPED, 1);
+		sink_budget_spend();
+		return;
+	}
+	name_len = make_name(kind, f, budget == BUDGET_COARSE_NAMES, name);
 	if (!name_len)
 		return;
 	if (unlikely(budget == BUDGET_COARSE_NAMES))
 		count_add(COUNT_COARSE, 1);
 	sink_name(start, len, name, name_len);
 	sink_budget_spend();
+	if (same)
+		keep_last_name(kind, f, name, name_len);
 }
 
 /* --- start and fork ------------------------------------------------------------------------- */

@@ -72,6 +72,7 @@ static uint32_t names_made;             /* granules ever handed out */
 static uint32_t names_room;
 static uint32_t name_bucket[NAME_BUCKETS];
 static uint32_t name_free[NAME_CLASSES];
+static uint32_t name_last;              /* granule + 1 of the last one asked for, which this refers to; 0: none */
 static struct registry_top *spare_top;  /* same capacity as the published one, or NULL */
 
 /* --- memory ---------------------------------------------------------------- */
@@ -220,17 +221,56 @@ static uint32_t name_hash(const char *text, size_t len)
 	return h;
 }
 
+static void name_put(uint32_t granule)
+{
+	struct registry_name *name = name_at(granule);
+
+	if (--name->refs)
+		return;
+
+	uint32_t *link = &name_bucket[name->hash % NAME_BUCKETS];
+
+	while (*link && *link != granule + 1)
+		link = &name_at(*link - 1)->next;
+	if (*link)
+		*link = name->next;
+
+	uint32_t class = name_class(name->length);
+
+	name->next = name_free[class - 1];
+	name_free[class - 1] = granule + 1;
+	count_add(COUNT_NAMES, -1);
+}
+
+static bool name_is(const struct registry_name *name, const char *text, size_t len)
+{
+	return name->length == len && !memcmp(name->text, text, len);
+}
+
 /* Returns the name's granule with one more reference, or -1. */
 static int64_t name_get(const char *text, size_t len)
 {
+	/* Often the one that was asked for last, which is kept for that. */
+	if (name_last && name_is(name_at(name_last - 1), text, len)) {
+		name_at(name_last - 1)->refs++;
+		return name_last - 1;
+	}
+	if (name_last) {
+		uint32_t old = name_last - 1;
+
+		name_last = 0;
+		name_put(old);
+	}
+
 	uint32_t hash = name_hash(text, len);
 	uint32_t *bucket = &name_bucket[hash % NAME_BUCKETS];
 
 	for (uint32_t n = *bucket; n; n = name_at(n - 1)->next) {
 		struct registry_name *name = name_at(n - 1);
 
-		if (name->hash == hash && name->length == len && !memcmp(name->text, text, len)) {
-			name->refs++;
+		if (name->hash == hash && name_is(name, text, len)) {
+			name->refs += 2;
+			name_last = n;
 			return n - 1;
 		}
 	}
@@ -253,35 +293,15 @@ static int64_t name_get(const char *text, size_t len)
 
 	struct registry_name *name = name_at(granule);
 
-	name->refs = 1;
+	name->refs = 2;         /* one for name_last */
 	name->hash = hash;
 	name->length = (uint8_t)len;
 	memcpy(name->text, text, len);
 	name->next = *bucket;
 	*bucket = granule + 1;
+	name_last = granule + 1;
 	count_add(COUNT_NAMES, 1);
 	return granule;
-}
-
-static void name_put(uint32_t granule)
-{
-	struct registry_name *name = name_at(granule);
-
-	if (--name->refs)
-		return;
-
-	uint32_t *link = &name_bucket[name->hash % NAME_BUCKETS];
-
-	while (*link && *link != granule + 1)
-		link = &name_at(*link - 1)->next;
-	if (*link)
-		*link = name->next;
-
-	uint32_t class = name_class(name->length);
-
-	name->next = name_free[class - 1];
-	name_free[class - 1] = granule + 1;
-	count_add(COUNT_NAMES, -1);
 }
 
 /* --- leaves ----------------------------------------------------------------- */
