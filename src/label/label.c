@@ -151,8 +151,22 @@ void label_sigstack(uintptr_t start, size_t len)
 		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .index = 0 });
 }
 
+static bool objects_stale;
+
+void label_objects_will_change(void)
+{
+	store_relaxed(&objects_stale, true);
+}
+
+void label_objects_catch_up(void)
+{
+	if (load_relaxed(&objects_stale))
+		label_objects_changed();
+}
+
 void label_objects_changed(void)
 {
+	store_relaxed(&objects_stale, false);
 	if (label_active())
 		objects_refresh(startup_name_bss);
 }
