@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Labels in children of every make: fork from any thread, vfork, posix_spawn, raw clone with and without CLONE_VM. */
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -47,7 +48,7 @@ struct stacks {
 static void *forker(void *arg)
 {
 	struct stacks *s = arg;
-	char here;
+	char here = 0;
 	pid_t child;
 
 	pthread_setname_np(pthread_self(), "forker");
@@ -78,7 +79,7 @@ static char *other_stack;
 
 static void *waits(void *arg)
 {
-	char here;
+	char here = 0;
 
 	other_stack = &here;
 	pthread_barrier_wait(&barrier);
@@ -100,10 +101,12 @@ int main(void)
 	pthread_t churners[2], waiter, t;
 	char *parents = map(64 * KIB), *stack = map(256 * KIB), *made = NULL;
 	struct stacks s = { .parents = parents };
-	char *const args[] = { (char *)"/bin/true", NULL };
+	char program[] = "/bin/true", *const args[] = { program, NULL };
 	int status;
 	pid_t child;
 
+	/* Fixed: else a chunk that was freed raises it, and the next one comes from an arena. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
 	pthread_barrier_init(&barrier, NULL, 2);
 	pthread_create(&waiter, NULL, waits, NULL);
 	pthread_barrier_wait(&barrier);

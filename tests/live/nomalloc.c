@@ -6,6 +6,7 @@
  * use everything that must go on.
  */
 #include <link.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
 #include "live.h"
 
 static sem_t go, done;
-static char *stack_of;
+static char *volatile stack_of;
 static pthread_key_t key;
 
 static void in_destructor(void *arg)
@@ -21,10 +21,10 @@ static void in_destructor(void *arg)
 
 static void *lives(void *arg)
 {
-	char here;
+	char here = 0;
 	long how = (long)arg;
 
-	stack_of = &here;
+	stack_of = (char *)__builtin_frame_address(0);
 	pthread_setspecific(key, (void *)1);
 	check_name(&here, "stack:%t:threads");
 	prctl(PR_SET_NAME, "by-prctl", 0, 0, 0);
@@ -39,8 +39,10 @@ static void *lives(void *arg)
 	check_name(&here, "stack:%t:longer than fif");
 	prctl(PR_SET_NAME, "odd[]$/\n", 0, 0, 0);
 	check_name(&here, "stack:%t:odd_____");
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	sem_post(&done);
 	sem_wait(&go);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	if (how == 1)
 		pthread_exit(NULL);
 	if (how == 2)
@@ -56,10 +58,10 @@ static void *lives(void *arg)
 
 static int thrd_lives(void *arg)
 {
-	char here;
+	char here = 0;
 
 	check_name(&here, "stack:%t:threads");
-	stack_of = &here;
+	stack_of = (char *)__builtin_frame_address(0);
 	if (arg)
 		thrd_exit(3);
 	return 3;
@@ -84,7 +86,7 @@ static void one(long how)
 
 static void *counts(void *arg)
 {
-	char here;
+	char here = 0;
 
 	check_name(&here, "stack:%t:threads");
 	__atomic_add_fetch((long *)arg, 1, __ATOMIC_RELAXED);
@@ -109,8 +111,8 @@ static void given_stacks(void)
 	pthread_attr_setstack(&attr, own, 256 * KIB);
 	check(pthread_create(&t, &attr, counts, &ran) == 0, "pthread_create");
 	pthread_join(t, NULL);
-	check(posix_memalign((void **)&malloced, 65536, 65536) == 0, "posix_memalign");
-	pthread_attr_setstack(&attr, malloced, 65536);
+	check(posix_memalign((void **)&malloced, 65536, 131072) == 0, "posix_memalign");
+	pthread_attr_setstack(&attr, malloced, 131072);
 	check(pthread_create(&t, &attr, short_one, &ran) == 0, "pthread_create");
 	pthread_join(t, NULL);
 	check(ran == 2, "%ld ran", ran);
