@@ -73,16 +73,18 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 
 EXPORT int dlclose(void *handle)
 {
+	struct sink_unmap unmap;
 	bool paused;
 	int r;
 
 	hook_start();
 	if (!hook_next.dlclose)
 		return -1;
+	unmap = sink_unmap_begin();
 	/* Nobody may be walking through what goes away. */
 	paused = label_active() && walk_pause();
 	r = hook_next.dlclose(handle);
-	label_objects_changed();
+	label_objects_closed(unmap);
 	walk_resume(paused);
 	mallctl_look();
 	return r;

@@ -79,7 +79,7 @@ bool hook_start_now(void)
 		return false;
 	if (!hook_next.prctl) {
 		sys_init();
-		objects_refresh(NULL);
+		objects_refresh(NULL, NULL, NULL);
 		find_next();
 	}
 	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */
@@ -92,7 +92,7 @@ bool hook_start_now(void)
 		sys_init();
 		/* Before anything that a filter in force could kill for. */
 		sandbox_probe();
-		objects_refresh(NULL);
+		objects_refresh(NULL, NULL, NULL);
 		find_next();
 	}
 	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */

@@ -907,13 +907,18 @@ uint32_t registry_unmap_begin(void)
 	return stamp_now();
 }
 
+void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
+{
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
+
+	if (start < end)
+		submit(&op);
+}
+
 void registry_unmap_end(uintptr_t start, uintptr_t end, uint32_t stamp, bool unmapped)
 {
-	if (unmapped) {
-		struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
-
-		submit(&op);
-	}
+	if (unmapped)
+		registry_unmapped(start, end, stamp);
 	__atomic_fetch_sub(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
 }
 
