@@ -78,6 +78,7 @@ static const struct {
 		"Start the library before the filter, or let the filter allow it." },
 	[REASON_NO_PROC] = { "no_proc", "/proc could not be read",
 		"Mount /proc where the program runs (containers, chroot)." },
+	[REASON_SECURE] = { "secure", "the program is set-user-ID, so nothing is opened by path", NULL },
 	[REASON_ABSENT] = { "absent", "nothing in the process needs it", NULL },
 };
 

@@ -86,6 +86,7 @@ enum part_reason {
 	REASON_SANDBOX,             /* a seccomp filter forbids it */
 	REASON_NO_PROC,             /* /proc could not be read */
 	REASON_ABSENT,              /* nothing in the process needs it */
+	REASON_SECURE,              /* a set-user-ID program opens nothing by path */
 	REASON_COUNT,
 };
 

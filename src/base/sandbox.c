@@ -51,6 +51,7 @@ static const struct our_call {
 	{ SYS_pwrite64, MAY_PATCH, { NO_FILE, 0x7f0000001000, 14, 0x7f0000000000, 0, 0 } },
 	{ SYS_readlinkat, MAY_START, { (uint64_t)-100, 0x7f0000001000, 0x7f0000001010, 255, 0, 0 } },
 	{ SYS_madvise, MAY_START, { 0x7f0000000000, 4096, 18 /* MADV_WIPEONFORK */, 0, 0, 0 } },
+	{ SYS_sched_yield, MAY_YIELD, { 0 } },
 	{ SYS_getpid, MAY_COPY, { 0 } },
 	{ SYS_process_vm_readv, MAY_COPY, { 4711, 0x7f0000001000, 1, 0x7f0000001010, 1, 0 } },
 };

@@ -21,7 +21,8 @@ enum sandbox_right {
 	MAY_UNMAP = 1 << 6,     /* munmap */
 	MAY_PATCH = 1 << 7,     /* what the detour needs: newfstatat, openat, pwrite64, close, mmap, mprotect, munmap */
 	MAY_START = 1 << 8,     /* what only start-up asks for: readlinkat, madvise */
-	MAY_ALL = (1 << 9) - 1,
+	MAY_YIELD = 1 << 9,     /* sched_yield */
+	MAY_ALL = (1 << 10) - 1,
 };
 
 extern uint32_t sandbox_rights;

@@ -20,8 +20,7 @@
 #include "label/walk.h"
 
 /* The stubs ask: may dlopen be called from here, for a call that came from `caller`? */
-int hook_dlopen_may_call(const char *file, uintptr_t caller);
-int hook_dlopen_may_call(const char *file, uintptr_t caller)
+static bool may_call(const char *file, uintptr_t caller)
 {
 	const struct object *o;
 	bool has_slash = false;
@@ -38,6 +37,16 @@ int hook_dlopen_may_call(const char *file, uintptr_t caller)
 		has_slash = has_slash || *p == '/';
 	}
 	return has_slash || (!o->has_runpath && !objects_have_rpath());
+}
+
+int hook_dlopen_may_call(const char *file, uintptr_t caller);
+int hook_dlopen_may_call(const char *file, uintptr_t caller)
+{
+	bool may = may_call(file, caller);
+
+	if (!may)
+		label_objects_will_change();
+	return may;
 }
 
 void *hook_dlopen(const char *file, int flags);
@@ -64,16 +73,18 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 
 EXPORT int dlclose(void *handle)
 {
+	struct sink_unmap unmap;
 	bool paused;
 	int r;
 
 	hook_start();
 	if (!hook_next.dlclose)
 		return -1;
+	unmap = sink_unmap_begin();
 	/* Nobody may be walking through what goes away. */
 	paused = label_active() && walk_pause();
 	r = hook_next.dlclose(handle);
-	label_objects_changed();
+	label_objects_closed(unmap);
 	walk_resume(paused);
 	mallctl_look();
 	return r;

@@ -85,7 +85,7 @@ bool hook_start_now(void)
 		sys_init();
 		/* Before anything that a filter in force could kill for. */
 		sandbox_probe();
-		objects_refresh(NULL);
+		objects_refresh(NULL, NULL, NULL);
 		find_next();
 	}
 	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */

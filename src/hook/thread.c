@@ -116,7 +116,8 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (!hook_next.pthread_create)
 		return EAGAIN;
-	label_objects_changed();
+	/* Only then: it takes the dynamic linker's lock, which pthread_create itself does not. */
+	label_objects_catch_up();
 	if (!s)
 		return hook_next.pthread_create(thread, attr, function, arg);
 	fill(s, arg);

@@ -151,10 +151,37 @@ void label_sigstack(uintptr_t start, size_t len)
 		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .index = 0 });
 }
 
+static bool objects_stale;
+
+void label_objects_will_change(void)
+{
+	store_relaxed(&objects_stale, true);
+}
+
+void label_objects_catch_up(void)
+{
+	if (load_relaxed(&objects_stale))
+		label_objects_changed();
+}
+
 void label_objects_changed(void)
 {
+	store_relaxed(&objects_stale, false);
 	if (label_active())
-		objects_refresh(startup_name_bss);
+		objects_refresh(startup_name_bss, NULL, NULL);
+}
+
+/* The dynamic linker unmaps with a call of its own. */
+static void forget_bss(const struct object *o, void *context)
+{
+	sink_unmapped(*(const struct sink_unmap *)context, o->bss_start, o->bss_end - o->bss_start);
+}
+
+void label_objects_closed(struct sink_unmap unmap)
+{
+	if (label_active())
+		objects_refresh(startup_name_bss, forget_bss, &unmap);
+	sink_unmap_end(unmap, 0, 0, false);
 }
 
 /* --- what is it called ------------------------------------------------------------------- */

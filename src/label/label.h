@@ -40,6 +40,11 @@ void label_program_named(void);
 
 /* dlopen and dlclose have returned, or something else that is called without malloc's locks held. */
 void label_objects_changed(void);
+void label_objects_closed(struct sink_unmap unmap);
+
+/* A dlopen goes on behind our back: the next call that can bring the table up to date should. */
+void label_objects_will_change(void);
+void label_objects_catch_up(void);
 
 void label_fork_prepare(void);
 void label_fork_parent(void);

@@ -304,7 +304,7 @@ void objects_each(void (*each)(const struct object *o))
 			each(object_at(i));
 }
 
-void objects_refresh(void (*each_new)(const struct object *o))
+void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)(const struct object *o, void *context), void *context)
 {
 	struct refresh r = { .each_new = each_new };
 	uint32_t idle = 0;
@@ -318,8 +318,11 @@ void objects_refresh(void (*each_new)(const struct object *o))
 	for (uint32_t i = 0; r.changed && i < object_count; i++) {
 		struct object *o = object_at(i);
 
-		if (!o->seen)
-			store_release(&o->end, (uintptr_t)0);
+		if (o->seen)
+			continue;
+		if (each_gone && o->end)
+			each_gone(o, context);
+		store_release(&o->end, (uintptr_t)0);
 	}
 	if (r.changed)
 		for (unsigned i = 0; i < CACHE_SIZE; i++)

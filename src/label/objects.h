@@ -36,8 +36,8 @@ struct object {
 	char name[OBJECT_NAME_MAX];     /* base name of the soname, else of the file */
 };
 
-/* The first call reads everything; later ones what changed. Calls each_new, if not NULL, for what is new. */
-void objects_refresh(void (*each_new)(const struct object *o));
+/* The first call reads everything; later ones what changed. Calls each_new and each_gone, if not NULL. */
+void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)(const struct object *o, void *context), void *context);
 
 void objects_each(void (*each)(const struct object *o));
 

@@ -48,7 +48,7 @@ static bool name_early(const struct maps_line *line, void *context)
 
 void startup_sweep(void)
 {
-	objects_refresh(NULL);
+	objects_refresh(NULL, NULL, NULL);
 	objects_each(startup_name_bss);
 	if (maps_read(name_early, NULL) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);

@@ -18,6 +18,7 @@ void walk_fork_child(void) { }
 
 #include <libunwind.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "base/own.h"
@@ -415,8 +416,10 @@ static void path_keep(const struct path *new, uintptr_t caller)
 
 void walk_start(bool wanted)
 {
-	enabled = wanted;
-	part_set(PART_WALK, wanted ? PART_UNTRIED : PART_DECLINED, wanted ? REASON_NONE : REASON_OFF);
+	bool secure = getauxval(AT_SECURE);
+
+	enabled = wanted && !secure;
+	part_set(PART_WALK, enabled ? PART_UNTRIED : PART_DECLINED, enabled ? REASON_NONE : secure ? REASON_SECURE : REASON_OFF);
 }
 
 static bool begin(unsigned spins)

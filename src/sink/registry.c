@@ -16,6 +16,8 @@
 
 #include "base/own.h"
 #include "base/root.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
 
 #define registry root.registry
 
@@ -43,11 +45,13 @@ struct op {
  * dropped and counted rather than the program held up.
  */
 #define NOTES 64
+#define NOTES_INSIDE 24
 #define NAME_BUCKETS 1024
 #define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
 #define FIRST_TOP_SIZE 2048U            /* two of them share a page */
 #define FIRST_MAPPING (2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
 #define MAX_SPINS 2000
+#define MAX_YIELDS 1000
 #define MAX_LOST 4096
 
 /* A stamp is newer than another if it lies at most this far ahead; stamps wrap. */
@@ -782,9 +786,12 @@ static void let_go(void)
 	} while (__atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) && hold());
 }
 
+/* The last ones are for a signal handler above the holder: it cannot wait for itself. */
 static struct op *note_take(void)
 {
-	for (unsigned i = 0; i < NOTES; i++) {
+	unsigned room = my_ticket ? NOTES : NOTES - NOTES_INSIDE;
+
+	for (unsigned i = 0; i < room; i++) {
 		uint32_t no = 0;
 
 		if (!load_relaxed(&notes[i].taken) &&
@@ -845,8 +852,14 @@ static void submit(const struct op *op)
 
 	struct op *note = note_take();
 
-	for (unsigned spins = 0; !note && spins < MAX_SPINS; spins++) {
-		cpu_relax();
+	/* All taken: the holder was put off its processor. Let it run, unless it is the frame below us. */
+	for (unsigned tries = 0; !note && tries < MAX_SPINS + MAX_YIELDS; tries++) {
+		if (tries < MAX_SPINS)
+			cpu_relax();
+		else if (my_ticket || !sandbox_allows(MAY_YIELD))
+			break;
+		else
+			sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 		note = note_take();
 	}
 	if (!note) {
@@ -914,13 +927,18 @@ uint32_t registry_unmap_begin(void)
 	return stamp_now();
 }
 
+void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
+{
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
+
+	if (start < end)
+		submit(&op);
+}
+
 void registry_unmap_end(uintptr_t start, uintptr_t end, uint32_t stamp, bool unmapped)
 {
-	if (unmapped) {
-		struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
-
-		submit(&op);
-	}
+	if (unmapped)
+		registry_unmapped(start, end, stamp);
 	__atomic_fetch_sub(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
 }
 

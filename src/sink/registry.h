@@ -24,6 +24,7 @@ bool registry_started(void);
  * then belongs to a new mapping, and stays.
  */
 uint32_t registry_unmap_begin(void);
+void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp);
 void registry_unmap_end(uintptr_t start, uintptr_t end, uint32_t stamp, bool unmapped);
 
 /* Names [start, end), whatever was there before. A range of length 0 is ignored. */

@@ -129,7 +129,8 @@ static bool walk_vma(const struct maps_line *line, void *context)
 
 	if (line->end <= w->at)
 		return true;
-	if (line->start >= w->end)
+	/* The vsyscall page is listed, but is no VMA of the process. */
+	if (line->start >= w->end || (intptr_t)line->start < 0)
 		return false;
 	if (line->start > w->at)
 		w->result = -ENOMEM;    /* a hole: told at the end, the rest is named all the same */

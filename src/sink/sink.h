@@ -31,6 +31,8 @@ struct sink_unmap {
 };
 static inline struct sink_unmap sink_unmap_begin(void);
 static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
+/* One of several ranges that went before the end. */
+static inline void sink_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len);
 void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep);
 
 /* A mapping that cannot carry a name now covers the range (MAP_FIXED of a file). */
@@ -94,6 +96,12 @@ static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size
 {
 	if (unmap.begun)
 		registry_unmap_end(page_down(start), page_up(start + len), unmap.stamp, unmapped);
+}
+
+static inline void sink_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len)
+{
+	if (unmap.begun)
+		registry_unmapped(page_down(start), page_up(start + len), unmap.stamp);
 }
 
 static inline enum sink_budget sink_budget(void) { return (enum sink_budget)load_relaxed(&sink_budget_level); }

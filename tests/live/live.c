@@ -157,12 +157,13 @@ static void registry_name_at(uint64_t addr, char *out)
 /* With calls that no hook sees and memory that no hook sees: looking must not change what is there. */
 static long each_map(bool (*each)(uint64_t start, uint64_t end, char *rest, void *context), void *context)
 {
-	static __thread char buf[64 * KIB];
+	const size_t size = 64 * KIB;
+	char *buf = (char *)live_raw(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	long fd = live_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY, 0, 0, 0), n, count = 0;
 	size_t have = 0;
 	bool more = true;
 
-	while ((n = live_raw(SYS_read, fd, (long)(buf + have), (long)(sizeof(buf) - have), 0, 0, 0)) > 0) {
+	while ((n = live_raw(SYS_read, fd, (long)(buf + have), (long)(size - have), 0, 0, 0)) > 0) {
 		char *line = buf, *eol;
 
 		have += (size_t)n;
@@ -179,6 +180,7 @@ static long each_map(bool (*each)(uint64_t start, uint64_t end, char *rest, void
 		memmove(buf, line, have);
 	}
 	live_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+	live_raw(SYS_munmap, (long)buf, (long)size, 0, 0, 0, 0);
 	return count;
 }
 

@@ -33,9 +33,9 @@ wanted() {
 # told TITLE STATUS: sums up one case, whose output is in $out/said.
 told() {
 	case $2 in
-	0) echo "ok    $1"; passed=$((passed + 1)) ;;
+	0) echo "ok    $1"; sed 's/^/      /' "$out/said"; passed=$((passed + 1)) ;;
 	77) echo "SKIP  $1: $(sed -n 's/^SKIP: //p' "$out/said" | head -n 1)"; skipped=$((skipped + 1)) ;;
-	*) echo "FAIL  $1 (status $2)"; sed 's/^/      /' "$out/said" | head -n 40; failed=$((failed + 1)) ;;
+	*) echo "FAIL  $1 (status $2)"; sed 's/^/      /' "$out/said" | head -n 12; failed=$((failed + 1)) ;;
 	esac
 }
 

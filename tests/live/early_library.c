@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* A library whose constructor runs before ours and maps, allocates, starts threads and forks. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+void *early_mapping, *early_chunk;
+int early_errors;
+
+static void *body(void *arg)
+{
+	char *p = malloc(1000);
+
+	p[0] = 1;
+	early_chunk = malloc(2 << 20);
+	if (!early_chunk)
+		early_errors++;
+	return arg;
+}
+
+__attribute__((constructor)) static void early(void)
+{
+	pthread_t t;
+	int status = 1;
+	pid_t child;
+
+	early_mapping = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (early_mapping == MAP_FAILED)
+		early_errors++;
+	if (pthread_create(&t, NULL, body, NULL) || pthread_join(t, NULL))
+		early_errors++;
+	child = fork();
+	if (child == 0) {
+		void *p = mmap(NULL, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		_exit(p == MAP_FAILED);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		early_errors++;
+}
