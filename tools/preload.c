@@ -40,7 +40,7 @@ static const struct {
 };
 
 static const char *const library_dirs[] = {
-	ANONNAME_LIBDIR, "/usr/local/lib", "/usr/lib/" MULTIARCH, "/usr/lib64", "/usr/lib",
+	ANONNAME_LIBDIR, "/usr/local/lib", ("/usr/lib/" MULTIARCH), "/usr/lib64", "/usr/lib",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -49,7 +49,7 @@ bool preload_find_library(char *path, size_t size)
 {
 	/* From the directory of this program: a build tree, with libtool's and without, then an installation. */
 	static const char *const beside[] = {
-		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", "../lib/" MULTIARCH,
+		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" MULTIARCH),
 	};
 	const char *wanted = getenv("ANONNAME_LIBRARY");
 	char self[PATH_MAX], *slash;

@@ -27,6 +27,32 @@
 #define R_WORD R_AARCH64_ABS64
 #define R_TLS_MODULE R_AARCH64_TLS_DTPMOD
 #define R_TLS_OFFSET R_AARCH64_TLS_DTPREL
+#define R_TLS_DESCRIPTOR R_AARCH64_TLSDESC
+
+/*
+ * What a TLS descriptor calls: x0 is the descriptor, whose second word is the
+ * variable's address; the answer is its distance from the thread pointer. It
+ * must change no other register ("ELF for the Arm 64-bit Architecture", TLS).
+ */
+void borrow_tls_descriptor(void);
+__asm__(".pushsection .text\n"
+	".globl borrow_tls_descriptor\n"
+	".hidden borrow_tls_descriptor\n"
+	".type borrow_tls_descriptor, %function\n"
+	".p2align 2\n"
+	"borrow_tls_descriptor:\n"
+	".cfi_startproc\n"
+	"	str	x1, [sp, #-16]!\n"
+	".cfi_adjust_cfa_offset 16\n"
+	"	mrs	x1, tpidr_el0\n"
+	"	ldr	x0, [x0, #8]\n"
+	"	sub	x0, x0, x1\n"
+	"	ldr	x1, [sp], #16\n"
+	".cfi_adjust_cfa_offset -16\n"
+	"	ret\n"
+	".cfi_endproc\n"
+	".size borrow_tls_descriptor, . - borrow_tls_descriptor\n"
+	".popsection\n");
 #endif
 
 #define ENOEXEC 8
@@ -102,17 +128,25 @@ static bool read_dynamic(struct loading *l, const ElfW(Dyn) *dynamic)
 	return elf_symbols(base, dynamic, l->lib);
 }
 
+static void *import(const struct loading *l, const char *name)
+{
+	for (size_t i = 0; i < l->import_count; i++)
+		if (text_equal(l->imports[i].name, name))
+			return l->imports[i].function;
+	return NULL;
+}
+
 static uintptr_t resolve(const struct loading *l, uint32_t index)
 {
 	const ElfW(Sym) *sym = &l->lib->symbol[index];
-	const char *name = l->lib->strings + sym->st_name;
+	void *function;
 
 	if (sym->st_shndx != SHN_UNDEF)
 		return l->lib->base + sym->st_value;
-	for (size_t i = 0; i < l->import_count; i++)
-		if (text_equal(l->imports[i].name, name))
-			return (uintptr_t)l->imports[i].function;
-	return ELF64_ST_BIND(sym->st_info) == STB_WEAK ? 0 : (uintptr_t)l->missing;
+	function = import(l, l->lib->strings + sym->st_name);
+	if (!function && ELF64_ST_BIND(sym->st_info) != STB_WEAK)
+		function = l->missing;
+	return (uintptr_t)function;
 }
 
 static bool relocate(const struct loading *l)
@@ -137,6 +171,17 @@ static bool relocate(const struct loading *l)
 			/* Our __tls_get_addr does not look at them. */
 			case R_TLS_MODULE:
 			case R_TLS_OFFSET: break;
+#ifdef R_TLS_DESCRIPTOR
+			case R_TLS_DESCRIPTOR: {
+				void *(*get_addr)(void *) = (void *(*)(void *))import(l, "__tls_get_addr");
+
+				if (!get_addr || r->r_offset > l->size - 2 * sizeof(*slot))
+					return false;
+				slot[0] = (uintptr_t)borrow_tls_descriptor;
+				slot[1] = (uintptr_t)get_addr(NULL);
+				break;
+			}
+#endif
 			default: return false;
 			}
 		}

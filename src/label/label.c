@@ -36,10 +36,10 @@ static enum kind classify(const struct mapping *m, enum object_class asker)
 	if (shared)
 		return KIND_SHM;
 	if (asker == OBJECT_LIBC) {
-		/* nptl/allocatestack.c, malloc/arena.c, malloc/malloc.c; in this order. */
+		/* nptl/allocatestack.c, malloc/arena.c (MAP_NORESERVE until 2.40), malloc/malloc.c; in this order. */
 		if (m->flags & MAP_STACK)
 			return KIND_STACK_UNUSED;
-		if (m->prot == PROT_NONE && (m->flags & MAP_NORESERVE))
+		if (m->prot == PROT_NONE)
 			return KIND_ARENA;
 		if (m->prot == (PROT_READ | PROT_WRITE))
 			return KIND_LARGE;

@@ -110,6 +110,23 @@ static int *unwind_errno_location(void)
 	return &value;
 }
 
+/*
+ * A return address as it was before the processor signed it into the stack
+ * (aarch64, pointer authentication). Without that feature the instruction is a
+ * hint and changes nothing.
+ */
+static inline uintptr_t unsigned_address(uintptr_t word)
+{
+#if defined(__aarch64__)
+	register uintptr_t x30 __asm__("x30") = word;
+
+	__asm__("hint #7" : "+r"(x30));         /* xpaclri */
+	return x30;
+#else
+	return word;
+#endif
+}
+
 /* For what stays off our path: debug frames in files, compressed symbol tables, messages. */
 static long missing(void) { return 0; }
 
@@ -135,6 +152,9 @@ static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, i
 			return -UNW_EINVAL;
 	}
 	memcpy(value, (const void *)addr, sizeof(*value));
+	/* libunwind 1.6 knows nothing of signatures, 1.8 asks a callback that 1.6 has no room for. */
+	if (unsigned_address(*value) != *value && objects_find(unsigned_address(*value)))
+		*value = unsigned_address(*value);
 	return 0;
 }
 
@@ -211,10 +231,16 @@ static bool borrow_libunwind(void)
 		"/usr/lib64/" SONAME,
 		"/usr/lib/" SONAME,
 	};
-	static unw_accessors_t accessors = {
-		.find_proc_info = find_proc_info, .put_unwind_info = put_unwind_info,
-		.get_dyn_info_list_addr = get_dyn_info_list_addr, .access_mem = access_mem, .access_reg = access_reg,
-		.access_fpreg = access_fpreg, .resume = resume,
+	/* The library copies as many callbacks as it knows: 1.8 has three more than 1.6. */
+	static struct {
+		unw_accessors_t known;
+		void *newer[8];
+	} accessors = {
+		.known = {
+			.find_proc_info = find_proc_info, .put_unwind_info = put_unwind_info,
+			.get_dyn_info_list_addr = get_dyn_info_list_addr, .access_mem = access_mem,
+			.access_reg = access_reg, .access_fpreg = access_fpreg, .resume = resume,
+		},
 	};
 	struct elf_symbols lib;
 	int error = -1;
@@ -251,7 +277,7 @@ static bool borrow_libunwind(void)
 		}
 		memcpy(needed[i].to, &function, sizeof(function));
 	}
-	space = unwind.create_addr_space(&accessors, 0);
+	space = unwind.create_addr_space(&accessors.known, 0);
 	if (!space)
 		return false;
 	/* Our own cache of paths serves better, and theirs would need its lock. */
@@ -370,7 +396,7 @@ static bool path_matches(const struct path *p, uintptr_t caller, uintptr_t frame
 		if (p->offset[i] + sizeof(word) > room)
 			return false;
 		memcpy(&word, (const char *)frame + p->offset[i], sizeof(word));
-		if (word != p->word[i])
+		if (word != p->word[i] && unsigned_address(word) != p->word[i])
 			return false;
 	}
 	return true;

@@ -109,16 +109,16 @@ static int look_for_note(struct dl_phdr_info *info, size_t size, void *unused)
 	return 0;
 }
 
-static const struct root *find_root(void)
+const struct root *live_root(void)
 {
 	if (!root)
 		dl_iterate_phdr(look_for_note, NULL);
 	return root && root->magic == ANONNAME_ROOT_MAGIC ? root : NULL;
 }
 
-bool live_active(void) { return find_root() && root->sink != ROOT_SINK_NONE; }
-bool live_kernel_names(void) { return find_root() && root->sink & ROOT_SINK_KERNEL; }
-uint64_t live_counter(int which) { return find_root() ? root->counter[which] : 0; }
+bool live_active(void) { return live_root() && root->sink != ROOT_SINK_NONE; }
+bool live_kernel_names(void) { return live_root() && root->sink & ROOT_SINK_KERNEL; }
+uint64_t live_counter(int which) { return live_root() ? root->counter[which] : 0; }
 
 /* --- names ------------------------------------------------------------------------ */
 
@@ -215,7 +215,7 @@ const char *live_name(const void *addr)
 	struct wanted w = { (uintptr_t)addr, buffers[turn++ % 8] };
 
 	w.name[0] = '\0';
-	if (find_root() && !(root->sink & ROOT_SINK_KERNEL) && root->sink & ROOT_SINK_REGISTRY)
+	if (live_root() && !(root->sink & ROOT_SINK_KERNEL) && root->sink & ROOT_SINK_REGISTRY)
 		registry_name_at(w.addr, w.name);
 	else
 		each_map(take_name, &w);

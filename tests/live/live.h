@@ -46,6 +46,9 @@ void live_join(pid_t child, const char *what);
 bool live_active(void);
 /* It gives names to the kernel (else it keeps them in the registry). */
 bool live_kernel_names(void);
+/* Its account of itself; NULL: it is not in this process. */
+struct root;
+const struct root *live_root(void);
 /* A counter of the library (enum root_counter). */
 uint64_t live_counter(int which);
 

@@ -205,7 +205,15 @@ static void threads_and_malloc_without(const int *killed)
 
 static void no_gettid(void) { threads_without(SYS_gettid, 0); }
 static void no_get_name(void) { threads_without(SYS_prctl, PR_GET_NAME); }
-static void no_proc(void) { threads_and_malloc_without((const int[]){ SYS_openat, SYS_open, -1 }); }
+static void no_proc(void)
+{
+	threads_and_malloc_without((const int[]){
+#ifdef SYS_open                 /* not on aarch64 */
+		SYS_open,
+#endif
+		SYS_openat, -1,
+	});
+}
 static void no_copy(void) { threads_and_malloc_without((const int[]){ SYS_process_vm_readv, -1 }); }
 static void no_getpid(void) { threads_and_malloc_without((const int[]){ SYS_getpid, -1 }); }
 static void no_close(void) { threads_and_malloc_without((const int[]){ SYS_close, SYS_readlinkat, SYS_pwrite64, SYS_newfstatat, -1 }); }
