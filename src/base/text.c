@@ -130,6 +130,24 @@ void text_copy(char *to, size_t room, const char *from)
 	text_add(&t, from);
 }
 
+size_t text_clean_name(char to[80], const char *name)
+{
+	size_t len = text_length(name), head = len;
+	struct text t;
+
+	if (len > 79)
+		head = 39;
+	text_init(&t, to, 80);
+	text_add_bytes(&t, name, head);
+	if (head < len) {
+		text_add(&t, "..");
+		text_add_bytes(&t, name + len - 38, 38);
+	}
+	for (size_t i = 0; i < t.used; i++)
+		to[i] = text_clean_char(to[i]);
+	return t.used;
+}
+
 void text_complain(const char *const parts[], size_t n)
 {
 	char line[512];

@@ -53,6 +53,12 @@ static inline char text_clean_char(char c)
 	return text_kernel_takes((unsigned char)c) && c != '/' ? c : '_';
 }
 
+/*
+ * A program's own name for memory: what a name cannot hold becomes _, the
+ * middle of a long one goes. Returns its length, at most 79.
+ */
+size_t text_clean_name(char to[80], const char *name);
+
 /* One line on standard error, `libanonname: ...`. The only place that writes there. */
 void text_complain(const char *const parts[], size_t n);
 #define complain(...) \

@@ -26,6 +26,7 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 {
 	long r = sys_prctl(PR_SET_VMA, arg2, addr, len, name);
 
+	label_program_named();
 	if (!(sink_modes() & ROOT_SINK_REGISTRY))
 		return r;
 	/* The registry keeps it beside the kernel, or in its place where it has no such call. */

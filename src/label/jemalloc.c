@@ -34,7 +34,7 @@ struct arena {
 
 static struct arena *chunks[MAX_ARENAS / CHUNK];
 
-static struct jemalloc je;
+struct jemalloc jemalloc_functions;
 static const struct object *je_object;
 static uintptr_t je_start;
 static uint32_t je_state;               /* 0: none, 1: being found, 2: there */
@@ -63,7 +63,7 @@ static struct mib {
 	[OUR_THREAD_ARENA] = { .name = "thread.arena" },
 };
 
-const struct jemalloc *jemalloc_calls(void) { return load_acquire(&je_state) == 2 ? &je : NULL; }
+const struct jemalloc *jemalloc_calls(void) { return load_acquire(&je_state) == 2 ? &jemalloc_functions : NULL; }
 const char *jemalloc_mallctl_name(void) { return mallctl_name; }
 const char *jemalloc_mallctlbymib_name(void) { return mallctlbymib_name; }
 
@@ -315,7 +315,7 @@ static int control(unsigned what, unsigned i, void *old, size_t old_len, void *n
 	/* Only arena.<i> names have an index; it is the second number. */
 	if (what <= OUR_PURGE)
 		mib[1] = i;
-	return je.mallctlbymib(mib, m->len, old, old ? &old_len : NULL, new, new_len);
+	return jemalloc_functions.mallctlbymib(mib, m->len, old, old ? &old_len : NULL, new, new_len);
 }
 
 static unsigned narenas(void)
@@ -431,7 +431,7 @@ static void try_object(const struct object *o)
 		}
 		if (have < ARRAY_SIZE(wanted))
 			continue;
-		je = found;
+		jemalloc_functions = found;
 		je_object = o;
 		je_start = o->start;
 		mallctl_name = names[0];
@@ -447,13 +447,13 @@ static void ask_once(void)
 
 	for (unsigned m = 0; m < MIBS; m++) {
 		mibs[m].len = ARRAY_SIZE(mibs[m].at);
-		if (je.mallctlnametomib(mibs[m].name, mibs[m].at, &mibs[m].len) != 0)
+		if (jemalloc_functions.mallctlnametomib(mibs[m].name, mibs[m].at, &mibs[m].len) != 0)
 			mibs[m].len = 0;
 	}
 	len = sizeof(automatic);
-	je.mallctl("opt.narenas", &automatic, &len, NULL, 0);
+	jemalloc_functions.mallctl("opt.narenas", &automatic, &len, NULL, 0);
 	len = sizeof(oversize);
-	if (je.mallctl("opt.oversize_threshold", &oversize, &len, NULL, 0) != 0)
+	if (jemalloc_functions.mallctl("opt.oversize_threshold", &oversize, &len, NULL, 0) != 0)
 		oversize = 0;
 	control(OUR_HOOKS, 0, &default_hooks, sizeof(default_hooks), NULL, 0);
 	/*
@@ -462,7 +462,7 @@ static void ask_once(void)
 	 * its own hooks first.
 	 */
 	len = sizeof(percpu);
-	if (je.mallctl("opt.percpu_arena", &percpu, &len, NULL, 0) != 0 || !percpu || text_equal(percpu, "disabled"))
+	if (jemalloc_functions.mallctl("opt.percpu_arena", &percpu, &len, NULL, 0) != 0 || !percpu || text_equal(percpu, "disabled"))
 		return;
 	for (unsigned i = 0; i < automatic; i++) {
 		struct extent_scope s;

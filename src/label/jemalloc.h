@@ -41,7 +41,10 @@ struct jemalloc {
 	void (*dallocx)(void *p, int flags);
 };
 
-/* NULL: none in the process, or not to be touched. The functions are those of one jemalloc. */
+/* The functions of the one that was found. */
+extern struct jemalloc jemalloc_functions;
+
+/* NULL: none in the process, or not to be touched. */
 const struct jemalloc *jemalloc_calls(void);
 
 /* The names of the two functions by which a program may change hooks, with its prefix. */

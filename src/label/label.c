@@ -20,8 +20,6 @@
 #include "label/thread.h"
 #include "label/walk.h"
 
-/* Mappings from here up get their thread's id: few enough, and worth telling apart. */
-#define BIG_MAPPING (1UL << 20)
 #define HUGE_PAGE (2UL << 20)
 
 /* Zeroed by the kernel in a fork's child (MADV_WIPEONFORK), however it was forked. */

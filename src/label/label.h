@@ -10,6 +10,9 @@
 #include "label/config.h"
 #include "sink/sink.h"
 
+/* Mappings from here up get their thread's id: few enough, and worth telling apart. */
+#define BIG_MAPPING (1UL << 20)
+
 /* A mapping that the program, or libc for it, has just made. */
 struct mapping {
 	uintptr_t start;

@@ -7,9 +7,11 @@
 
 #include "base/maps.h"
 #include "base/root.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "label/label.h"
 #include "label/thread.h"
+#include "sink/registry.h"
 
 void startup_name_bss(const struct object *o)
 {
@@ -54,4 +56,41 @@ void startup_sweep(void)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
+}
+
+static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t end, long *named)
+{
+	enum kind kind = line->perms[2] == 'x' ? KIND_JIT : line->perms[0] == '-' ? KIND_RESERVE :
+			 end - start < BIG_MAPPING ? KIND_MMAP : KIND_MMAP_BIG;
+
+	if (start >= end)
+		return;
+	/* By which thread, nobody knows: the first's is the process's id. */
+	label_range(kind, start, end - start, &(struct fields){ .tid = (uint32_t)sys_getpid() });
+	++*named;
+}
+
+/* On kernels without names a VMA may be named in parts: what lies between them is not. */
+static bool name_rest(const struct maps_line *line, void *named)
+{
+	char name[ANONNAME_NAME_MAX + 1];
+	struct registry_range r;
+	uintptr_t at = line->start;
+
+	if (!line->anonymous || line->path[0])
+		return true;
+	if (sink_modes() == ROOT_SINK_REGISTRY)
+		for (; at < line->end && registry_next(at, &r, name) && r.start < line->end; at = MAX(at, r.end))
+			name_found(line, at, r.start, named);
+	name_found(line, at, line->end, named);
+	return true;
+}
+
+long startup_sweep_again(void)
+{
+	long named = 0, seen;
+
+	registry_settle();
+	seen = maps_read(name_rest, &named);
+	return seen < 0 ? seen : named;
 }

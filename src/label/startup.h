@@ -7,6 +7,12 @@
 
 void startup_sweep(void);
 
+/*
+ * Later, when the program asks: names what has no name yet, which nobody saw
+ * being mapped. Returns how many ranges, or -errno.
+ */
+long startup_sweep_again(void);
+
 /* Names an object's .bss. */
 void startup_name_bss(const struct object *o);
 

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The exported functions for names and labels. Each is told in
+ * include/anonname.h; here negative errno becomes errno. Heaps are in heap.c.
+ */
+#include <anonname.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "base/root.h"
+#include "base/sandbox.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "label/jemalloc.h"
+#include "label/label.h"
+#include "label/startup.h"
+#include "label/thread.h"
+#include "sink/shown.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+_Static_assert(ANONNAME_MAX == ANONNAME_NAME_MAX, "the kernel's limit");
+
+static int with_errno(long r)
+{
+	if (likely(r >= 0))
+		return (int)r;
+	errno = (int)-r;
+	return -1;
+}
+
+/* --- names of ranges -------------------------------------------------------------- */
+
+/* The kernel's errors where it names, and the same ones from the registry. */
+static long set(const void *start, size_t len, const char *name)
+{
+	unsigned long from = (unsigned long)start, text = (unsigned long)name;
+	uint32_t sinks = sink_modes();
+	long r = 0;
+
+	if (!sinks)
+		return -ENOTSUP;
+	label_program_named();
+	if ((sinks & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
+		r = sys_prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, from, len, text);
+	/* A hole or a file in the range: what is left of it has its name. */
+	if ((sinks & ROOT_SINK_REGISTRY) && (r == 0 || r == -ENOMEM || r == -EBADF)) {
+		long kept = sink_program_name(PR_SET_VMA_ANON_NAME, from, len, text);
+
+		r = r == 0 ? kept : r;
+	}
+	return r;
+}
+
+int anonname_set(const void *start, size_t len, const char *name)
+{
+	char clean[ANONNAME_NAME_MAX + 1];
+
+	if (!name)
+		return with_errno(-EINVAL);
+	text_clean_name(clean, name);
+	return with_errno(set(start, len, clean));
+}
+
+int anonname_setf(const void *start, size_t len, const char *format, ...)
+{
+	char name[1024];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	return n < 0 ? with_errno(-EINVAL) : anonname_set(start, len, name);
+}
+
+int anonname_clear(const void *start, size_t len)
+{
+	return with_errno(set(start, len, NULL));
+}
+
+int anonname_get(const void *addr, char *name, size_t size)
+{
+	struct shown found = { .start = 0 };
+	int error = shown_at((uintptr_t)addr, &found);
+
+	if (error)
+		return with_errno(error);
+	if (size)
+		text_copy(name, size, found.name);
+	return (int)text_length(found.name);
+}
+
+/* --- labels ---------------------------------------------------------------------------- */
+
+int anonname_push(const char *label)
+{
+	struct thread *me = thread_self();
+	uint32_t depth = me->labels;
+
+	/* Written before it counts: a signal handler may come between. */
+	if (likely(depth < LABELS_MAX))
+		me->label[depth] = label;
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	me->labels = depth + 1;
+	return (int)depth;
+}
+
+void anonname_pop(void)
+{
+	struct thread *me = thread_self();
+
+	if (likely(me->labels))
+		me->labels--;
+}
+
+void anonname_pop_to(int depth)
+{
+	struct thread *me = thread_self();
+
+	if (likely(depth >= 0 && (uint32_t)depth < me->labels))
+		me->labels = (uint32_t)depth;
+}
+
+/* --- the whole process ----------------------------------------------------------------- */
+
+struct visit {
+	int (*each)(const struct anonname_range *range, void *context);
+	void *context;
+	int result;
+};
+
+static bool visit(const struct shown *range, void *context)
+{
+	struct visit *v = context;
+	const struct anonname_range told = {
+		.start = (const void *)range->start, .len = range->end - range->start, .name = range->name,
+	};
+
+	v->result = v->each(&told, v->context);
+	return v->result == 0;
+}
+
+int anonname_foreach(int (*each)(const struct anonname_range *range, void *context), void *context)
+{
+	struct visit v = { .each = each, .context = context };
+
+	if (!label_active() || shown_each(visit, &v) < 0)
+		return with_errno(-ENOTSUP);
+	return v.result;
+}
+
+int anonname_sweep(void)
+{
+	long named;
+
+	if (!label_active())
+		return with_errno(-ENOTSUP);
+	label_objects_changed();
+	jemalloc_look();
+	named = startup_sweep_again();
+	return with_errno(named < 0 ? -ENOTSUP : named);
+}
+
+int anonname_stats(struct anonname_stats *stats, size_t size)
+{
+	const struct anonname_stats now = {
+		.named = root.counter[COUNT_NAMED], .refused = root.counter[COUNT_REFUSED],
+		.dropped = root.counter[COUNT_DROPPED], .coarse = root.counter[COUNT_COARSE],
+		.skipped = root.counter[COUNT_SKIPPED], .ranges = root.counter[COUNT_RANGES],
+		.names = root.counter[COUNT_NAMES], .bytes = root.counter[COUNT_BYTES],
+		.kernel = (sink_modes() & ROOT_SINK_KERNEL) != 0, .registry = (sink_modes() & ROOT_SINK_REGISTRY) != 0,
+	};
+
+	if (!stats)
+		return with_errno(-EINVAL);
+	__builtin_memcpy(stats, &now, MIN(size, sizeof(now)));
+	/* A newer program's members, which we do not know. */
+	if (size > sizeof(now))
+		__builtin_memset((char *)stats + sizeof(now), 0, size - sizeof(now));
+	return 0;
+}

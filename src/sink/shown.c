@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Names read back. See shown.h. */
+#include "sink/shown.h"
+
+#include <errno.h>
+
+#include "base/maps.h"
+#include "base/text.h"
+#include "sink/sink.h"
+
+/* "[anon:NAME]" and "[anon_shmem:NAME]". */
+static bool given_name(const char *path, char *name, size_t room)
+{
+	static const char *const starts[] = { "[anon:", "[anon_shmem:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+		if (!text_starts(path, starts[i]))
+			continue;
+		text_copy(name, room, path + text_length(starts[i]));
+
+		size_t len = text_length(name);
+
+		if (len && name[len - 1] == ']')
+			name[len - 1] = '\0';
+		return true;
+	}
+	return false;
+}
+
+struct visit {
+	bool (*each)(const struct shown *range, void *context);
+	void *context;
+};
+
+static bool visit_line(const struct maps_line *line, void *context)
+{
+	struct visit *v = context;
+	struct shown range = { .start = line->start, .end = line->end };
+
+	return !given_name(line->path, range.name, sizeof(range.name)) || v->each(&range, v->context);
+}
+
+int shown_each(bool (*each)(const struct shown *range, void *context), void *context)
+{
+	struct visit v = { .each = each, .context = context };
+	struct registry_range r;
+	struct shown range;
+
+	if (sink_modes() & ROOT_SINK_KERNEL) {
+		long seen = maps_read(visit_line, &v);
+
+		return seen < 0 ? (int)seen : 0;
+	}
+	registry_settle();
+	for (uintptr_t at = 0; registry_next(at, &r, range.name); at = r.end) {
+		range.start = r.start;
+		range.end = r.end;
+		if (!each(&range, context))
+			break;
+	}
+	return 0;
+}
+
+struct search {
+	uintptr_t addr;
+	struct shown *found;
+	bool mapped;
+};
+
+static bool search_line(const struct maps_line *line, void *context)
+{
+	struct search *s = context;
+
+	if (s->addr >= line->end)
+		return true;
+	if (s->addr < line->start)
+		return false;
+	s->mapped = true;
+	s->found->start = line->start;
+	s->found->end = line->end;
+	if (!given_name(line->path, s->found->name, sizeof(s->found->name)))
+		text_copy(s->found->name, sizeof(s->found->name), line->path);
+	return false;
+}
+
+int shown_at(uintptr_t addr, struct shown *found)
+{
+	struct search s = { .addr = addr, .found = found };
+	struct registry_range r;
+	char name[ANONNAME_NAME_MAX + 1];
+	long seen = maps_read(search_line, &s);
+
+	if (seen < 0)
+		return -ENOTSUP;
+	if (!s.mapped)
+		return -ENOENT;
+	if (found->name[0] || !(sink_modes() & ROOT_SINK_REGISTRY))
+		return 0;
+	registry_settle();
+	if (registry_next(addr, &r, name) && r.start <= addr) {
+		found->start = r.start;
+		found->end = r.end;
+		text_copy(found->name, sizeof(found->name), name);
+	}
+	return 0;
+}
