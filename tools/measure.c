@@ -100,40 +100,101 @@ void measure_free(struct measurement *measurement)
 	measurement->count = 0;
 }
 
-int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count)
+struct pid_list {
+	pid_t *pid;
+	size_t count, room;
+};
+
+static int list_add(struct pid_list *list, pid_t pid)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->pid[i] == pid)
+			return 0;
+	if (list->count == list->room) {
+		size_t room = list->room ? 2 * list->room : 16;
+		pid_t *grown = realloc(list->pid, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		list->pid = grown;
+		list->room = room;
+	}
+	list->pid[list->count++] = pid;
+	return 0;
+}
+
+/* The children that each thread of a process has; -ENOENT: the kernel does not tell. */
+static int add_children(const struct proc *proc, pid_t pid, struct pid_list *list)
+{
+	char name[64], buffer[16384];
+	pid_t *threads = NULL;
+	size_t count = 0;
+	int error = proc_tasks(proc, pid, &threads, &count);
+
+	for (size_t i = 0; !error && i < count; i++) {
+		struct text rest = { buffer, 0 };
+		uint64_t child;
+		ssize_t len;
+
+		snprintf(name, sizeof(name), "task/%d/children", (int)threads[i]);
+		len = proc_text(proc, pid, name, buffer, sizeof(buffer));
+		if (len == -ENOENT && threads[i] == pid)
+			error = -ENOENT;
+		rest.len = len > 0 ? (size_t)len : 0;
+		for (; !error && text_u64(&rest, 10, &child); text_blanks(&rest))
+			error = list_add(list, (pid_t)child);
+	}
+	free(threads);
+	return error;
+}
+
+/* The slow way: every process tells its parent. */
+static int add_by_parents(const struct proc *proc, struct pid_list *list)
 {
 	struct proc_identity identity;
-	pid_t *all = NULL, *parent, *tree;
-	size_t n, found = 1;
-	int error = proc_exists(proc, pid);
+	pid_t *all, *parent;
+	size_t n;
+	int error = proc_pids(proc, &all, &n);
 
-	if (!error)
-		error = proc_pids(proc, &all, &n);
 	if (error)
 		return error;
 	parent = calloc(n + 1, sizeof(*parent));
-	tree = calloc(n + 1, sizeof(*tree));
-	if (!parent || !tree) {
-		free(all);
-		free(parent);
-		free(tree);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < n; i++)
+	error = parent ? 0 : -ENOMEM;
+	for (size_t i = 0; !error && i < n; i++)
 		if (!proc_identify(proc, all[i], &identity))
 			parent[i] = identity.parent;
-	tree[0] = pid;
-	for (size_t at = 0; at < found; at++)
-		for (size_t i = 0; i < n && found < n; i++)
-			/* A parent's number is taken away from the list, so that a loop ends. */
-			if (parent[i] == tree[at] && all[i] != pid) {
-				parent[i] = 0;
-				tree[found++] = all[i];
-			}
+	for (size_t at = 0; !error && at < list->count; at++)
+		for (size_t i = 0; !error && i < n; i++)
+			if (parent[i] == list->pid[at])
+				error = list_add(list, all[i]);
 	free(all);
 	free(parent);
-	*pids = tree;
-	*count = found;
+	return error;
+}
+
+int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count)
+{
+	struct pid_list list = { 0 };
+	int error = proc_exists(proc, pid), one = 0;
+
+	if (!error)
+		error = list_add(&list, pid);
+	for (size_t at = 0; !error && !one && at < list.count; at++) {
+		one = add_children(proc, list.pid[at], &list);
+		/* It ended: its children are somebody else's by now. */
+		if (one == -ESRCH)
+			one = 0;
+	}
+	if (!error && one == -ENOENT)
+		error = add_by_parents(proc, &list);
+	else if (!error)
+		error = one;
+	if (error) {
+		free(list.pid);
+		return error;
+	}
+	*pids = list.pid;
+	*count = list.count;
 	return 0;
 }
 

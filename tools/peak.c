@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHARE 0.008             /* of the elapsed time; the rest to 1 % is for statm */
@@ -32,7 +33,7 @@ struct watch {
 	pid_t *pids;
 	size_t count;
 	uint64_t began;
-	uint64_t spent;             /* ns in samples and in looking for processes */
+	uint64_t spent;             /* ns of CPU in samples and in looking for processes */
 	uint64_t sample_cost, tree_cost, tree_at;
 	uint64_t highest_rss;       /* pages, when the last sample was taken for it */
 	struct sample peak, last;
@@ -43,6 +44,15 @@ static volatile sig_atomic_t forwarded;
 static void forward(int signal)
 {
 	forwarded = signal;
+}
+
+/* What watching takes from the command is CPU, not the time that we wait for one. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
 static uint64_t watch_rss(const struct watch *watch)
@@ -81,14 +91,14 @@ static uint64_t sample_pss(const struct sample *sample)
 static void take_sample(struct watch *watch)
 {
 	struct sample sample = { .taken = true };
-	uint64_t began = clock_ns();
+	uint64_t began = cpu_ns();
 
-	sample.at = began - watch->began;
+	sample.at = clock_ns() - watch->began;
 	measure_begin(&sample.measurement);
 	for (size_t i = 0; i < watch->count; i++)
 		measure_process(&sample.measurement, &watch->proc, watch->pids[i], PROCESS_FIGURES);
 	measure_end(&sample.measurement);
-	watch->sample_cost = clock_ns() - began;
+	watch->sample_cost = cpu_ns() - began;
 	watch->spent += watch->sample_cost;
 	if (!sample.measurement.names.rows) {
 		/* It ended meanwhile. */
@@ -107,19 +117,19 @@ static void take_sample(struct watch *watch)
 /* Looks for new processes when that is affordable. */
 static void find_processes(struct watch *watch)
 {
-	uint64_t began = clock_ns();
+	uint64_t now = clock_ns(), began = cpu_ns();
 	pid_t *pids;
 	size_t count;
 
-	if (watch->count && (began - watch->tree_at < 50000000 || !affordable(watch, began, 2 * watch->tree_cost)))
+	if (watch->count && (now - watch->tree_at < 50000000 || !affordable(watch, now, 2 * watch->tree_cost)))
 		return;
 	if (measure_tree(&watch->proc, watch->pid, &pids, &count))
 		return;
 	free(watch->pids);
 	watch->pids = pids;
 	watch->count = count;
-	watch->tree_at = clock_ns();
-	watch->tree_cost = watch->tree_at - began;
+	watch->tree_at = now;
+	watch->tree_cost = cpu_ns() - began;
 	watch->spent += watch->tree_cost;
 }
 
@@ -129,7 +139,9 @@ static void look(struct watch *watch)
 
 	find_processes(watch);
 	rss = watch_rss(watch);
-	if (!affordable(watch, now, watch->sample_cost ? watch->sample_cost : 200000))
+	/* One reading a command should have, whatever it costs. */
+	if (!affordable(watch, now, watch->sample_cost ? watch->sample_cost : 200000) &&
+	    (watch->last.taken || now - watch->began < 100000000))
 		return;
 	/* A new high at once; else from time to time, for the report of the end. */
 	if (rss > watch->highest_rss ||

@@ -323,6 +323,7 @@ void name_library(const struct name_row *row, char *buffer, size_t size)
 void name_fold(const char *name, char *buffer, size_t size)
 {
 	size_t out = 0;
+	bool owner = true;          /* the first part: v8 is not the eighth of anything */
 
 	while (*name && out + 1 < size) {
 		/* One part at a time. A version number (libz.so.1) is not a number to fold. */
@@ -334,13 +335,14 @@ void name_fold(const char *name, char *buffer, size_t size)
 		}
 		while (digits && isdigit((unsigned char)name[digits - 1]))
 			digits--;
-		if (digits < len && !memchr(name, '.', len)) {
+		if (digits < len && !owner && !memchr(name, '.', len)) {
 			out += (size_t)snprintf(buffer + out, size - out, "%.*s*", (int)digits, name);
 		} else {
 			out += (size_t)snprintf(buffer + out, size - out, "%.*s", (int)len, name);
 		}
 		if (out >= size)
 			out = size - 1;
+		owner = false;
 		name += len;
 	}
 	buffer[out] = '\0';

@@ -125,9 +125,10 @@ static int pid_order(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
+/* The entries of a directory that are numbers. */
+static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, size_t *count)
 {
-	int fd = openat(proc->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(proc->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	pid_t *list = NULL, *grown;
 	size_t n = 0, room = 0;
@@ -164,6 +165,21 @@ int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
 	*pids = list;
 	*count = n;
 	return 0;
+}
+
+int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
+{
+	return numbers_in(proc, ".", pids, count);
+}
+
+int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count)
+{
+	char path[32];
+	int error;
+
+	snprintf(path, sizeof(path), "%d/task", (int)pid);
+	error = numbers_in(proc, path, tids, count);
+	return error == -ENOENT && proc_exists(proc, pid) ? -ESRCH : error;
 }
 
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)

@@ -37,6 +37,9 @@ long proc_number(const struct proc *proc, const char *name);
 /* All process ids, in order. The caller frees them. */
 int proc_pids(const struct proc *proc, pid_t **pids, size_t *count);
 
+/* The thread ids of a process; -ENOENT when the tree has none recorded. */
+int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count);
+
 /* What of a process says that it is still the one it was, and who it is. */
 struct proc_identity {
 	char comm[64];              /* safe to show */

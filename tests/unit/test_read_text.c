@@ -247,6 +247,7 @@ static const struct {
 	{ "dalvik-main space (region space)", VMA_NAMED, "dalvik", "heap", "-", "-",
 	  "dalvik-main space (region space)" },
 	{ "scudo:primary", VMA_NAMED, "scudo", "heap", "-", "-", "scudo:primary" },
+	{ "v8: old space 2", VMA_NAMED, "v8", "other", "-", "-", "v8: old space *" },
 	{ "partition_alloc", VMA_NAMED, "partition_alloc", "heap", "-", "-", "partition_alloc" },
 	{ "", VMA_NAMED, "-", "other", "-", "-", "" },
 	{ "", VMA_UNNAMED, "[anon]", "unnamed", "-", "-", "[anon]" },
