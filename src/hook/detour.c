@@ -243,7 +243,8 @@ static enum part_reason write_jump(const struct detour *d, const struct plan *pl
 
 void detour_install(void)
 {
-	const struct object *o = objects_of_class(OBJECT_LIBC);
+	/* Not by class: a program may have libpthread.so.0 in front of it. */
+	const struct object *o = objects_named("libc.so.6");
 	struct elf_symbols libc;
 	enum part_reason all = REASON_NONE;
 

@@ -89,14 +89,14 @@ const struct object *objects_find(uintptr_t addr)
 	return NULL;
 }
 
-const struct object *objects_of_class(enum object_class class)
+const struct object *objects_named(const char *start)
 {
 	uint32_t count = load_acquire(&object_count);
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct object *o = object_at(i);
 
-		if (o->end && o->class == class)
+		if (o->end && text_starts(o->name, start))
 			return o;
 	}
 	return NULL;

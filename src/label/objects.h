@@ -47,8 +47,8 @@ uint32_t objects_generation(void);
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);
 
-/* The first object of that class, or NULL. */
-const struct object *objects_of_class(enum object_class class);
+/* The first object whose name starts so, or NULL. */
+const struct object *objects_named(const char *start);
 
 /* After fork: the thread that was refreshing does not exist here. */
 void objects_fork_child(void);

@@ -27,7 +27,7 @@ void startup_name_bss(const struct object *o)
 
 static bool name_early(const struct maps_line *line, void *context)
 {
-	const struct object *loader = objects_of_class(OBJECT_LOADER);
+	const struct object *loader = objects_named("ld-linux");
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
 	struct fields f = { .library = loader ? "ld.so" : objects_program() };
 	const struct object *o = objects_find(line->start);
