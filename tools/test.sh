@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Installs what the tests need, builds out of tree, runs everything (unit, live,
-# virtual machine) and ends with a line of counts.
+# virtual machine, aarch64) and ends with a line of counts.
 # usage: tools/test.sh   (BUILD=DIR: where to build, default build-test/)
 set -u
 
@@ -72,6 +72,7 @@ must "packages" tools/install-packages $lists
 must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
 must "build" configure_and_make "$build/gcc" --enable-werror
 check_make "$build/gcc"
+check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run
 
 say "result"
 [ -z "$failures" ] || echo "failed:$failures"
