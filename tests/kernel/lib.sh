@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+#
+# What run-conformance.sh, run-stress.sh and bench/kernel.sh share: where to
+# build, how to compile, how to run in the VM.  Sourced, with $here set to the
+# directory of the script that sources it.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+vm=$top/tests/vm
+
+skip() { echo "SKIP: $*"; exit 77; }
+fail() { echo "FAIL: $*"; exit 1; }
+
+if [ -n "${BUILD-}" ]; then
+	mkdir -p "$BUILD"
+	build=$(cd "$BUILD" && pwd -P)
+else
+	build=$(mktemp -d)
+	trap 'rm -rf "$build"' EXIT
+fi
+
+# compile NAME: builds NAME.c as $build/NAME.
+compile() {
+	${CC:-cc} -O2 -Wall -Wextra -pthread -o "$build/$1" "$here/$1.c" ||
+		fail "$1.c does not compile"
+}
+
+# have_kernel KERNEL: a kernel that does not build is a failure, a machine that
+# cannot run one or cannot get its source is a reason to skip.
+have_kernel() {
+	[ "$(uname -m)" = x86_64 ] || skip "the test kernels are for x86-64"
+	command -v qemu-system-x86_64 >/dev/null || skip "there is no qemu-system-x86_64"
+	"$vm/build-kernel" "$1" >"$build/kernel.path" && return
+	(. "$vm/kernels/$1" && "$vm/fetch-source" "$package" "$suite") >/dev/null 2>&1 ||
+		skip "the source of $1 cannot be had"
+	fail "$1 does not build"
+}
+
+# in_vm KERNEL [OPTION...] -- COMMAND...: vm-run with $build in reach, writable.
+in_vm() {
+	local kernel=$1
+	shift
+	have_kernel "$kernel"
+	"$vm/vm-run" -k "$kernel" -w "$build" "$@"
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# run-stress.sh [SECONDS [SEED]]: runs stress.c for SECONDS (default 45) on a
+# kernel with the series and the kernel's own checkers, in little memory, with
+# zram to swap to and few VMAs to have.  Then nothing may stand in the kernel's
+# log, kmemleak must find nothing, and of all names not one may be left.
+#
+# The names left are counted, not guessed: SLUB keeps who allocated each object.
+# That the count sees a name is tried first, on a program that holds some.
+#
+# Exit status: 0 nothing found, 1 something, 77 nothing could be run.
+
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+. "$here/lib.sh"
+
+seconds=${1:-45} seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+kernel=linux-5.10-debug
+[[ $seconds =~ ^[0-9]+$ && $seed =~ ^[0-9]+$ ]] || fail "usage: run-stress.sh [SECONDS [SEED]]"
+
+compile stress
+echo "stress: $seconds s on $kernel, seed $seed"
+status=0
+in_vm "$kernel" -m 640M -c 2 -t $((seconds + 300)) -- \
+	bash "$here/stress-guest.sh" "$build/stress" "$seconds" "$seed" || status=$?
+[ $status = 0 ] || fail "stress, seed $seed: status $status"
