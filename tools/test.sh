@@ -37,10 +37,9 @@ must() {
 
 # The automake tests of a build directory, each counted for itself.
 check_make() {
-	local dir=$1 log result
-	shift
-	say "make check in $dir"
-	make -C "$dir" -k -s check "$@" >"$dir/check.log" 2>&1
+	local dir=$1 target=${2:-check} log result
+	say "make $target in $dir"
+	make -C "$dir" -k -s "$target" >"$dir/check.log" 2>&1
 	grep -E '^(PASS|FAIL|SKIP|ERROR|XPASS|XFAIL)' "$dir/check.log" || true
 	while read -r log; do
 		result=$(sed -n 's/^:global-test-result: //p' "$log")
@@ -54,7 +53,7 @@ check_make() {
 		esac
 	done < <(find "$dir/tests" -name '*.trs')
 	if [ -z "$(find "$dir/tests" -name '*.trs')" ]; then
-		failed=$((failed + 1)); failures+=" make check in $dir;"
+		failed=$((failed + 1)); failures+=" make $target in $dir;"
 		tail -40 "$dir/check.log"
 	fi
 }
@@ -72,6 +71,14 @@ must "packages" tools/install-packages $lists
 must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
 must "build" configure_and_make "$build/gcc" --enable-werror
 check_make "$build/gcc"
+must "build with sanitizers" configure_and_make "$build/sanitized" --enable-werror --enable-sanitize=address,undefined
+check_make "$build/sanitized" check-unit
+must "build with clang" configure_and_make "$build/clang" --enable-werror CC=clang
+check "real programs, names in the registry" env BUILD="$build/gcc" tests/panel/panel
+check "real programs, names in the kernel" env BUILD="$build/gcc" tests/panel/panel --vm
+check "the test machine itself" tests/vm/vm-selftest.sh
+check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
+check "the kernel series: stress" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
 check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run
 
 say "result"
