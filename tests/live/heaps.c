@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Named heaps: every function, from many threads, and nothing left behind. Linked with jemalloc. */
+#define ANONNAME_WEAK
 #include <anonname.h>
 
 #include <jemalloc/jemalloc.h>
