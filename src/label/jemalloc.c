@@ -34,6 +34,13 @@ struct arena {
 
 static struct arena *chunks[MAX_ARENAS / CHUNK];
 
+/*
+ * Hooks for the arenas that we make ourselves, given when they are made: only
+ * then jemalloc asks them for the arena's own memory, too, which it would
+ * leave behind when the arena is destroyed. Their index is told by the call.
+ */
+static struct arena made_by_us;
+
 struct jemalloc jemalloc_functions;
 static const struct object *je_object;
 static uintptr_t je_start;
@@ -185,6 +192,9 @@ static void *on_alloc(struct extent_hooks *h, void *at, size_t size, size_t alig
 	struct extent_scope s;
 	void *r;
 
+	/* It is being made, and its name is not there yet: jemalloc_arena_create's scope gets it. */
+	if (a == &made_by_us && scope && scope->arena == SCOPE_UNKNOWN)
+		return next->alloc(next, at, size, align, zero, commit, i);
 	jemalloc_scope_begin(&s, i);
 	r = next->alloc(next, at, size, align, zero, commit, i);
 	jemalloc_scope_end(&s, i);
@@ -255,7 +265,7 @@ static bool on_dalloc(struct extent_hooks *h, void *at, size_t size, bool commit
 	bool kept = a->next->dalloc ? a->next->dalloc(a->next, at, size, committed, i) : true;
 
 	/* jemalloc keeps addresses for later (opt.retain); a destroyed heap has no later. */
-	if (kept && a->discard)
+	if (kept && a == &made_by_us && arena_at(i)->discard)
 		kept = !unmap(at, size);
 	return kept;
 }
@@ -456,6 +466,7 @@ static void ask_once(void)
 	if (jemalloc_functions.mallctl("opt.oversize_threshold", &oversize, &len, NULL, 0) != 0)
 		oversize = 0;
 	control(OUR_HOOKS, 0, &default_hooks, sizeof(default_hooks), NULL, 0);
+	stand_before(&made_by_us, default_hooks);
 	/*
 	 * Arenas by CPU are made when a thread comes to run there, in the middle
 	 * of its malloc. So they are all made now. jemalloc 5.2.1 must be given
@@ -564,6 +575,7 @@ void jemalloc_arena_gone(unsigned i)
 
 int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
 {
+	struct extent_hooks *hooks = &made_by_us.ours;
 	struct extent_scope s;
 	unsigned i = 0;
 	struct arena *a;
@@ -572,7 +584,7 @@ int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
 	if (!jemalloc_calls())
 		return -ENOTSUP;
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
-	error = control(OUR_CREATE, 0, &i, sizeof(i), NULL, 0);
+	error = control(OUR_CREATE, 0, &i, sizeof(i), &hooks, sizeof(hooks));
 	a = error ? NULL : arena_make(i);
 	if (a) {
 		a->tid = kind == KIND_THREAD_ARENA ? thread_tid() : 0;
@@ -582,13 +594,13 @@ int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
 		}
 		store_release(&a->label, label);
 		a->kind = (uint8_t)kind;
+		a->next = default_hooks;
+		store_release(&a->state, (uint32_t)ARENA_HOOKED);
 	}
 	jemalloc_scope_end(&s, error ? SCOPE_UNKNOWN : i);
 	if (error)
 		return -error;
-	if (!a || !hook_arena(i)) {
-		if (a)
-			jemalloc_arena_gone(i);
+	if (!a) {
 		control(OUR_DESTROY, i, NULL, 0, NULL, 0);
 		return -ENOMEM;
 	}

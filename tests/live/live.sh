@@ -78,7 +78,15 @@ alike() {
 	told "$title" $same
 }
 
+# missing TITLE WHY: what cannot be run here.
+missing() {
+	wanted "$1" || return 0
+	echo "SKIP: $2" >"$out/said"
+	told "$1" 77
+}
+
 . "$(dirname "${BASH_SOURCE[0]}")/cases"
+. "$(dirname "${BASH_SOURCE[0]}")/cases-allocators"
 
 echo "live: $passed passed, $failed failed, $skipped skipped, on $(uname -r)"
 [ "$failed" -eq 0 ] || exit 1

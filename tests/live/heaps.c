@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* Named heaps: every function, from many threads, and nothing left behind. Linked with jemalloc. */
+#define ANONNAME_WEAK
+#include <anonname.h>
+
+#include <jemalloc/jemalloc.h>
+#include <pthread.h>
+#include <stdalign.h>
+
+#include "live.h"
+
+static unsigned narenas(void)
+{
+	unsigned n = 0;
+	size_t len = sizeof(n);
+
+	check(mallctl("arenas.narenas", &n, &len, NULL, 0) == 0);
+	return n;
+}
+
+/* Without what jemalloc has been given back and keeps for ten seconds (its thread caches come from arena 0). */
+static long rss(void)
+{
+	long size = 0, resident = 0;
+	FILE *f;
+
+	check(mallctl("arena.4096.purge", NULL, NULL, NULL, 0) == 0);
+	f = fopen("/proc/self/statm", "r");
+
+	check(f && fscanf(f, "%ld %ld", &size, &resident) == 2);
+	if (f)
+		fclose(f);
+	return resident;
+}
+
+static void one_heap(void)
+{
+	anonname_heap *heap = anonname_heap_create("cache/of [things]");
+	char *p, *q;
+
+	check(heap != NULL, "errno %d", errno);
+	if (!heap)
+		return;
+	p = anonname_heap_malloc(heap, 100);
+	check(p && anonname_heap_usable_size(heap, p) >= 100);
+	memset(p, 1, 100);
+	check_name(p, "cache_of _things_:heap");
+	p = anonname_heap_realloc(heap, p, 3 * MIB);
+	check(p && p[0] == 1 && p[99] == 1);
+	memset(p, 1, 3 * MIB);
+	check_name(p, "cache_of _things_:heap");
+	check_name(p + 3 * MIB - 1, "cache_of _things_:heap");
+	q = anonname_heap_calloc(heap, 1000, 1000);
+	check(q && !q[0] && !q[999999]);
+	check_name(q, "cache_of _things_:heap");
+	check(anonname_heap_calloc(heap, SIZE_MAX, 2) == NULL && errno == ENOMEM);
+	anonname_heap_free(heap, q);
+	q = anonname_heap_aligned_alloc(heap, 65536, 10);
+	check(q && ((uintptr_t)q & 65535) == 0);
+	check(anonname_heap_aligned_alloc(heap, 3, 10) == NULL && errno == EINVAL);
+	check(anonname_heap_malloc(heap, SIZE_MAX / 4) == NULL && errno == ENOMEM);
+	q = anonname_heap_malloc(heap, 0);
+	check(q != NULL);
+	errno = 4711;
+	anonname_heap_free(heap, q);
+	anonname_heap_free(heap, NULL);
+	check(errno == 4711);
+	check(anonname_heap_usable_size(heap, NULL) == 0);
+	/* Far more than one extent, and freed: purged memory keeps its name. */
+	for (int i = 0; i < 50; i++) {
+		q = anonname_heap_malloc(heap, MIB);
+		memset(q, 1, MIB);
+		check_name(q, "cache_of _things_:heap");
+		anonname_heap_free(heap, q);
+	}
+	check_name(p, "cache_of _things_:heap");
+	anonname_heap_destroy(heap);
+	check(strcmp(live_name(p), "cache_of _things_:heap") != 0);
+	anonname_heap_destroy(NULL);
+	check(anonname_heap_create(NULL) == NULL && errno == EINVAL);
+	check(anonname_heap_create("") == NULL && errno == EINVAL);
+}
+
+static void *use(void *arg)
+{
+	anonname_heap **heaps = arg;
+	void *kept[200];
+
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 200; i++) {
+			kept[i] = anonname_heap_malloc(heaps[i % 4], 16 + (size_t)i * 10);
+			memset(kept[i], i, 16 + (size_t)i * 10);
+		}
+		for (int i = 0; i < 200; i++) {
+			check(((char *)kept[i])[15 + i * 10] == (char)i);
+			anonname_heap_free(heaps[i % 4], kept[i]);
+		}
+	}
+	return NULL;
+}
+
+static void threads(void)
+{
+	anonname_heap *heaps[4];
+	pthread_t t[8];
+
+	for (int i = 0; i < 4; i++)
+		heaps[i] = anonname_heap_create("shared");
+	for (int i = 0; i < 8; i++)
+		pthread_create(&t[i], NULL, use, heaps);
+	for (int i = 0; i < 8; i++)
+		pthread_join(t[i], NULL);
+	use(heaps);
+	for (int i = 0; i < 4; i++)
+		anonname_heap_destroy(heaps[i]);
+}
+
+static void many(int count)
+{
+	static anonname_heap *heaps[1000];
+
+	for (int i = 0; i < count; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "heap%d", i);
+		heaps[i] = anonname_heap_create(name);
+		check(heaps[i] != NULL, "number %d, errno %d", i, errno);
+		if (!heaps[i])
+			return;
+		memset(anonname_heap_malloc(heaps[i], 100), 1, 100);
+		memset(anonname_heap_malloc(heaps[i], 100000), 1, 100000);
+	}
+	for (int i = 0; i < count; i++)
+		anonname_heap_destroy(heaps[i]);
+}
+
+static void forked(void)
+{
+	anonname_heap *heap = anonname_heap_create("forked");
+	char *p = anonname_heap_malloc(heap, MIB);
+	pid_t child = live_fork();
+
+	if (child == 0) {
+		anonname_heap *other = anonname_heap_create("child");
+		char *q = anonname_heap_malloc(other, MIB);
+
+		check_name(p, "forked:heap");
+		check_name(q, "child:heap");
+		anonname_heap_free(heap, p);
+		anonname_heap_destroy(heap);
+		anonname_heap_destroy(other);
+		_exit(live_status());
+	}
+	live_join(child, "the child's heaps");
+	check_name(p, "forked:heap");
+	anonname_heap_destroy(heap);
+}
+
+int main(void)
+{
+	unsigned arenas;
+	long vmas, pages;
+	bool still = false;
+
+	if (!live_active())
+		live_skip("the library is not in this process");
+	one_heap();
+	threads();
+	forked();
+	many(1000);
+	/*
+	 * jemalloc's own tables may grow once more, when an address comes up that
+	 * they had no room for. A leak grows in each ten rounds.
+	 */
+	arenas = narenas();
+	for (int tries = 0; tries < 3 && !still; tries++) {
+		many(1000);
+		many(1000);
+		vmas = live_vmas();
+		pages = rss();
+		for (int round = 0; round < 10; round++)
+			many(1000);
+		printf("VMAs %ld, ten rounds later %ld; pages %ld, %ld\n", vmas, live_vmas(), pages, rss());
+		still = live_vmas() <= vmas && rss() <= pages;
+	}
+	check(still, "ten rounds of 1,000 heaps leave something behind, three times");
+	check(narenas() == arenas, "%u arenas became %u", arenas, narenas());
+	return live_status();
+}
