@@ -8,7 +8,14 @@
  *   ranges N MIB         MIB of touched memory in N ranges, each with a name
  *   latency MIB SECONDS  MIB of touched memory; the percentiles of mmap + munmap
  *   memory MIB           MIB of touched memory
+ *
+ * And what the readers are measured against, as plain as can be:
+ *
+ *   drain FILE...        reads files to nowhere
+ *   drain-loop FILE      the same without an end
+ *   pagemap PID          reads pagemap of every VMA to nowhere
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +116,49 @@ static void measure_latency(size_t mib, unsigned seconds)
 	printf("%zu %.4f %.4f %.4f\n", n, took[n / 2] / 1e4, took[n * 999 / 1000] / 1e4, took[n - 1] / 1e4);
 }
 
+static void drain(const char *path)
+{
+	static char buffer[1 << 17];
+	int fd = open(path, O_RDONLY);
+
+	/* Other users' processes, and those that have ended, give nothing. */
+	if (fd < 0)
+		return;
+	while (read(fd, buffer, sizeof(buffer)) > 0)
+		;
+	close(fd);
+}
+
+static void drain_pagemap(const char *pid)
+{
+	static char buffer[1 << 16], line[8192];
+	FILE *maps;
+	int fd;
+
+	snprintf(line, sizeof(line), "/proc/%s/maps", pid);
+	maps = fopen(line, "r");
+	snprintf(line, sizeof(line), "/proc/%s/pagemap", pid);
+	fd = open(line, O_RDONLY);
+	if (!maps || fd < 0) {
+		perror(line);
+		exit(1);
+	}
+	while (fgets(line, sizeof(line), maps)) {
+		unsigned long start = strtoul(line, NULL, 16), end = strtoul(strchr(line, '-') + 1, NULL, 16);
+
+		for (off_t at = (off_t)(start / PAGE * 8), last = (off_t)(end / PAGE * 8); at < last;) {
+			size_t want = last - at < (off_t)sizeof(buffer) ? (size_t)(last - at) : sizeof(buffer);
+			ssize_t got = pread(fd, buffer, want, at);
+
+			if (got <= 0)
+				break;
+			at += got;
+		}
+	}
+	fclose(maps);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 2 ? argv[1] : "";
@@ -118,6 +168,18 @@ int main(int argc, char **argv)
 		measure_latency(a, (unsigned)b);
 		return 0;
 	}
+	if (!strcmp(what, "drain")) {
+		for (int i = 2; i < argc; i++)
+			drain(argv[i]);
+		return 0;
+	}
+	if (!strcmp(what, "drain-loop"))
+		for (;;)
+			drain(argv[2]);
+	if (!strcmp(what, "pagemap")) {
+		drain_pagemap(argv[2]);
+		return 0;
+	}
 	if (!strcmp(what, "vmas"))
 		make_vmas(a);
 	else if (!strcmp(what, "ranges") && b)
@@ -125,7 +187,8 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "memory"))
 		touched(a);
 	else {
-		fprintf(stderr, "usage: read_target vmas N | ranges N MIB | latency MIB SECONDS | memory MIB\n");
+		fprintf(stderr, "usage: read_target vmas N | ranges N MIB | latency MIB SECONDS | memory MIB |\n"
+		        "       drain FILE... | drain-loop FILE | pagemap PID\n");
 		return 2;
 	}
 	printf("%d\n", (int)getpid());

@@ -13,6 +13,7 @@
 #define PM_EXCLUSIVE (1ULL << 56)
 #define PM_PFN       ((1ULL << 55) - 1)
 
+#define KPF_NOPAGE    (1ULL << 20)
 #define KPF_KSM       (1ULL << 21)
 #define KPF_ZERO_PAGE (1ULL << 24)
 
@@ -35,22 +36,33 @@ struct scan {
 #define HUGE_PAGE    (2ULL << 20)
 #define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
 
-void pagemap_begin(struct pagemap *pagemap, uint64_t end)
+void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
-	pagemap->limit = end;
-	pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
-	pagemap->huge_block = UINT64_MAX;
+	const uint64_t least = 64 * pagemap->page, most = PAGEMAP_ENTRIES * pagemap->page;
+	bool hit = start >= pagemap->window && start < pagemap->window_end;
+
+	pagemap->ahead = hit ? pagemap->ahead * 2 : pagemap->ahead / 2;
+	if (pagemap->ahead < least)
+		pagemap->ahead = least;
+	if (pagemap->ahead > most)
+		pagemap->ahead = most;
+	pagemap->limit = end + pagemap->ahead;
+	if (pagemap->limit < end)
+		pagemap->limit = end;
 }
 
 int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost)
 {
+	static int scan_known;      /* a fact of the kernel: 1 yes, -1 no */
 	struct scan probe = { .size = sizeof(probe) };
 
-	pagemap->kpagecount = pagemap->kpageflags = -1;
+	pagemap->kpagecount = proc->kpagecount;
+	pagemap->kpageflags = proc->kpageflags;
 	pagemap->scan = false;
 	pagemap->known_count = 0;
 	pagemap->error = 0;
-	pagemap_begin(pagemap, 0);
+	pagemap->limit = pagemap->ahead = pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
+	pagemap->huge_block = UINT64_MAX;
 	pagemap->cost = cost;
 	pagemap->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	pagemap->fd = proc->live ? proc_open(proc, pid, "pagemap") : -ENOENT;
@@ -59,21 +71,25 @@ int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, st
 		pagemap->fd = -1;
 		return pagemap->error;
 	}
-	pagemap->scan = ioctl(pagemap->fd, SCAN_IOCTL, &probe) == 0;
-	pagemap->kpagecount = proc_open(proc, 0, "kpagecount");
-	pagemap->kpageflags = proc_open(proc, 0, "kpageflags");
+	if (!scan_known)
+		scan_known = ioctl(pagemap->fd, SCAN_IOCTL, &probe) == 0 ? 1 : -1;
+	pagemap->scan = scan_known > 0;
 	return 0;
 }
 
 void pagemap_close(struct pagemap *pagemap)
 {
-	int *fd[] = { &pagemap->fd, &pagemap->kpagecount, &pagemap->kpageflags };
+	if (pagemap->fd >= 0)
+		close(pagemap->fd);
+	pagemap->fd = -1;
+}
 
-	for (unsigned i = 0; i < 3; i++) {
-		if (*fd[i] >= 0)
-			close(*fd[i]);
-		*fd[i] = -1;
-	}
+bool pagemap_is_alive(const struct pagemap *pagemap)
+{
+	uint64_t entry;
+
+	/* A read at address 0 gives an entry as long as there is an address space. */
+	return pread(pagemap->fd, &entry, sizeof(entry), 0) == sizeof(entry);
 }
 
 /* The next region with any of the categories, or false. */
@@ -225,12 +241,18 @@ static bool ask_page(struct pagemap *pagemap, uint64_t pfn, uint64_t *count, uin
 static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *tally)
 {
 	uint64_t count = 0, flags = 0;
+	bool known = entry & PM_PFN && ask_page(pagemap, entry & PM_PFN, &count, &flags);
 
+	/* Mapped, but no page that somebody could own: a device's, or [vvar]'s. */
+	if (known && !(entry & PM_FILE) && !(flags & KPF_ZERO_PAGE) && (!count || flags & KPF_NOPAGE)) {
+		tally->present--;
+		return;
+	}
 	if (entry & PM_FILE)
 		tally->file_shared++;
 	else
 		tally->anon_shared++;
-	if (!(entry & PM_PFN) || !ask_page(pagemap, entry & PM_PFN, &count, &flags))
+	if (!known)
 		return;
 	if (flags & KPF_ZERO_PAGE) {
 		tally->zero++;

@@ -19,11 +19,12 @@
 struct pagemap {
 	int fd;                     /* -1: not there, error says why */
 	int error;
-	int kpagecount, kpageflags; /* -1: no privilege */
+	int kpagecount, kpageflags; /* those of struct proc; -1: no privilege */
 	bool scan;                  /* PAGEMAP_SCAN, Linux 6.7 */
 	uint64_t page;              /* bytes */
 	struct cost *cost;
-	uint64_t limit;             /* see pagemap_begin() */
+	uint64_t limit;             /* how far a read may go */
+	uint64_t ahead;             /* bytes of that beyond the VMA, see pagemap_begin() */
 	/* The last pages that were asked for: their numbers often follow each other. */
 	uint64_t known_first, known_count;
 	uint64_t known_uses[64], known_flags[64];
@@ -37,6 +38,12 @@ struct pagemap {
 int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost);
 void pagemap_close(struct pagemap *pagemap);
 
+/*
+ * Whether the process still has the memory that it had when pagemap was
+ * opened: it neither ended nor called exec since.
+ */
+bool pagemap_is_alive(const struct pagemap *pagemap);
+
 /* With PFNs: PSS and KSM of a part of a VMA are exact. */
 static inline bool pagemap_privileged(const struct pagemap *pagemap)
 {
@@ -44,10 +51,10 @@ static inline bool pagemap_privileged(const struct pagemap *pagemap)
 }
 
 /*
- * Forgets what is cached, and says how far the ranges that follow will go: one
- * read serves many of them.
+ * Says what will be counted next: a VMA, whole or in parts. One read serves all
+ * its parts, and where VMAs lie close together, the next ones.
  */
-void pagemap_begin(struct pagemap *pagemap, uint64_t end);
+void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end);
 
 /*
  * Fills in RSS, PSS, USS, COW, KSM, ZERO, SWAP and THP of a page aligned range;

@@ -29,13 +29,20 @@ int proc_init(struct proc *proc, const char *root)
 	}
 	proc->fd = fd;
 	proc->live = !root;
+	proc->kpagecount = root ? -1 : openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
+	proc->kpageflags = root ? -1 : openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
 void proc_close(struct proc *proc)
 {
-	close(proc->fd);
-	proc->fd = -1;
+	int *fd[] = { &proc->fd, &proc->kpagecount, &proc->kpageflags };
+
+	for (unsigned i = 0; i < sizeof(fd) / sizeof(*fd); i++) {
+		if (*fd[i] >= 0)
+			close(*fd[i]);
+		*fd[i] = -1;
+	}
 }
 
 int proc_open(const struct proc *proc, pid_t pid, const char *name)
@@ -67,6 +74,8 @@ int proc_exists(const struct proc *proc, pid_t pid)
 
 ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *buffer, size_t size)
 {
+	/* The kernel breaks off early only where a page of its own is full. */
+	const ssize_t early = 2048;
 	int fd = proc_open(proc, pid, name);
 	size_t len = 0;
 	ssize_t got;
@@ -77,7 +86,7 @@ ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *bu
 		got = read(fd, buffer + len, size - 1 - len);
 		if (got > 0)
 			len += (size_t)got;
-	} while ((got > 0 && len < size - 1) || (got < 0 && errno == EINTR));
+	} while ((got > 0 && (got >= early || !proc->live) && len < size - 1) || (got < 0 && errno == EINTR));
 	got = got < 0 ? -errno : (ssize_t)len;
 	close(fd);
 	buffer[len] = '\0';

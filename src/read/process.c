@@ -23,6 +23,9 @@ struct reader {
 	bool library_searched;
 	bool library_seen;          /* its file went by, and nobody has asked it yet */
 	bool nothing_locked, nothing_swapped;
+	/* Of the first VMAs, to tell what kind of process it is. */
+	bool may_leave_smaps, left_smaps;
+	uint64_t sample_vmas, sample_anonymous, sample_rss, sample_shared;
 	struct process *process;
 	region_function *each;
 	void *context;
@@ -73,7 +76,6 @@ static bool is_library(const struct vma *vma)
 	return vma->class == VMA_FILE && !vma->offset && library_is_ours(vma->name);
 }
 
-/* pagemap is a file to open and a buffer of 64 KiB: many a process is read without. */
 static struct pagemap *need_pagemap(struct reader *reader)
 {
 	if (!reader->pagemap && (reader->pagemap = malloc(sizeof(*reader->pagemap))))
@@ -200,7 +202,7 @@ static int split_figures(struct reader *reader, const struct vma *whole)
 	int error = 0;
 
 	if (!uniform && need_pagemap(reader))
-		pagemap_begin(reader->pagemap, whole->end);
+		pagemap_begin(reader->pagemap, whole->start, whole->end);
 	for (size_t i = 0; i < reader->parts; i++) {
 		struct vma *part = &reader->part[i].vma;
 		struct figures *f = &part->figures;
@@ -210,6 +212,11 @@ static int split_figures(struct reader *reader, const struct vma *whole)
 		if (uniform) {
 			for (unsigned k = FIG_RSS; k < FIG_COUNT; k++)
 				f->value[k] = whole->figures.value[k] ? size : 0;
+			continue;
+		}
+		/* Mapped pages that nobody owns: without privilege they look like shared ones. */
+		if (whole->class == VMA_SPECIAL && text_starts(whole->name, "[vvar")) {
+			fill_in_from_process(reader, f);
 			continue;
 		}
 		error = need_pagemap(reader) ? pagemap_count(reader->pagemap, part->start, part->end, f) : -ENOENT;
@@ -265,7 +272,7 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 	    pagemap_privileged(reader->pagemap)) {
 		struct figures counted = *f;
 
-		pagemap_begin(reader->pagemap, vma->end);
+		pagemap_begin(reader->pagemap, vma->start, vma->end);
 		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
 			f->value[FIG_KSM] = counted.value[FIG_KSM];
 			f->value[FIG_COW] = counted.value[FIG_COW];
@@ -276,10 +283,50 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 	}
 }
 
+static void ask_counters(struct reader *reader)
+{
+	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
+	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
+}
+
+/* Whether maps and pagemap give every figure exactly. */
+static bool can_do_without_smaps(struct reader *reader)
+{
+	if (!need_pagemap(reader) || !reader->pagemap->scan || !pagemap_privileged(reader->pagemap))
+		return false;
+	ask_counters(reader);
+	return reader->nothing_locked && reader->nothing_swapped;
+}
+
+/*
+ * smaps costs the kernel 2.5 us a VMA whatever is in it, maps and pagemap a
+ * fifth of that; but a shared page costs two reads to learn who shares it. So
+ * a process with many VMAs of private memory is better read without smaps.
+ */
+#define SAMPLE_VMAS 256
+#define LEAVE_SMAPS 1                           /* result of take_vma() */
+
+static bool should_leave_smaps(struct reader *reader, const struct vma *vma)
+{
+	if (!reader->may_leave_smaps)
+		return false;
+	reader->sample_anonymous += vma_is_anonymous(vma);
+	reader->sample_rss += vma->figures.value[FIG_RSS];
+	reader->sample_shared += vma->figures.value[FIG_RSS] - vma->figures.value[FIG_USS];
+	if (++reader->sample_vmas < SAMPLE_VMAS)
+		return false;
+	reader->may_leave_smaps = false;
+	return reader->sample_anonymous >= SAMPLE_VMAS / 8 * 7 &&
+	       reader->sample_shared <= reader->sample_rss / 20 && can_do_without_smaps(reader);
+}
+
 static int take_vma(void *context, struct vma *vma)
 {
 	struct reader *reader = context;
 	int error;
+
+	if (reader->with_smaps && should_leave_smaps(reader, vma))
+		return LEAVE_SMAPS;
 
 	reader->process->vmas++;
 	if (!reader->library_searched && is_library(vma))
@@ -345,13 +392,11 @@ static bool smaps_is_needed(struct reader *reader)
 {
 	if (reader->mode == PROCESS_NAMES)
 		return false;
-	if (reader->mode == PROCESS_FIGURES && !reader->registry.count)
-		return true;
-	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
-	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
-	return reader->mode == PROCESS_FIGURES &&
-	       !(need_pagemap(reader) && reader->pagemap->scan && pagemap_privileged(reader->pagemap) &&
-	         reader->nothing_locked && reader->nothing_swapped);
+	if (reader->mode == PROCESS_GENTLE) {
+		ask_counters(reader);
+		return false;
+	}
+	return !(reader->registry.count || reader->left_smaps) || !can_do_without_smaps(reader);
 }
 
 static int read_vmas(struct reader *reader)
@@ -364,10 +409,34 @@ static int read_vmas(struct reader *reader)
 		return fd;
 	reader->process->vmas = reader->process->malformed = 0;
 	reader->cursor = 0;
+
 	error = maps_read(fd, reader->with_smaps, reader->cost, take_vma, reader,
 	                  &reader->process->malformed);
 	close(fd);
 	return error;
+}
+
+static int start_over(struct reader *reader)
+{
+	int error = reader->each(reader->context, NULL);
+
+	free(reader->zero);
+	reader->zero = NULL;
+	return error ? error : read_vmas(reader);
+}
+
+/* A process that ended or called exec gives a list that is too short, without an error. */
+static bool is_complete(struct reader *reader)
+{
+	struct proc_identity after;
+
+	if (!reader->proc->live)
+		return true;
+	/* pagemap was opened before the list: while its memory is there, so was the list's. */
+	if (reader->pagemap && reader->pagemap->fd >= 0)
+		return reader->process->vmas && pagemap_is_alive(reader->pagemap);
+	return !proc_identify(reader->proc, reader->pid, &after) &&
+	       same_process(&reader->process->identity, &after) && reader->process->vmas;
 }
 
 static void reader_free(struct reader *reader)
@@ -387,7 +456,6 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		.proc = proc, .pid = pid, .mode = mode, .cost = cost,
 		.process = process, .each = each, .context = context,
 	};
-	struct proc_identity after;
 	int error;
 
 	memset(process, 0, sizeof(*process));
@@ -401,25 +469,24 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		return error == -ENOENT ? -ESRCH : error;
 	if (process->identity.kernel_thread)
 		return 0;
+	if (mode != PROCESS_NAMES)
+		need_pagemap(&reader);
 	if (proc->live && library_is_expected(&reader))
 		read_registry(&reader);
+	reader.may_leave_smaps = proc->live && mode == PROCESS_FIGURES;
 	error = read_vmas(&reader);
+	if (error == LEAVE_SMAPS) {
+		reader.left_smaps = true;
+		error = start_over(&reader);
+	}
 	if (!error && reader.library_seen && proc->live) {
 		read_registry(&reader);
-		if (reader.registry.count) {
-			free(reader.zero);
-			reader.zero = NULL;
-			error = each(context, NULL);
-			if (!error)
-				error = read_vmas(&reader);
-		}
+		if (reader.registry.count)
+			error = start_over(&reader);
 	}
-	reader_free(&reader);
-	/* A process that ended or called exec leaves a list that is too short, without an error. */
-	if (!error && proc->live &&
-	    (proc_identify(proc, pid, &after) || !same_process(&process->identity, &after) ||
-	     (!process->vmas && (after.state == 'Z' || after.state == 'X'))))
+	if (!error && !is_complete(&reader))
 		error = -ESRCH;
+	reader_free(&reader);
 	return error;
 }
 
