@@ -45,7 +45,7 @@ static long read_limit(void)
 
 /*
  * Reading maps costs a microsecond for a few VMAs each time, so the next count
- * is due when a quarter of what is left may be spent. Names that are set
+ * is due when a quarter of what is left may be spent, at the earliest. Names that are set
  * outnumber VMAs that are gained; that only makes us count too early.
  */
 void sink_budget_count(void)
@@ -68,7 +68,8 @@ void sink_budget_count(void)
 		level = BUDGET_COARSE_NAMES;
 	store_relaxed(&sink_budget_level, level);
 
-	long left = (limit - count) / 4;
+	/* With so many VMAs a count takes tens of milliseconds: it must stay seldom. */
+	long left = level == BUDGET_NO_NAMES ? limit / 8 : MAX((limit - count) / 4, limit / 32);
 
 	store_relaxed(&sink_budget_left, (int)MAX(left, 64));
 }
