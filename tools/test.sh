@@ -74,8 +74,8 @@ check_make "$build/gcc"
 must "build with sanitizers" configure_and_make "$build/sanitized" --enable-werror --enable-sanitize=address,undefined
 check_make "$build/sanitized" check-unit
 must "build with clang" configure_and_make "$build/clang" --enable-werror CC=clang
-check "real programs, names in the registry" env BUILD="$build/gcc" tests/panel/panel
-check "real programs, names in the kernel" env BUILD="$build/gcc" tests/panel/panel --vm
+check "real programs, names in the registry" tests/panel/panel -b "$build/gcc"
+check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc"
 check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
 check "the kernel series: stress" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
