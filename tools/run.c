@@ -28,6 +28,28 @@ static const char help[] =
 	"or where it was installed. Exit status: 125 anonname failed, 126 COMMAND cannot be\n"
 	"run, 127 COMMAND not found, else that of COMMAND.\n";
 
+/* What the library reads from the environment, from the table that it reads it by. */
+static void print_variables(void)
+{
+	static const struct {
+		const char *name, *standard, *choices, *help;
+	} variables[] = {
+#define TEMPLATE(id, variable, standard, glibc, android, help) { variable, standard, NULL, help },
+#define CHOICE(id, variable, standard, choices, help) { variable, standard, choices, help },
+#include "base/options.def"
+#undef TEMPLATE
+#undef CHOICE
+	};
+
+	printf("\nVariables of the library, with their defaults; libanonname(7) says more:\n");
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+		printf("  %s=%s\n        %s", variables[i].name, variables[i].standard, variables[i].help);
+		if (variables[i].choices)
+			printf(" (%s)", variables[i].choices);
+		putchar('\n');
+	}
+}
+
 /* As env(1) and timeout(1) do, so that it cannot be taken for COMMAND's. */
 enum { EXIT_RUN_FAILED = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
@@ -90,6 +112,7 @@ int tool_run(int argc, char **argv)
 		case OPT_HELP:
 			preload_list_allocators(list, sizeof(list));
 			printf(help, list);
+			print_variables();
 			return tool_finish(EXIT_DONE);
 		case OPT_VERSION:
 			return tool_version();
