@@ -17,9 +17,10 @@ trap 'rm -rf "$out"' EXIT
 passed=0 failed=0 skipped=0
 words=("$@")
 export LC_ALL=C
+long=${ANONNAME_LONG:-}
 unset "${!ANONNAME_@}" LD_PRELOAD
 seconds=10
-[ -z "${LIVE_LONG:-}" ] || seconds=60
+[ -z "$long" ] || seconds=60
 
 [ -e "$library" ] || { echo "live.sh: no $library: run make first, and this from the build directory"; exit 99; }
 

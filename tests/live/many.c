@@ -5,7 +5,6 @@
  * kernel keeps apart anyway, and neighbours that only names keep apart.
  */
 #include <fcntl.h>
-#include <pthread.h>
 
 #include "base/registry_format.h"
 #include "live.h"
@@ -44,43 +43,23 @@ static void kept_apart(long count)
 	check(munmap(area, (size_t)count * 4096) == 0, "errno %d", errno);
 }
 
-static char *area;
-static long turn, blocks;
-
-/* Each from 1 MiB up carries its thread's id, so what two threads map by turns has different names. */
-static void *by_turns(void *arg)
-{
-	long failed = 0;
-
-	for (long i = (long)arg; i < blocks; i += 2) {
-		while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != i)
-			sched_yield();
-		failed += mmap(area + (size_t)i * MIB, MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-			       -1, 0) == MAP_FAILED;
-		__atomic_store_n(&turn, i + 1, __ATOMIC_RELEASE);
-	}
-	return (void *)failed;
-}
-
 /*
- * Without names all of these are one VMA, and the program may then have nearly
- * all of the limit for others.
+ * Two sizes by turns, whose names differ (the case's template has %z). Without
+ * names all of these are one VMA, and the program may then have nearly all of
+ * the limit for others.
  */
 static void differently_named(long count)
 {
-	pthread_t t[2];
-	void *failed;
-	long apart = 0, before, others;
-	char *more;
+	long apart = 0, failed = 0, before, others;
+	char *area = reserve((size_t)count * 2 * MIB), *at = area, *more;
 
-	blocks = count;
-	area = reserve((size_t)count * MIB);
-	for (long i = 0; i < 2; i++)
-		pthread_create(&t[i], NULL, by_turns, (void *)i);
-	for (int i = 0; i < 2; i++) {
-		pthread_join(t[i], &failed);
-		check(!failed, "%ld mappings failed", (long)failed);
+	for (long i = 0; i < count; i++) {
+		size_t size = (i % 2 ? 2 : 1) * MIB;
+
+		failed += mmap(at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED;
+		at += size;
 	}
+	check(!failed, "%ld mappings failed", failed);
 	if (live_kernel_names()) {
 		const char *first = live_name(area), *second = live_name(area + MIB);
 
@@ -96,7 +75,7 @@ static void differently_named(long count)
 		apart += mprotect(more + i * 4096, 4096, PROT_READ) == 0;
 	check(apart == others / 2, "only %ld of %ld splits by mprotect", apart, others / 2);
 	munmap(more, (size_t)others * 4096);
-	munmap(area, (size_t)count * MIB);
+	munmap(area, (size_t)count * 2 * MIB);
 }
 
 int main(int argc, char **argv)
