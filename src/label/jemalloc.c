@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/thread.h"
+#include "sink/shown.h"
 
 /* jemalloc_types.h: MALLCTL_ARENAS_ALL is 4096; an index is below that. */
 #define MAX_ARENAS 4096U
@@ -27,7 +28,8 @@ struct arena {
 	bool discard;                   /* it is being destroyed, and its memory with it */
 	uint8_t kind;                   /* enum kind */
 	uint32_t tid;                   /* KIND_THREAD_ARENA: whose it is */
-	uint32_t next_free;             /* KIND_THREAD_ARENA without a thread: index + 1 of the next */
+	uintptr_t self;                 /* its control block (pthread_self) */
+	uint32_t next_free;             /* waiting for a thread: index + 1 of the next */
 	const char *label;              /* KIND_NAMED_HEAP: its name; KIND_THREAD_ARENA: the thread's */
 	char thread[2][COMM_SIZE];      /* one is shown while the other is written */
 };
@@ -53,9 +55,13 @@ static size_t oversize;                 /* opt.oversize_threshold; 0: no such ar
 static uint32_t automatic_hooked;
 static uint32_t arenas_known;           /* arenas.narenas when we last looked */
 
-static THREAD_LOCAL struct extent_scope *scope;
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;   /* of waiting arenas; no hook takes it */
+static uint32_t pool;                   /* the first arena that waits for a thread, + 1 */
 
-enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, MIBS };
+static THREAD_LOCAL struct extent_scope *scope;
+static THREAD_LOCAL uint32_t my_arena;  /* the arena that belongs to this thread, + 1 */
+
+enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, MIBS };
 static struct mib {
 	const char *name;
 	size_t len;
@@ -68,12 +74,14 @@ static struct mib {
 	[OUR_CREATE] = { .name = "arenas.create" },
 	[OUR_NARENAS] = { .name = "arenas.narenas" },
 	[OUR_THREAD_ARENA] = { .name = "thread.arena" },
+	[OUR_FLUSH] = { .name = "thread.tcache.flush" },
 };
 
 const struct jemalloc *jemalloc_calls(void) { return load_acquire(&je_state) == 2 ? &jemalloc_functions : NULL; }
 const char *jemalloc_mallctl_name(void) { return mallctl_name; }
 const char *jemalloc_mallctlbymib_name(void) { return mallctlbymib_name; }
 
+static bool arena_a_thread(void) { return config_choice[CHOICE_JEMALLOC_ARENAS] == JEMALLOC_ARENAS_THREAD; }
 static bool wants_hooks(void) { return config_choice[CHOICE_JEMALLOC] == JEMALLOC_HOOKS; }
 
 /* --- names ------------------------------------------------------------------------- */
@@ -85,19 +93,27 @@ static struct arena *arena_at(unsigned i)
 	return chunk ? &chunk[i % CHUNK] : NULL;
 }
 
-static void name_extent(unsigned i, uintptr_t start, size_t len)
+static enum kind describe(unsigned i, struct fields *f)
 {
 	const struct arena *a = arena_at(i);
 	enum kind kind = a ? (enum kind)a->kind : KIND_EXTENT;
 	const char *label = a ? load_acquire(&a->label) : NULL;
-	struct fields f = { .allocator = "jemalloc", .library = je_object ? je_object->name : NULL, .index = i };
 
+	*f = (struct fields){ .allocator = "jemalloc", .library = je_object ? je_object->name : NULL, .index = i };
 	if (kind == KIND_THREAD_ARENA) {
-		f.tid = a->tid;
-		f.thread = label;
+		f->tid = a->tid;
+		f->thread = label;
 	} else if (kind == KIND_NAMED_HEAP) {
-		f.label = label;
+		f->label = label;
 	}
+	return kind;
+}
+
+static void name_extent(unsigned i, uintptr_t start, size_t len)
+{
+	struct fields f;
+	enum kind kind = describe(i, &f);
+
 	label_range(kind, start, len, &f);
 }
 
@@ -393,6 +409,8 @@ static bool hook_arena(unsigned i)
 	return false;
 }
 
+static void give_to(unsigned i, enum kind kind, uint32_t tid, const char *thread);
+
 /* --- finding it ------------------------------------------------------------------------------ */
 
 static const char *const prefixes[] = { "", "je_", "_rjem_" };
@@ -475,6 +493,7 @@ static void ask_once(void)
 	len = sizeof(percpu);
 	if (jemalloc_functions.mallctl("opt.percpu_arena", &percpu, &len, NULL, 0) != 0 || !percpu || text_equal(percpu, "disabled"))
 		return;
+	automatic = narenas() - (oversize != 0);
 	for (unsigned i = 0; i < automatic; i++) {
 		struct extent_scope s;
 
@@ -551,6 +570,12 @@ void jemalloc_look(void)
 		return;
 	hook_all();
 	hooked_first = arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED;
+	/* The first thread's is arena 0, which also holds jemalloc's own tables. */
+	if (hooked_first && arena_a_thread()) {
+		my_arena = 1;
+		arena_at(0)->self = (uintptr_t)pthread_self();
+		give_to(0, KIND_THREAD_ARENA, thread_tid(), thread_name());
+	}
 	part_set(PART_JEMALLOC, hooked_first ? PART_ACTIVE : PART_DECLINED, hooked_first ? REASON_NONE : REASON_NO_EFFECT);
 }
 
@@ -642,6 +667,105 @@ static void settle_arena(void)
 		hook_arena(i);
 }
 
+/* --- an arena a thread */
+
+struct rename {
+	unsigned arena;
+	char old[ANONNAME_NAME_MAX + 1];
+};
+
+static bool rename_one(const struct shown *range, void *context)
+{
+	const struct rename *r = context;
+
+	if (text_equal(range->name, r->old))
+		name_extent(r->arena, range->start, range->end - range->start);
+	return true;
+}
+
+static void owner_name(unsigned i, char name[ANONNAME_NAME_MAX + 1])
+{
+	struct fields f;
+	enum kind kind = describe(i, &f);
+
+	f.program = objects_program();
+	config_format(kind, &f, false, name);
+}
+
+/* The arena's owner changes: what it has mapped is found by its name, and gets the new one. */
+static void give_to(unsigned i, enum kind kind, uint32_t tid, const char *thread)
+{
+	struct arena *a = arena_at(i);
+	struct rename r = { .arena = i };
+
+	owner_name(i, r.old);
+	if (thread) {
+		char *unused = a->thread[a->label == a->thread[0]];
+
+		text_copy(unused, COMM_SIZE, thread);
+		store_release(&a->label, (const char *)unused);
+	}
+	a->tid = tid;
+	a->kind = (uint8_t)kind;
+	shown_each(rename_one, &r);
+}
+
+/* From the arenas whose threads have ended, or a new one. Without one the thread shares, as jemalloc does. */
+static bool take_arena(void)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&pool_lock);
+	i = pool - 1;
+	if (pool)
+		pool = arena_at(i)->next_free;
+	pthread_mutex_unlock(&pool_lock);
+	if (i != UINT32_MAX)
+		give_to(i, KIND_THREAD_ARENA, thread_tid(), thread_name());
+	else if (jemalloc_arena_create(KIND_THREAD_ARENA, thread_name(), &i) != 0)
+		return false;
+	if (control(OUR_THREAD_ARENA, 0, NULL, 0, &i, sizeof(i)) != 0) {
+		jemalloc_arena_destroy(i);
+		return false;
+	}
+	arena_at(i)->self = (uintptr_t)pthread_self();
+	my_arena = i + 1;
+	return true;
+}
+
+/* What the thread left behind stays in the arena, named by its number until another thread comes. */
+void jemalloc_thread_end(void)
+{
+	unsigned i = my_arena - 1;
+
+	if (!my_arena || !jemalloc_calls())
+		return;
+	my_arena = 0;
+	control(OUR_FLUSH, 0, NULL, 0, NULL, 0);
+	/* Nobody allocates there for a while, and without allocations nothing decays. */
+	control(OUR_PURGE, i, NULL, 0, NULL, 0);
+	arena_at(i)->self = 0;
+	give_to(i, KIND_EXTENT, 0, NULL);
+	pthread_mutex_lock(&pool_lock);
+	arena_at(i)->next_free = pool;
+	pool = i + 1;
+	pthread_mutex_unlock(&pool_lock);
+}
+
+void jemalloc_thread_renamed(uintptr_t self, const char *name)
+{
+	if (!arena_a_thread() || !jemalloc_calls())
+		return;
+	for (unsigned i = 0; i < MAX_ARENAS; i++) {
+		struct arena *a = arena_at(i);
+
+		if (!a)
+			i |= CHUNK - 1;
+		else if (a->kind == KIND_THREAD_ARENA && a->self == self)
+			give_to(i, KIND_THREAD_ARENA, a->tid, name);
+	}
+}
+
 void jemalloc_thread_begin(void)
 {
 	if (!wants_hooks())
@@ -650,19 +774,26 @@ void jemalloc_thread_begin(void)
 		jemalloc_look();
 	if (!jemalloc_calls())
 		return;
+	if (arena_a_thread() && take_arena())
+		return;
 	if (load_relaxed(&automatic_hooked) < automatic)
 		settle_arena();
 	if (narenas() != load_relaxed(&arenas_known))
 		hook_all();
 }
 
-void jemalloc_thread_end(void) { }
-void jemalloc_thread_renamed(uintptr_t self, const char *name) { (void)self; (void)name; }
-
-/* An arena that another thread was hooking is free to be hooked again. */
+/*
+ * An arena that another thread was hooking is free to be hooked again. The
+ * arenas of threads that do not exist here keep their names: their memory was
+ * those threads'.
+ */
 void jemalloc_fork_child(void)
 {
 	uint32_t busy = 1;
+
+	pool_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	if (my_arena)
+		give_to(my_arena - 1, KIND_THREAD_ARENA, thread_tid(), NULL);
 
 	for (unsigned i = 0; i < MAX_ARENAS; i++) {
 		struct arena *a = arena_at(i);

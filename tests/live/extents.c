@@ -369,24 +369,27 @@ static void bad_calls(void)
 
 /* --- names of the arenas that threads use ------------------------------------------------------ */
 
-static void *in_thread(void *unused)
+static unsigned arena_of(void *p)
 {
 	unsigned arena = UINT32_MAX;
 	size_t len = sizeof(arena);
+
+	check(mallctl("arenas.lookup", &arena, &len, &p, sizeof(p)) == 0);
+	return arena;
+}
+
+static void *in_thread(void *unused)
+{
 	char *p = malloc(300 * KIB), *q = malloc(100), *huge = malloc(30 * MIB);
-	unsigned of_huge;
 
 	(void)unused;
-	check(mallctl("thread.arena", &arena, &len, NULL, 0) == 0);
 	memset(p, 1, 300 * KIB);
 	memset(q, 1, 100);
 	memset(huge, 1, 30 * MIB);
-	named(p, arena);
-	named(q, arena);
-	len = sizeof(of_huge);
-	check(mallctl("arenas.lookup", &of_huge, &len, &huge, sizeof(huge)) == 0);
-	named(huge, of_huge);
-	named(huge + 30 * MIB - 1, of_huge);
+	named(p, arena_of(p));
+	named(q, arena_of(q));
+	named(huge, arena_of(huge));
+	named(huge + 30 * MIB - 1, arena_of(huge));
 	free(p);
 	free(q);
 	free(huge);

@@ -26,16 +26,16 @@ static long rss(void)
 
 	check(mallctl("arena.4096.purge", NULL, NULL, NULL, 0) == 0);
 	f = fopen("/proc/self/statm", "r");
-
-	check(f && fscanf(f, "%ld %ld", &size, &resident) == 2);
-	if (f)
-		fclose(f);
+	if (!f || fscanf(f, "%ld %ld", &size, &resident) != 2)
+		live_skip("/proc/self/statm cannot be read");
+	fclose(f);
 	return resident;
 }
 
 static void one_heap(void)
 {
 	anonname_heap *heap = anonname_heap_create("cache/of [things]");
+	volatile size_t huge = SIZE_MAX;
 	char *p, *q;
 
 	check(heap != NULL, "errno %d", errno);
@@ -53,12 +53,12 @@ static void one_heap(void)
 	q = anonname_heap_calloc(heap, 1000, 1000);
 	check(q && !q[0] && !q[999999]);
 	check_name(q, "cache_of _things_:heap");
-	check(anonname_heap_calloc(heap, SIZE_MAX, 2) == NULL && errno == ENOMEM);
+	check(anonname_heap_calloc(heap, huge, 2) == NULL && errno == ENOMEM);
 	anonname_heap_free(heap, q);
 	q = anonname_heap_aligned_alloc(heap, 65536, 10);
 	check(q && ((uintptr_t)q & 65535) == 0);
 	check(anonname_heap_aligned_alloc(heap, 3, 10) == NULL && errno == EINVAL);
-	check(anonname_heap_malloc(heap, SIZE_MAX / 4) == NULL && errno == ENOMEM);
+	check(anonname_heap_malloc(heap, huge / 4) == NULL && errno == ENOMEM);
 	q = anonname_heap_malloc(heap, 0);
 	check(q != NULL);
 	errno = 4711;
@@ -181,7 +181,8 @@ int main(void)
 		for (int round = 0; round < 10; round++)
 			many(1000);
 		printf("VMAs %ld, ten rounds later %ld; pages %ld, %ld\n", vmas, live_vmas(), pages, rss());
-		still = live_vmas() <= vmas && rss() <= pages;
+		/* fopen's buffer and the like; one page a heap would be 10,000. */
+		still = live_vmas() <= vmas && rss() < pages + 16;
 	}
 	check(still, "ten rounds of 1,000 heaps leave something behind, three times");
 	check(narenas() == arenas, "%u arenas became %u", arenas, narenas());

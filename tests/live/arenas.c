@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* ANONNAME_JEMALLOC_ARENAS=thread: each thread's memory carries its id and its name. Linked with jemalloc. */
+#include <jemalloc/jemalloc.h>
+#include <pthread.h>
+
+#include "live.h"
+
+static void mine(const void *p, const char *thread)
+{
+	char wanted[64];
+
+	snprintf(wanted, sizeof(wanted), "jemalloc:%%t:%s", thread);
+	check_name(p, wanted);
+}
+
+static unsigned arena_now(void)
+{
+	unsigned arena = UINT32_MAX;
+	size_t len = sizeof(arena);
+
+	check(mallctl("thread.arena", &arena, &len, NULL, 0) == 0);
+	return arena;
+}
+
+static unsigned arena_of[64];
+
+static void *body(void *arg)
+{
+	long number = (long)arg;
+	char *p = malloc(MIB), *q = malloc(100), *huge = malloc(20 * MIB), name[16];
+
+	memset(p, 1, MIB);
+	memset(q, 1, 100);
+	memset(huge, 1, 20 * MIB);
+	mine(p, "first");
+	mine(q, "first");
+	mine(huge, "first");
+	snprintf(name, sizeof(name), "worker%ld", number);
+	check(pthread_setname_np(pthread_self(), name) == 0);
+	mine(p, name);
+	mine(q, name);
+	mine(huge, name);
+	arena_of[number] = arena_now();
+	check(arena_of[number] != 0);
+	/* Left behind: known by the arena. */
+	free(q);
+	free(huge);
+	return p;
+}
+
+int main(void)
+{
+	enum { N = 8 };
+	pthread_t t[N];
+	void *left[N];
+	char *p = malloc(MIB);
+	unsigned highest = 0;
+
+	if (!live_active())
+		live_skip("the library is not in this process");
+	check(pthread_setname_np(pthread_self(), "first") == 0);
+	memset(p, 1, MIB);
+	mine(p, "first");
+	for (int round = 0; round < 4; round++) {
+		for (long i = 0; i < N; i++)
+			check(pthread_create(&t[i], NULL, body, (void *)i) == 0);
+		for (long i = 0; i < N; i++)
+			pthread_join(t[i], &left[i]);
+		for (int i = 0; i < N; i++) {
+			char wanted[32];
+
+			snprintf(wanted, sizeof(wanted), "jemalloc:arena%u", arena_of[i]);
+			/* Another thread may have the arena by now, or had it after this one. */
+			if (strncmp(live_name(left[i]), "jemalloc:arena", 14))
+				check_name(left[i], wanted);
+			highest = arena_of[i] > highest ? arena_of[i] : highest;
+			free(left[i]);
+		}
+	}
+	/* Automatic arenas, the one for large allocations, and at most one a thread: they are used again. */
+	check(highest <= (unsigned)sysconf(_SC_NPROCESSORS_ONLN) * 4 + N, "arena %u", highest);
+
+	pid_t child = live_fork();
+
+	if (child == 0) {
+		mine(p, "first");
+		_exit(live_status());
+	}
+	live_join(child, "the first thread's arena in a child");
+	return live_status();
+}
