@@ -83,8 +83,12 @@ bool hook_start_now(void)
 		return false;
 	if (!hook_next.prctl) {
 		sys_init();
-		/* Before anything that a filter in force could kill for. */
-		sandbox_probe();
+		config_read();
+		/* Before anything that a filter in force could kill for. The probe needs children, which one might, too. */
+		if (config_choice[CHOICE_SINK] == SINK_OFF)
+			sandbox_restrict(0);
+		else
+			sandbox_probe();
 		objects_refresh(NULL, NULL, NULL);
 		find_next();
 	}

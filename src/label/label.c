@@ -283,7 +283,6 @@ static void name_own(uintptr_t start, size_t len, const char *thing)
 
 void label_start(void)
 {
-	config_read();
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();
 	walk_start(config_walk());

@@ -66,7 +66,12 @@ static uint32_t unmaps_in_flight;
 static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
 static struct op *notes_waiting;
 static struct op notes[NOTES] COLD_BSS;
-static THREAD_LOCAL uint32_t my_ticket; /* this thread is inside a change */
+/*
+ * A hint that this thread is inside a change, for a signal handler above it
+ * and for fork. Nothing rests on it: two tasks may share it (clone with
+ * CLONE_VM and no TLS of its own). Who holds is told by the frame's own ticket.
+ */
+static THREAD_LOCAL uint32_t my_ticket;
 
 static uint32_t blocks_made;            /* blocks ever handed out */
 static uint32_t blocks_room;            /* blocks in the segments there are */
@@ -363,9 +368,9 @@ static uint64_t ref_new(uint32_t block)
 }
 
 /* We may have been taken for dead while a signal kept us away: then publish nothing. */
-static bool still_holding(void)
+static bool still_holding(uint32_t ticket)
 {
-	return load_relaxed(&lock_ticket) == my_ticket;
+	return load_relaxed(&lock_ticket) == ticket;
 }
 
 static void slot_publish(struct registry_top *top, uint32_t i, uint32_t block)
@@ -725,35 +730,33 @@ static bool apply_move(const struct op *op)
 	return apply_clear(&gone);
 }
 
-static void apply(const struct op *op)
+static void apply(const struct op *op, uint32_t ticket)
 {
 	static bool (*const how[])(const struct op *) = {
 		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
 	};
 
-	if (still_holding() && !how[op->kind](op))
+	if (still_holding(ticket) && !how[op->kind](op))
 		count_add(COUNT_DROPPED, 1);
 }
 
 /* --- who may change it --------------------------------------------------------- */
 
-static bool hold(void)
+/* Returns a ticket, or 0 where somebody else holds. */
+static uint32_t hold(void)
 {
-	uint32_t free_ticket = 0;
+	uint32_t free_ticket = 0, ticket;
 
-	if (my_ticket || load_relaxed(&lock_ticket))
-		return false;
-	uint32_t ticket = __atomic_add_fetch(&next_ticket, 1, __ATOMIC_RELAXED) | 1U << 31;
-
-	/* Set first: a signal handler between the two must see that we may hold it. */
+	if (load_relaxed(&lock_ticket))
+		return 0;
+	ticket = __atomic_add_fetch(&next_ticket, 1, __ATOMIC_RELAXED) | 1U << 31;
+	if (!__atomic_compare_exchange_n(&lock_ticket, &free_ticket, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return 0;
 	my_ticket = ticket;
-	if (__atomic_compare_exchange_n(&lock_ticket, &free_ticket, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return true;
-	my_ticket = 0;
-	return false;
+	return ticket;
 }
 
-static void apply_waiting(void)
+static void apply_waiting(uint32_t ticket)
 {
 	struct op *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
 	struct op *in_order = NULL;
@@ -768,22 +771,23 @@ static void apply_waiting(void)
 	while (in_order) {
 		struct op *next = in_order->next;
 
-		apply(in_order);
+		apply(in_order, ticket);
 		store_release(&in_order->taken, 0U);
 		in_order = next;
 	}
 }
 
-static void let_go(void)
+static void let_go(uint32_t ticket)
 {
 	do {
-		uint32_t ticket = my_ticket;
+		uint32_t mine = ticket;
 
 		if (load_relaxed(&notes_waiting))
-			apply_waiting();
-		__atomic_compare_exchange_n(&lock_ticket, &ticket, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+			apply_waiting(ticket);
 		my_ticket = 0;
-	} while (__atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) && hold());
+		__atomic_compare_exchange_n(&lock_ticket, &mine, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+		ticket = __atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) ? hold() : 0;
+	} while (ticket);
 }
 
 /* The last ones are for a signal handler above the holder: it cannot wait for itself. */
@@ -837,16 +841,18 @@ static void submit(const struct op *op)
 {
 	if (!registry.top)
 		return;
-	if (likely(hold())) {
+	uint32_t ticket = hold();
+
+	if (likely(ticket)) {
 		/* Asked before the notes are applied: an unmap that ended by now is among them. */
 		bool quiet = !load_acquire(&unmaps_in_flight);
 
 		if (unlikely(load_relaxed(&notes_waiting)))
-			apply_waiting();
+			apply_waiting(ticket);
 		may_merge = quiet;
-		apply(op);
+		apply(op, ticket);
 		may_merge = false;
-		let_go();
+		let_go(ticket);
 		return;
 	}
 
@@ -875,14 +881,15 @@ static void submit(const struct op *op)
 	while (!__atomic_compare_exchange_n(&notes_waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		;
 	/* The holder may have looked just before. */
-	if (hold())
-		let_go();
+	registry_settle();
 }
 
 void registry_settle(void)
 {
-	if (hold())
-		let_go();
+	uint32_t ticket = hold();
+
+	if (ticket)
+		let_go(ticket);
 }
 
 static uint32_t stamp_now(void)
@@ -1029,34 +1036,31 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 
 /* --- fork ---------------------------------------------------------------------------- */
 
-static THREAD_LOCAL bool held_for_fork;
+static THREAD_LOCAL uint32_t fork_ticket;
 
 void registry_fork_prepare(void)
 {
 	/* Not for ever: the holder may be a thread that is stopped, or the frame below us. */
 	for (unsigned spins = 0; spins < 100 * MAX_SPINS; spins++) {
-		if (my_ticket)
+		if (my_ticket || (fork_ticket = hold()))
 			return;
-		if (hold()) {
-			held_for_fork = true;
-			return;
-		}
 		cpu_relax();
 	}
 }
 
 void registry_fork_parent(void)
 {
-	if (held_for_fork) {
-		held_for_fork = false;
-		let_go();
-	}
+	uint32_t ticket = fork_ticket;
+
+	fork_ticket = 0;
+	if (ticket)
+		let_go(ticket);
 }
 
 void registry_fork_child(void)
 {
 	store_relaxed(&unmaps_in_flight, 0U);
-	if (held_for_fork) {
+	if (fork_ticket) {
 		registry_fork_parent();
 		return;
 	}
