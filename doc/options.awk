@@ -37,6 +37,12 @@ FILENAME ~ /options\.def$/ && /^CHOICE\(/ {
 	next
 }
 
+FILENAME ~ /options\.def$/ && /^TEXT\(/ {
+	split($0, p, "\"")
+	choices = choices sprintf(".TP\n.B %s\n%s.\n", p[2], roff(toupper(substr(p[4], 1, 1)) substr(p[4], 2)))
+	next
+}
+
 FILENAME ~ /options\.def$/ { next }
 
 /^@TEMPLATES@$/ { printf "%s", templates; next }

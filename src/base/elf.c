@@ -50,3 +50,27 @@ const ElfW(Sym) *elf_find(const struct elf_symbols *s, const char *name)
 			return NULL;
 	}
 }
+
+/* The table does not say how many symbols it has: the last chain that a bucket starts ends with the last. */
+const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr)
+{
+	uint32_t buckets = s->hash[0], first = s->hash[1], bloom = s->hash[2];
+	const uint32_t *bucket = s->hash + 4 + bloom * (sizeof(ElfW(Addr)) / 4);
+	const uint32_t *chain = bucket + buckets;
+	uint32_t last = 0;
+
+	for (uint32_t b = 0; b < buckets; b++)
+		last = MAX(last, bucket[b]);
+	if (last < first)
+		return NULL;
+	while (!(chain[last - first] & 1))
+		last++;
+	for (uint32_t i = first; i <= last; i++) {
+		const ElfW(Sym) *symbol = &s->symbol[i];
+
+		if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
+		    addr - (s->base + symbol->st_value) < symbol->st_size)
+			return symbol;
+	}
+	return NULL;
+}

@@ -20,6 +20,9 @@ bool elf_symbols(uintptr_t base, const ElfW(Dyn) *dynamic, struct elf_symbols *o
 /* A definition of that name, whatever its version; NULL: none. */
 const ElfW(Sym) *elf_find(const struct elf_symbols *s, const char *name);
 
+/* The function that holds the address; NULL: none that is exported. */
+const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr);
+
 /* glibc relocates the addresses in a dynamic section in place, most other loaders do not. */
 static inline uintptr_t elf_address(uintptr_t base, uintptr_t value)
 {

@@ -23,7 +23,7 @@ struct template {
 static char copies[1024] COLD_BSS;
 static struct text copied;
 
-static struct template templates[KIND_COUNT];
+static struct template templates[KIND_COUNT + RULES_MAX];
 uint8_t config_choice[CHOICE_COUNT];
 
 static const struct kind_entry {
@@ -116,6 +116,16 @@ static const char *keep_source(struct template *t)
 	return NULL;
 }
 
+const char *config_rule(unsigned rule, const char *source)
+{
+	return compile(&templates[KIND_COUNT + rule], source);
+}
+
+const char *config_word(enum kind kind)
+{
+	return kind < KIND_COUNT ? kind_words[kind] : "mmap";
+}
+
 static void read_choice(enum choice c)
 {
 	const char *value = secure_getenv(choices_table[c].variable);
@@ -192,7 +202,7 @@ static size_t field_text(const struct piece *piece, enum kind kind, const struct
 	case 'n': s = f->thread; break;
 	case 'e': s = f->program; break;
 	case 'c': s = f->label; break;
-	case 'k': s = f->thing ? f->thing : kind_words[kind]; break;
+	case 'k': s = f->thing ? f->thing : config_word(kind); break;
 	case 'i': return text_number(digits, f->index);
 	case 't': return text_number(digits, f->tid);
 	case 'p': return text_number(digits, f->pid);

@@ -42,6 +42,13 @@ static inline bool config_debug(void) { return config_choice[CHOICE_DEBUG] == 1;
 /* Reads the environment. A bad value is told once on standard error; its default is used. */
 void config_read(void);
 
+/* Rules have templates, too; their kinds follow KIND_COUNT. Returns NULL, or what is wrong with it. It is not copied. */
+#define RULES_MAX 64
+const char *config_rule(unsigned rule, const char *source);
+
+/* The word for %k. */
+const char *config_word(enum kind kind);
+
 /* What a template can say. Text that is NULL is left out. */
 struct fields {
 	const char *allocator;  /* %a */

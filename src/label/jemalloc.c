@@ -315,6 +315,19 @@ static void stand_before(struct arena *a, struct extent_hooks *next)
 
 	a->foreign = o != je_object;
 	store_release(&a->next, next);
+	/*
+	 * jemalloc's own look at no first argument. Those that never map are
+	 * called straight: jemalloc splits and merges often.
+	 */
+	if (!a->foreign) {
+		a->ours = *next;
+		a->ours.alloc = on_alloc;
+		a->ours.commit = on_commit;
+		a->ours.decommit = on_decommit;
+		if (a == &made_by_us)
+			a->ours.dalloc = on_dalloc;
+		return;
+	}
 	a->ours = (struct extent_hooks){
 		.alloc = on_alloc,
 		.dalloc = next->dalloc ? on_dalloc : NULL,

@@ -16,6 +16,7 @@
 #include "label/glibc.h"
 #include "label/jemalloc.h"
 #include "label/objects.h"
+#include "label/rules.h"
 #include "label/startup.h"
 #include "label/thread.h"
 #include "label/walk.h"
@@ -72,7 +73,7 @@ void label_mapped(const struct mapping *m)
 {
 	const struct object *asker;
 	struct fields f = { .size = m->len };
-	enum kind kind;
+	enum kind kind, by_rule;
 
 	if (!label_active())
 		return;
@@ -100,6 +101,11 @@ void label_mapped(const struct mapping *m)
 	if (jemalloc_asks(asker)) {
 		jemalloc_mapped(m->start, m->len);
 		return;
+	}
+	by_rule = rules_apply(m, asker, kind);
+	if (by_rule != kind) {
+		f.thing = config_word(kind);
+		kind = by_rule;
 	}
 	f.allocator = asker ? asker->allocator : "";
 	f.library = owner_name(m, asker, kind);
@@ -283,6 +289,7 @@ static void name_own(uintptr_t start, size_t len, const char *thing)
 
 void label_start(void)
 {
+	rules_read();
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();
 	walk_start(config_walk());

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads rules and matches them. See rules.h. */
+#include "label/rules.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+#define ANY_PROT (-1)
+
+struct rule {
+	const char *lib, *sym;          /* globs; NULL: any */
+	size_t size;
+	int prot;
+};
+
+static struct rule rules[RULES_MAX] COLD_BSS;
+static unsigned rule_count;
+
+/* What rules point to: their globs and templates. */
+static char kept[6144] COLD_BSS;
+static size_t kept_used;
+
+static const char standard[] =
+#include "label/runtimes.inc"
+;
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static const char *keep(const char *s, size_t len)
+{
+	char *at = kept + kept_used;
+
+	if (len + 1 > sizeof(kept) - kept_used)
+		return NULL;
+	__builtin_memcpy(at, s, len);
+	at[len] = '\0';
+	kept_used += len + 1;
+	return at;
+}
+
+struct word {
+	const char *start, *value, *end;
+};
+
+static bool key_is(const struct word *w, const char *key)
+{
+	return (size_t)(w->value - w->start) == text_length(key) && text_starts(w->start, key);
+}
+
+/* NULL, or what is wrong. */
+static const char *read_glob(const struct word *w, const char **to)
+{
+	if (w->value == w->end)
+		return "it needs a pattern, such as libfoo*";
+	*to = keep(w->value, (size_t)(w->end - w->value));
+	return *to ? NULL : "there is no room for so many rules";
+}
+
+static const char *read_size(const struct word *w, size_t *size)
+{
+	static const char units[] = "KMGT";
+	const char *p = w->value;
+	uint64_t n;
+
+	if (!text_read_number(&p, w->end, 10, &n))
+		return "it needs a number of bytes, such as 256K";
+	for (unsigned u = 0; p < w->end && units[u]; u++)
+		if (*p == units[u] && n < 1UL << 22) {
+			n <<= 10 * (u + 1);
+			p++;
+			break;
+		}
+	*size = n;
+	return p == w->end ? NULL : "its number may end with one of K M G T, and nothing else";
+}
+
+static const char *read_prot(const struct word *w, int *prot)
+{
+	static const char letters[] = "rwx";
+
+	*prot = 0;
+	if (w->end - w->value == 4 && text_starts(w->value, "none"))
+		return NULL;
+	for (const char *p = w->value; p < w->end; p++) {
+		int bit = 0;
+
+		while (letters[bit] && letters[bit] != *p)
+			bit++;
+		if (!letters[bit])
+			return "it needs some of r, w and x, or none";
+		*prot |= 1 << bit;
+	}
+	return w->value < w->end ? NULL : "it needs some of r, w and x, or none";
+}
+
+static void tell(const char *from, unsigned line, size_t column, const char *what, const char *why)
+{
+	char numbers[2][24];
+
+	numbers[0][text_number(numbers[0], line)] = '\0';
+	numbers[1][text_number(numbers[1], column)] = '\0';
+	complain(from, ":", numbers[0], ":", numbers[1], ": ", what, why, ". The rule is skipped.");
+}
+
+static void read_rule(const char *start, const char *end, const char *from, unsigned line)
+{
+	static const char name_key[] = "name=";
+	struct rule r = { .prot = ANY_PROT };
+	const char *template = NULL, *wrong = NULL;
+	size_t before = kept_used;
+
+	for (const char *p = start; p < end;) {
+		struct word w = { .start = p };
+
+		if (*p == ' ' || *p == '\t') {
+			p++;
+			continue;
+		}
+		if (*p == '#')
+			break;
+		/* A name may hold blanks: it goes to the end of the line. */
+		if ((size_t)(end - p) >= 5 && text_starts(p, name_key)) {
+			w.value = p + 5;
+			w.end = end;
+			while (w.end > w.value && (w.end[-1] == ' ' || w.end[-1] == '\t' || w.end[-1] == '\r'))
+				w.end--;
+			p = end;
+			template = keep(w.value, (size_t)(w.end - w.value));
+			if (!template)
+				wrong = "there is no room for so many rules";
+			else if (!*template)
+				wrong = "it is empty";
+			else if (rule_count < RULES_MAX)
+				wrong = config_rule(rule_count, template);
+			else
+				wrong = "there are 64 rules already";
+			if (wrong) {
+				tell(from, line, (size_t)(w.start - start) + 1, "name: ", wrong);
+				kept_used = before;
+				return;
+			}
+			continue;
+		}
+		while (p < end && *p != '=' && *p != ' ' && *p != '\t')
+			p++;
+		w.value = p < end && *p == '=' ? p + 1 : p;
+		while (p < end && *p != ' ' && *p != '\t' && *p != '\r')
+			p++;
+		w.end = p;
+		wrong = key_is(&w, "lib=") ? read_glob(&w, &r.lib) :
+			key_is(&w, "sym=") ? read_glob(&w, &r.sym) :
+			key_is(&w, "size>=") ? read_size(&w, &r.size) :
+			key_is(&w, "prot=") ? read_prot(&w, &r.prot) :
+			"it is none of lib= sym= size>= prot= name=";
+		if (wrong) {
+			char word[40];
+			struct text t;
+
+			text_init(&t, word, sizeof(word));
+			text_add_bytes(&t, w.start, (size_t)(w.end - w.start));
+			text_add(&t, ": ");
+			tell(from, line, (size_t)(w.start - start) + 1, word, wrong);
+			kept_used = before;
+			return;
+		}
+	}
+	if (!template && !r.lib && !r.sym && !r.size && r.prot == ANY_PROT)
+		return;         /* an empty line */
+	if (!template || !r.lib) {
+		tell(from, line, (size_t)(end - start) + 1, "", template ? "lib=PATTERN is missing" : "name=TEMPLATE is missing");
+		kept_used = before;
+		return;
+	}
+	rules[rule_count++] = r;
+}
+
+/* One rule a line; in the environment a ; ends one, too. */
+static void read_text(const char *text, const char *end, const char *from, char also)
+{
+	unsigned line = 1;
+
+	while (text < end) {
+		const char *stop = text;
+
+		while (stop < end && *stop != '\n' && (!also || *stop != also))
+			stop++;
+		read_rule(text, stop, from, line++);
+		text = stop + 1;
+	}
+}
+
+static void read_file(const char *path)
+{
+	static char text[8192] COLD_BSS;
+	long fd = sys_open(path, O_RDONLY | O_CLOEXEC), n;
+	size_t used = 0;
+
+	if (sys_failed(fd)) {
+		complain("ANONNAME_RULES=", path, ": it can be neither opened as a file nor read as a rule. Its rules are left out.");
+		return;
+	}
+	while (used < sizeof(text) && (n = sys_read((int)fd, text + used, sizeof(text) - used)) > 0)
+		used += (size_t)n;
+	sys_close((int)fd);
+	if (used == sizeof(text))
+		complain("ANONNAME_RULES=", path, ": what lies behind its first 8 KiB is left out.");
+	read_text(text, text + used, path, '\0');
+}
+
+void rules_read(void)
+{
+	const char *value = secure_getenv("ANONNAME_RULES");
+	bool inside = false;
+
+	/* A rule has a = in it, and paths seldom do. */
+	for (const char *p = value ? value : ""; *p; p++)
+		inside = inside || *p == '=';
+	if (inside)
+		read_text(value, value + text_length(value), "ANONNAME_RULES", ';');
+	else if (value && *value)
+		read_file(value);
+	read_text(standard, standard + sizeof(standard) - 1, "runtimes.rules", '\0');
+}
+
+/* --- matching -------------------------------------------------------------------------- */
+
+static bool glob(const char *pattern, const char *s)
+{
+	const char *star = NULL, *retry = NULL;
+
+	while (*s) {
+		if (*pattern == '*') {
+			star = pattern++;
+			retry = s;
+		} else if (*pattern == '?' || *pattern == *s) {
+			pattern++;
+			s++;
+		} else if (star) {
+			pattern = star + 1;
+			s = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
+/* The exported function that holds the call, "" where the object does not tell. */
+static const char *symbol_of(const struct object *o, uintptr_t caller)
+{
+	struct elf_symbols symbols;
+	const ElfW(Sym) *s;
+
+	if (!o || !o->dynamic || !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &symbols))
+		return "";
+	s = elf_symbol_at(&symbols, caller);
+	return s ? symbols.strings + s->st_name : "";
+}
+
+enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind)
+{
+	const char *lib = asker ? asker->name : objects_program(), *symbol = NULL;
+
+	/* What a program maps itself, and privately; not what malloc maps for it. */
+	if (kind != KIND_JIT && kind != KIND_RESERVE && kind != KIND_MMAP && kind != KIND_MMAP_BIG)
+		return kind;
+	for (unsigned i = 0; i < rule_count; i++) {
+		const struct rule *r = &rules[i];
+
+		if (m->len < r->size || (r->prot != ANY_PROT && (m->prot & 7) != r->prot) || !glob(r->lib, lib))
+			continue;
+		if (r->sym) {
+			if (!symbol)
+				symbol = symbol_of(asker, m->caller);
+			if (!glob(r->sym, symbol))
+				continue;
+		}
+		return (enum kind)(KIND_COUNT + i);
+	}
+	return kind;
+}
+
+_Static_assert(PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "the order of the letters in read_prot");

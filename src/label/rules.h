@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rules by caller: what a program or library maps itself gets a more telling
+ * name than LIBRARY:mmap. A rule is one line,
+ *   lib=GLOB [sym=GLOB] [size>=N[KMG]] [prot=rwx] name=TEMPLATE
+ * and the first that matches wins. The user's (ANONNAME_RULES) come first,
+ * then ours for the runtimes that distributions ship (runtimes.rules).
+ */
+#ifndef ANONNAME_LABEL_RULES_H
+#define ANONNAME_LABEL_RULES_H
+
+#include "label/config.h"
+#include "label/label.h"
+#include "label/objects.h"
+
+/* Reads them. A bad one is told on standard error with its line and column, and skipped. */
+void rules_read(void);
+
+/* The kind that names it: the rule's (KIND_COUNT and up), or the one given. */
+enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind);
+
+#endif
