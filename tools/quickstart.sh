@@ -56,6 +56,9 @@ echo "\$ anonname run -- python3 demo.py &"
 echo "\$ anonname maps $pid | grep anon:"
 tools/anonname maps $pid | grep anon: | cut -c1-120
 echo
+echo "\$ anonname report -h --by name $pid | head -20"
+tools/anonname report -h $pid | head -20
+echo
 echo "\$ anonname check $pid"
 tools/anonname check $pid
 exec 9>&-
