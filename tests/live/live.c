@@ -231,6 +231,15 @@ void live_check_name(const char *file, int line, const void *addr, const char *w
 		snprintf(full, sizeof(full), "%.*s%ld%s", (int)(tid - wanted), wanted, (long)gettid(), tid + 2);
 		wanted = full;
 	}
+	/*
+	 * Looked up once, while other threads change the registry, it may be
+	 * missed; and a name waits as long as another thread is in the middle of
+	 * a change. A name that is wrong stays wrong.
+	 */
+	for (int tries = 0; tries < 2000 && strcmp(name, wanted); tries++) {
+		live_raw(SYS_nanosleep, (long)&(struct timespec){ .tv_nsec = 1000000 }, 0, 0, 0, 0, 0);
+		name = live_name(addr);
+	}
 	if (strcmp(name, wanted))
 		live_wrong(file, line, "the name at %p is '%s', not '%s'", addr, name, wanted);
 }
