@@ -264,25 +264,64 @@ static const char *symbol_of(const struct object *o, uintptr_t caller)
 	return s ? symbols.strings + s->st_name : "";
 }
 
-enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind)
+/*
+ * Which rules a caller's library and symbol fit: asked once a call site, so
+ * that a mapping costs no matching of patterns. A place is written with its
+ * caller last and read with its caller twice.
+ */
+static struct site {
+	uintptr_t caller;
+	uint64_t fits;          /* a bit a rule */
+	uint32_t generation;    /* of the table of objects */
+} sites[64] COLD_BSS;
+
+static uint64_t match_site(const struct object *asker, uintptr_t caller)
 {
 	const char *lib = asker ? asker->name : objects_program(), *symbol = NULL;
+	uint64_t fits = 0;
 
+	for (unsigned i = 0; i < rule_count; i++) {
+		if (!glob(rules[i].lib, lib))
+			continue;
+		if (rules[i].sym && !symbol)
+			symbol = symbol_of(asker, caller);
+		if (!rules[i].sym || glob(rules[i].sym, symbol))
+			fits |= 1ULL << i;
+	}
+	return fits;
+}
+
+static uint64_t rules_for(const struct object *asker, uintptr_t caller)
+{
+	struct site *site = &sites[(caller ^ caller >> 7) % ARRAY_SIZE(sites)];
+	uint32_t generation = objects_generation();
+	uint64_t fits;
+
+	if (likely(load_acquire(&site->caller) == caller && site->generation == generation)) {
+		fits = load_relaxed(&site->fits);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (load_relaxed(&site->caller) == caller)
+			return fits;
+	}
+	fits = match_site(asker, caller);
+	store_release(&site->caller, (uintptr_t)0);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	store_relaxed(&site->fits, fits);
+	store_relaxed(&site->generation, generation);
+	store_release(&site->caller, caller);
+	return fits;
+}
+
+enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind)
+{
 	/* What a program maps itself, and privately; not what malloc maps for it. */
 	if (kind != KIND_JIT && kind != KIND_RESERVE && kind != KIND_MMAP && kind != KIND_MMAP_BIG)
 		return kind;
-	for (unsigned i = 0; i < rule_count; i++) {
-		const struct rule *r = &rules[i];
+	for (uint64_t fits = rules_for(asker, m->caller); fits; fits &= fits - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(fits);
 
-		if (m->len < r->size || (r->prot != ANY_PROT && (m->prot & 7) != r->prot) || !glob(r->lib, lib))
-			continue;
-		if (r->sym) {
-			if (!symbol)
-				symbol = symbol_of(asker, m->caller);
-			if (!glob(r->sym, symbol))
-				continue;
-		}
-		return (enum kind)(KIND_COUNT + i);
+		if (m->len >= rules[i].size && (rules[i].prot == ANY_PROT || (m->prot & 7) == rules[i].prot))
+			return (enum kind)(KIND_COUNT + i);
 	}
 	return kind;
 }
