@@ -17,11 +17,14 @@ int main(int argc, char **argv)
 {
 	size_t count = argc > 1 ? (size_t)atol(argv[1]) : 0;
 	size_t stride = argc > 2 ? STRIDE : 1;
-	char *room = mmap(NULL, (2 * count + 1) * PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *room = NULL;
 	char c;
 
-	if (room == MAP_FAILED || munmap(room, (2 * count + 1) * PIECE) != 0)
-		return 1;
+	if (count) {
+		room = mmap(NULL, (2 * count + 1) * PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (room == MAP_FAILED || munmap(room, (2 * count + 1) * PIECE) != 0)
+			return 1;
+	}
 	for (size_t i = 0; i < count; i++) {
 		char *at = room + i * stride % count * 2 * PIECE;
 

@@ -224,7 +224,25 @@ void rules_read(void)
 		read_text(value, value + text_length(value), "ANONNAME_RULES", ';');
 	else if (value && *value)
 		read_file(value);
+}
+
+/*
+ * Ours are read when the first mapping asks for them: that is soon enough, and
+ * a process that maps nothing itself does not pay for them. Another thread that
+ * asks meanwhile goes without.
+ */
+static bool standard_are_read(void)
+{
+	static uint32_t state;          /* 0 no, 1 in the middle of it, 2 yes */
+	uint32_t no = 0;
+
+	if (likely(load_acquire(&state) == 2))
+		return true;
+	if (!__atomic_compare_exchange_n(&state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
 	read_text(standard, standard + sizeof(standard) - 1, "runtimes.rules", '\0');
+	store_release(&state, 2U);
+	return true;
 }
 
 /* --- matching -------------------------------------------------------------------------- */
@@ -316,6 +334,8 @@ enum kind rules_apply(const struct mapping *m, const struct object *asker, enum 
 {
 	/* What a program maps itself, and privately; not what malloc maps for it. */
 	if (kind != KIND_JIT && kind != KIND_RESERVE && kind != KIND_MMAP && kind != KIND_MMAP_BIG)
+		return kind;
+	if (unlikely(!standard_are_read()))
 		return kind;
 	for (uint64_t fits = rules_for(asker, m->caller); fits; fits &= fits - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(fits);
