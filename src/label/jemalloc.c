@@ -161,6 +161,24 @@ void jemalloc_mapped(uintptr_t start, size_t len)
 								    .library = je_object ? je_object->name : NULL });
 }
 
+void jemalloc_unmapped(uintptr_t start, size_t len)
+{
+	struct extent_scope *s = scope;
+
+	for (uint32_t i = 0; s && i < s->count; i++) {
+		uintptr_t from = s->range[i].start, upto = from + s->range[i].len;
+
+		if (start + len <= from || start >= upto)
+			continue;
+		if (start > from)
+			upto = start;
+		else
+			from = MIN(start + len, upto);
+		s->range[i].start = from;
+		s->range[i].len = upto - from;
+	}
+}
+
 void jemalloc_scope_begin(struct extent_scope *s, uint32_t arena)
 {
 	s->outer = scope;

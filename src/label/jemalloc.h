@@ -64,6 +64,9 @@ void jemalloc_fork_child(void);
 /* The mmap hook: names what jemalloc mapped. */
 void jemalloc_mapped(uintptr_t start, size_t len);
 
+/* The munmap hook: what jemalloc cut off a mapping is not its any more, and may be another thread's by now. */
+void jemalloc_unmapped(uintptr_t start, size_t len);
+
 /* Is a mapping that this object asks for jemalloc's? */
 bool jemalloc_asks(const struct object *asker);
 

@@ -117,6 +117,7 @@ void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool u
 	if (label_active()) {
 		label_notice_fork();
 		if (unmapped) {
+			jemalloc_unmapped(start, page_up(len));
 			thread_stack_unmapped(start, page_up(start + len));
 			glibc_heap_unmapped(start);
 		}
