@@ -410,6 +410,8 @@ static int look_at(struct check *check, const struct proc *proc, pid_t pid)
 {
 	int error = process_read(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
 
+	if (!error)
+		proc_identify(proc, pid, &check->process.identity);
 	check->max_map_count = proc_number(proc, "sys/vm/max_map_count");
 	check->looked = !error;
 	return error;

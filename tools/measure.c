@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void measure_begin(struct measurement *measurement)
+void measure_begin(struct measurement *measurement, bool with_comm)
 {
 	memset(measurement, 0, sizeof(*measurement));
+	measurement->with_comm = with_comm;
 	measurement->began = clock_ns();
 }
 
@@ -53,13 +54,15 @@ int measure_process(struct measurement *measurement, const struct proc *proc, pi
 			break;
 		names_free(&names);
 	}
-	memcpy(entry->comm, process.identity.comm, sizeof(entry->comm));
+	if (measurement->with_comm)
+		proc_comm(proc, pid, entry->comm, sizeof(entry->comm));
 	if (process.library.state == LIBRARY_UNREADABLE)
 		entry->library_error = process.library.error;
 	else if (process.registry_error)
 		entry->library_error = process.registry_error;
 	if (!error) {
 		measurement->malformed += process.malformed;
+		names_sum(&names);
 		entry->totals = names.totals;
 		error = names_merge(&measurement->names, &names);
 	}
@@ -82,6 +85,7 @@ int measure_smaps(struct measurement *measurement, int fd)
 	strcpy(entry->comm, "smaps");
 	error = process_read_smaps(fd, &measurement->cost, take_region, &measurement->names, &process);
 	measurement->malformed += process.malformed;
+	names_sum(&measurement->names);
 	entry->totals = measurement->names.totals;
 	entry->error = error;
 	return error;

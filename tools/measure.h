@@ -24,9 +24,10 @@ struct measurement {
 	struct cost cost;
 	uint64_t began, took;       /* ns */
 	uint64_t malformed;         /* lines that made no sense */
+	bool with_comm;             /* the names of the processes are wanted */
 };
 
-void measure_begin(struct measurement *measurement);
+void measure_begin(struct measurement *measurement, bool with_comm);
 
 /* Adds a process. An error of reading it is kept in its entry and returned. */
 int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,

@@ -94,7 +94,7 @@ static void take_sample(struct watch *watch)
 	uint64_t began = cpu_ns();
 
 	sample.at = clock_ns() - watch->began;
-	measure_begin(&sample.measurement);
+	measure_begin(&sample.measurement, true);
 	for (size_t i = 0; i < watch->count; i++)
 		measure_process(&sample.measurement, &watch->proc, watch->pids[i], PROCESS_FIGURES);
 	measure_end(&sample.measurement);

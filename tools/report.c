@@ -235,7 +235,7 @@ int tool_report(int argc, char **argv)
 		                   : "give process ids, --all, --tree PID, or --smaps FILE");
 		return tool_usage_error();
 	}
-	measure_begin(&measurement);
+	measure_begin(&measurement, request.json || !request.group->key);
 	c = request.smaps ? measure_file(&request, &measurement)
 	                  : measure_processes(&request, argc - optind, argv + optind, &measurement);
 	measure_end(&measurement);

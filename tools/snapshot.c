@@ -57,7 +57,7 @@ static int measure_pid(const struct proc *proc, pid_t pid, bool tree, enum proce
 	size_t count = 1;
 	int error = tree ? measure_tree(proc, pid, &pids, &count) : 0;
 
-	measure_begin(measurement);
+	measure_begin(measurement, true);
 	for (size_t i = 0; !error && i < count; i++) {
 		int one = measure_process(measurement, proc, pids ? pids[i] : pid, mode);
 

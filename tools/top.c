@@ -206,7 +206,7 @@ static bool take_reading(struct top *top)
 	bool any = top->pid_count == 0;
 
 	measure_free(&top->measurement);
-	measure_begin(&top->measurement);
+	measure_begin(&top->measurement, true);
 	if (!top->pid_count && proc_pids(&top->proc, &pids, &count))
 		return false;
 	for (size_t i = 0; i < count; i++)

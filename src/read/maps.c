@@ -23,19 +23,22 @@ static void classify(struct vma *vma)
 {
 	static const char anon[] = "[anon:", shmem[] = "[anon_shmem:";
 	struct text *name = &vma->name;
-	bool bracketed = text_starts(*name, "[") && text_ends(*name, "]");
+	bool bracketed;
 	size_t prefix = 0;
 
-	vma->class = bracketed ? VMA_SPECIAL : VMA_FILE;
 	if (!name->len) {
 		vma->class = vma->inode ? VMA_FILE : VMA_UNNAMED;
-	} else if (bracketed && text_starts(*name, anon)) {
+		return;
+	}
+	bracketed = name->at[0] == '[' && name->at[name->len - 1] == ']';
+	vma->class = bracketed ? VMA_SPECIAL : VMA_FILE;
+	if (bracketed && text_starts(*name, anon)) {
 		vma->class = VMA_NAMED;
 		prefix = sizeof(anon) - 1;
 	} else if (bracketed && text_starts(*name, shmem)) {
 		vma->class = VMA_SHARED_NAMED;
 		prefix = sizeof(shmem) - 1;
-	} else if (text_starts(*name, "[stack:") && bracketed) {
+	} else if (bracketed && text_starts(*name, "[stack:")) {
 		vma->class = VMA_STACK;     /* Linux before 4.5 */
 	} else {
 		for (size_t i = 0; i < sizeof(known_names) / sizeof(*known_names); i++)
@@ -48,23 +51,51 @@ static void classify(struct vma *vma)
 	}
 }
 
+/*
+ * The numbers of a header line are half of what there is to parse, so they are
+ * taken with a pointer and not through text_u64(). More digits than fit are
+ * refused.
+ */
+static const signed char hex_digits[256] = {
+	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9,
+	['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
+static inline bool take_hex(const char **at, const char *end, char behind, uint64_t *value)
+{
+	const char *p = *at;
+	uint64_t sum = 0;
+	int digit;
+
+	while (p < end && (digit = hex_digits[(unsigned char)*p])) {
+		sum = sum << 4 | (unsigned)(digit - 1);
+		p++;
+	}
+	if (p == *at || p - *at > 16 || p == end || *p != behind)
+		return false;
+	*at = p + 1;
+	*value = sum;
+	return true;
+}
+
 bool vma_parse(struct text line, struct vma *vma)
 {
+	const char *at = line.at, *end = line.at + line.len;
+
 	memset(vma, 0, sizeof(*vma));
-	if (!text_u64(&line, 16, &vma->start) || !text_char(&line, '-') ||
-	    !text_u64(&line, 16, &vma->end) || !text_char(&line, ' ') ||
-	    vma->end <= vma->start || line.len < 5 || line.at[4] != ' ')
+	if (!take_hex(&at, end, '-', &vma->start) || !take_hex(&at, end, ' ', &vma->end) ||
+	    vma->end <= vma->start || end - at < 5 || at[4] != ' ')
 		return false;
 	for (unsigned i = 0; i < 4; i++)
-		if (line.at[i] < '!' || line.at[i] > '~')
+		if (at[i] < '!' || at[i] > '~')
 			return false;
-	memcpy(vma->perms, line.at, 4);
-	line.at += 5;
-	line.len -= 5;
-	if (!text_u64(&line, 16, &vma->offset) || !text_char(&line, ' ') ||
-	    !text_u64(&line, 16, &vma->major) || !text_char(&line, ':') ||
-	    !text_u64(&line, 16, &vma->minor) || !text_char(&line, ' ') ||
-	    !text_u64(&line, 10, &vma->inode))
+	memcpy(vma->perms, at, 4);
+	at += 5;
+	if (!take_hex(&at, end, ' ', &vma->offset) || !take_hex(&at, end, ':', &vma->major) ||
+	    !take_hex(&at, end, ' ', &vma->minor))
+		return false;
+	line = (struct text){ at, (size_t)(end - at) };
+	if (!text_u64(&line, 10, &vma->inode))
 		return false;
 	/* To the end of the line: a name may hold and end in blanks, "[anon: ]" is one. */
 	text_blanks(&line);
@@ -324,14 +355,20 @@ static uint64_t parse_flags(struct text line)
 	return flags;
 }
 
+static inline bool is_field(struct text line, int f)
+{
+	return line.len >= fields[f].len && line.at[0] == fields[f].key[0] &&
+	       !memcmp(line.at, fields[f].key, fields[f].len);
+}
+
 /* What a line below a header says: the field, or -1. */
 static int parse_field(struct vma_reader *reader, struct text line, uint64_t *value)
 {
 	int f = reader->next;
 	uint64_t kib;
 
-	if (f >= F_COUNT || !text_starts(line, fields[f].key))
-		for (f = 0; f < F_COUNT && !text_starts(line, fields[f].key); f++)
+	if (f >= F_COUNT || !is_field(line, f))
+		for (f = 0; f < F_COUNT && !is_field(line, f); f++)
 			;
 	if (f == F_COUNT) {
 		if (!memchr(line.at, ':', line.len))

@@ -110,7 +110,6 @@ int names_add(struct name_table *table, const struct region *region)
 		return -ENOMEM;
 	row->sources |= 1U << region->source;
 	figures_add(&row->figures, &vma->figures);
-	figures_add(&table->totals.figures, &vma->figures);
 	if (vma_is_anonymous(vma)) {
 		table->totals.anon_rss += vma->figures.value[FIG_RSS];
 		if (region->source != NAME_NONE)
@@ -118,17 +117,6 @@ int names_add(struct name_table *table, const struct region *region)
 		if (vma->figures.unknown & FIG_BIT(FIG_RSS))
 			table->totals.rss_unknown = true;
 	}
-	return 0;
-}
-
-int names_add_row(struct name_table *table, const struct name_row *from, const char *key)
-{
-	struct name_row *row = row_of(table, from->class, (struct text){ key, strlen(key) });
-
-	if (!row)
-		return -ENOMEM;
-	row->sources |= from->sources;
-	figures_add(&row->figures, &from->figures);
 	return 0;
 }
 
@@ -159,6 +147,13 @@ void names_free(struct name_table *table)
 	free(table->row);
 	free(table->slot);
 	memset(table, 0, sizeof(*table));
+}
+
+void names_sum(struct name_table *table)
+{
+	memset(&table->totals.figures, 0, sizeof(table->totals.figures));
+	for (size_t i = 0; i < table->rows; i++)
+		figures_add(&table->totals.figures, &table->row[i].figures);
 }
 
 double names_labelled(const struct name_totals *totals)

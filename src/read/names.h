@@ -42,8 +42,8 @@ struct name_table {
 
 int names_add(struct name_table *table, const struct region *region);
 
-/* Adds a whole row under another key, for grouping. Totals stay as they are. */
-int names_add_row(struct name_table *table, const struct name_row *row, const char *key);
+/* Fills in totals.figures, which names_add() leaves alone: once is enough. */
+void names_sum(struct name_table *table);
 
 /* Adds everything in more, its totals too. */
 int names_merge(struct name_table *table, const struct name_table *more);

@@ -191,6 +191,21 @@ int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count)
 	return error == -ENOENT && proc_exists(proc, pid) ? -ESRCH : error;
 }
 
+void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size)
+{
+	struct proc_identity identity;
+	char buffer[64];
+	ssize_t len = proc_text(proc, pid, "comm", buffer, sizeof(buffer));
+
+	if (len > 0) {
+		text_clean(comm, size, (struct text){ buffer, (size_t)len - (buffer[len - 1] == '\n') });
+		return;
+	}
+	/* A recorded tree may have stat alone. */
+	proc_identify(proc, pid, &identity);
+	snprintf(comm, size, "%s", identity.comm);
+}
+
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
 {
 	/* Field numbers as in proc(5), counted from the state, which is the third. */

@@ -51,6 +51,9 @@ struct proc_identity {
 	unsigned long long start_stack; /* changes at exec; 0 without permission */
 };
 
+/* The name only, safe to show; "?" when it cannot be had. */
+void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size);
+
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity);
 
 #endif

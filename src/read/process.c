@@ -376,6 +376,9 @@ static bool library_is_expected(const struct reader *reader)
 	if (reader->mode != PROCESS_FIGURES)
 		return true;
 	len = proc_text(reader->proc, reader->pid, "environ", environment, sizeof(environment));
+	/* A kernel thread has no environment, and that is the cheapest way to see it. */
+	if (len == 0)
+		proc_identify(reader->proc, reader->pid, &reader->process->identity);
 	return len > 0 && memmem(environment, (size_t)len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
 }
 
@@ -449,6 +452,20 @@ static void reader_free(struct reader *reader)
 	registry_free(&reader->registry);
 }
 
+/* What is_complete() will need. Each file of /proc costs some 10 us to open, so no more than that. */
+static int identify(struct reader *reader)
+{
+	int error;
+
+	if (reader->proc->live && reader->mode != PROCESS_NAMES && need_pagemap(reader))
+		return 0;
+	error = proc_identify(reader->proc, reader->pid, &reader->process->identity);
+	if (error && !reader->proc->live)
+		/* A recorded tree may have no stat. */
+		error = proc_exists(reader->proc, reader->pid);
+	return error == -ENOENT ? -ESRCH : error;
+}
+
 int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                  region_function *each, void *context, struct process *process)
 {
@@ -456,22 +473,21 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		.proc = proc, .pid = pid, .mode = mode, .cost = cost,
 		.process = process, .each = each, .context = context,
 	};
+	bool expected;
 	int error;
 
 	memset(process, 0, sizeof(*process));
 	process->pid = pid;
 	process->library.mem = -1;
-	error = proc_identify(proc, pid, &process->identity);
-	if (error && !proc->live)
-		/* A recorded tree may have no stat. */
-		error = proc_exists(proc, pid);
-	if (error)
-		return error == -ENOENT ? -ESRCH : error;
+	expected = proc->live && library_is_expected(&reader);
 	if (process->identity.kernel_thread)
 		return 0;
-	if (mode != PROCESS_NAMES)
-		need_pagemap(&reader);
-	if (proc->live && library_is_expected(&reader))
+	error = identify(&reader);
+	if (error) {
+		reader_free(&reader);
+		return error;
+	}
+	if (expected)
 		read_registry(&reader);
 	reader.may_leave_smaps = proc->live && mode == PROCESS_FIGURES;
 	error = read_vmas(&reader);
@@ -484,8 +500,13 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		if (reader.registry.count)
 			error = start_over(&reader);
 	}
-	if (!error && !is_complete(&reader))
+	if (!error && !process->vmas && proc->live) {
+		/* Nothing at all: a kernel thread, or one that has ended. */
+		proc_identify(proc, pid, &process->identity);
+		error = process->identity.kernel_thread ? 0 : -ESRCH;
+	} else if (!error && !is_complete(&reader)) {
 		error = -ESRCH;
+	}
 	reader_free(&reader);
 	return error;
 }

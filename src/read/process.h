@@ -38,7 +38,7 @@ enum process_mode {
 
 struct process {
 	pid_t pid;
-	struct proc_identity identity;
+	struct proc_identity identity; /* only as far as the reading needed it; see proc_identify() */
 	struct library library;     /* closed again; its root can be looked at */
 	int registry_error;
 	size_t registry_ranges, registry_names_bytes, registry_torn, registry_refused;
