@@ -78,13 +78,17 @@ static inline bool take_hex(const char **at, const char *end, char behind, uint6
 	return true;
 }
 
-bool vma_parse(struct text line, struct vma *vma)
+static bool parse_addresses(const char **at, const char *end, uint64_t *first, uint64_t *last)
 {
-	const char *at = line.at, *end = line.at + line.len;
+	return take_hex(at, end, '-', first) && take_hex(at, end, ' ', last) && *last > *first;
+}
 
-	memset(vma, 0, sizeof(*vma));
-	if (!take_hex(&at, end, '-', &vma->start) || !take_hex(&at, end, ' ', &vma->end) ||
-	    vma->end <= vma->start || end - at < 5 || at[4] != ' ')
+/* What stands behind the addresses. */
+static bool parse_rest(const char *at, const char *end, struct vma *vma)
+{
+	struct text line;
+
+	if (end - at < 5 || at[4] != ' ')
 		return false;
 	for (unsigned i = 0; i < 4; i++)
 		if (at[i] < '!' || at[i] > '~')
@@ -104,6 +108,14 @@ bool vma_parse(struct text line, struct vma *vma)
 	vma->figures.value[FIG_SIZE] = vma->end - vma->start;
 	classify(vma);
 	return true;
+}
+
+bool vma_parse(struct text line, struct vma *vma)
+{
+	const char *at = line.at, *end = line.at + line.len;
+
+	memset(vma, 0, sizeof(*vma));
+	return parse_addresses(&at, end, &vma->start, &vma->end) && parse_rest(at, end, vma);
 }
 
 bool vma_is_anonymous(const struct vma *vma)
@@ -148,6 +160,17 @@ static const struct {
 	[F_FLAGS] = FIELD("VmFlags:"),
 };
 
+/* The same for headers: what stands behind the addresses of a heap's VMAs is one of two. */
+#define TAILS      2
+#define TAIL_WIDTH 160
+
+struct tail {
+	size_t len;                 /* 0: not in use */
+	size_t name_at;             /* where the name begins */
+	struct vma vma;
+	char text[TAIL_WIDTH];
+};
+
 enum { FLAG_LOCKED = 1, FLAG_MERGEABLE = 2 };
 
 /*
@@ -177,6 +200,8 @@ struct shape_line {
 };
 
 struct vma_reader {
+	struct tail tail[TAILS];
+	unsigned oldest_tail;
 	struct block block[BLOCKS];
 	unsigned oldest;            /* block to be replaced next */
 	size_t block_len;           /* collected in it so far; 0 when the VMA came from a block */
@@ -435,6 +460,43 @@ static void reader_same_lines(struct vma_reader *reader, struct lines *lines)
 	}
 }
 
+static bool reader_header(struct vma_reader *reader, struct text line, struct vma *vma)
+{
+	const char *at = line.at, *end = line.at + line.len;
+	uint64_t first, last;
+	struct tail *tail;
+	size_t len;
+
+	if (!parse_addresses(&at, end, &first, &last))
+		return false;
+	len = (size_t)(end - at);
+	for (unsigned i = 0; i < TAILS; i++) {
+		tail = &reader->tail[i];
+		if (!tail->len || tail->len != len || memcmp(tail->text, at, len))
+			continue;
+		*vma = tail->vma;
+		vma->start = first;
+		vma->end = last;
+		vma->figures.value[FIG_SIZE] = last - first;
+		vma->name.at = at + tail->name_at;
+		return true;
+	}
+	memset(vma, 0, sizeof(*vma));
+	vma->start = first;
+	vma->end = last;
+	if (!parse_rest(at, end, vma))
+		return false;
+	if (len <= TAIL_WIDTH) {
+		tail = &reader->tail[reader->oldest_tail];
+		reader->oldest_tail = (reader->oldest_tail + 1) % TAILS;
+		memcpy(tail->text, at, len);
+		tail->len = len;
+		tail->vma = *vma;
+		tail->name_at = (size_t)(vma->name.at - at);
+	}
+	return true;
+}
+
 static int reader_line(struct vma_reader *reader, struct lines *lines, struct text line)
 {
 	struct vma vma;
@@ -448,7 +510,7 @@ static int reader_line(struct vma_reader *reader, struct lines *lines, struct te
 	stop = reader_emit(reader);
 	if (stop)
 		return stop;
-	if (!vma_parse(line, &vma)) {
+	if (!reader_header(reader, line, &vma)) {
 		reader->malformed++;
 		return 0;
 	}
@@ -478,6 +540,9 @@ static int read_all(struct lines *lines, bool with_figures, vma_function *each, 
 	for (unsigned i = 0; i < BLOCKS; i++)
 		reader->block[i].len = 0;
 	reader->oldest = 0;
+	for (unsigned i = 0; i < TAILS; i++)
+		reader->tail[i].len = 0;
+	reader->oldest_tail = 0;
 	reader->line = 0;
 	reader->with_figures = with_figures;
 	reader->have = false;

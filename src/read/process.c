@@ -17,6 +17,7 @@ struct reader {
 	bool with_smaps;
 	struct cost *cost;
 	struct registry registry;
+	uint64_t page;
 	size_t cursor;              /* the first registry entry that may reach into this VMA */
 	struct pagemap *pagemap;    /* opened when it is first needed, see need_pagemap() */
 	struct zero_scan *zero;
@@ -87,7 +88,7 @@ static struct pagemap *need_pagemap(struct reader *reader)
 static int cut(struct reader *reader, const struct vma *vma)
 {
 	const struct registry *registry = &reader->registry;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t page = reader->page;
 	uint64_t at = vma->start;
 	int error = 0;
 
@@ -303,7 +304,7 @@ static bool can_do_without_smaps(struct reader *reader)
  * fifth of that; but a shared page costs two reads to learn who shares it. So
  * a process with many VMAs of private memory is better read without smaps.
  */
-#define SAMPLE_VMAS 256
+#define SAMPLE_VMAS 192
 #define LEAVE_SMAPS 1                           /* result of take_vma() */
 
 static bool should_leave_smaps(struct reader *reader, const struct vma *vma)
@@ -470,7 +471,7 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
                  region_function *each, void *context, struct process *process)
 {
 	struct reader reader = {
-		.proc = proc, .pid = pid, .mode = mode, .cost = cost,
+		.proc = proc, .pid = pid, .mode = mode, .cost = cost, .page = (uint64_t)sysconf(_SC_PAGESIZE),
 		.process = process, .each = each, .context = context,
 	};
 	bool expected;
@@ -515,7 +516,7 @@ int process_read_smaps(int fd, struct cost *cost, region_function *each, void *c
                        struct process *process)
 {
 	struct reader reader = {
-		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost,
+		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .page = 4096,
 		.process = process, .each = each, .context = context,
 	};
 	int error;
