@@ -159,7 +159,7 @@ START_TEST(huge_numbers_do_not_wrap)
 	struct seen seen = { 0 };
 
 	ck_assert_int_eq(maps_read_text(TEXT(
-		"1000-3000 rw-p 0 00:00 0 \nRss: 18446744073709551615 kB\nPrivate_Clean: 18446744073709551615 kB\n"
+		"1000-3000 rw-p 0 00:00 0 \nRss: 18014398509481985 kB\nPrivate_Clean: 18446744073709551615 kB\n"
 		"Private_Dirty: 18446744073709551615 kB\nShared_Clean: 99999999999999999999 kB\n"),
 		true, see, &seen, NULL), 0);
 	ck_assert_uint_gt(seen.last.figures.value[FIG_RSS], 1ULL << 60);
