@@ -304,7 +304,7 @@ static bool can_do_without_smaps(struct reader *reader)
  * fifth of that; but a shared page costs two reads to learn who shares it. So
  * a process with many VMAs of private memory is better read without smaps.
  */
-#define SAMPLE_VMAS 192
+#define SAMPLE_VMAS 128
 #define LEAVE_SMAPS 1                           /* result of take_vma() */
 
 static bool should_leave_smaps(struct reader *reader, const struct vma *vma)
