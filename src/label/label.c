@@ -260,8 +260,11 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 		return;
 	}
 	name_len = make_name(kind, f, budget == BUDGET_COARSE_NAMES, name);
-	if (!name_len)
+	/* The name of what this was before (an unused stack, the range under a MAP_FIXED) would now be wrong. */
+	if (!name_len) {
+		sink_unname(start, len);
 		return;
+	}
 	if (unlikely(budget == BUDGET_COARSE_NAMES))
 		count_add(COUNT_COARSE, 1);
 	sink_name(start, len, name, name_len);

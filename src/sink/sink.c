@@ -87,6 +87,13 @@ void sink_forget(uintptr_t start, size_t len)
 		registry_clear(start, page_up(start + len));
 }
 
+void sink_unname(uintptr_t start, size_t len)
+{
+	if (len && sink_modes() & ROOT_SINK_KERNEL)
+		kernel_name(start, len, NULL);
+	sink_forget(start, len);
+}
+
 /* --- the program's own names ------------------------------------------------ */
 
 /*

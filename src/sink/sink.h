@@ -38,6 +38,9 @@ void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_
 /* A mapping that cannot carry a name now covers the range (MAP_FIXED of a file). */
 void sink_forget(uintptr_t start, size_t len);
 
+/* The range stays, and has no name from now on. */
+void sink_unname(uintptr_t start, size_t len);
+
 /*
  * The program's own prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...) where the
  * kernel does not have it: checked by the kernel's rules, kept in the

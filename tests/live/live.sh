@@ -79,6 +79,22 @@ alike() {
 	told "$title" $same
 }
 
+# complains TITLE VAR=VALUE PROGRAM [ARG...]: one line on standard error, which names the variable, and passes.
+complains() {
+	local title=$1 var=$2 program=$3
+	shift 3
+	wanted "$title" || return 0
+	env "$var" LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>"$out/complaint"
+	local status=$?
+	if [ "$status" = 0 ] && { [ "$(wc -l <"$out/complaint")" != 1 ] ||
+	   ! grep -q "^libanonname: .*${var%%=*}" "$out/complaint"; }; then
+		echo "not one line about ${var%%=*}:" >>"$out/said"
+		status=1
+	fi
+	[ "$status" = 0 ] || cat "$out/complaint" >>"$out/said"
+	told "$title" "$status"
+}
+
 # missing TITLE WHY: what cannot be run here.
 missing() {
 	wanted "$1" || return 0

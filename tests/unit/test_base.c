@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* base: text, table, elf and maps. One file, as each is small. */
+#include <check.h>
+#include <dlfcn.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/maps.h"
+#include "base/sys.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "label/objects.h"
+
+START_TEST(text_never_overflows)
+{
+	char buf[9] = "--------";
+	struct text t;
+
+	text_init(&t, buf, 8);
+	text_add(&t, "abc");
+	text_add_number(&t, 42);
+	ck_assert_str_eq(buf, "abc42");
+	ck_assert(!t.cut);
+	text_add_hex(&t, 0xbeef);
+	ck_assert_str_eq(buf, "abc42be");
+	ck_assert(t.cut);
+}
+END_TEST
+
+START_TEST(numbers)
+{
+	static const char most[] = "18446744073709551615", over[] = "18446744073709551616", hex[] = "7fx", none[] = "x";
+	const char *s = most;
+	uint64_t n = 0;
+
+	ck_assert(text_read_number(&s, most + 20, 10, &n) && n == UINT64_MAX && s == most + 20);
+	s = over;
+	ck_assert(!text_read_number(&s, over + 20, 10, &n) && s == over);
+	s = hex;
+	ck_assert(text_read_number(&s, hex + 3, 16, &n) && n == 0x7f && *s == 'x');
+	s = none;
+	ck_assert(!text_read_number(&s, none + 1, 16, &n));
+	s = hex;
+	ck_assert(text_read_number(&s, hex + 1, 16, &n) && n == 7);
+}
+END_TEST
+
+START_TEST(names_are_cleaned)
+{
+	char name[80], longest[200];
+
+	ck_assert_uint_eq(text_clean_name(name, "a/b[c]\n"), 7);
+	ck_assert_str_eq(name, "a_b_c__");
+	memset(longest, 'x', sizeof(longest));
+	longest[199] = '\0';
+	ck_assert_uint_eq(text_clean_name(name, longest), 79);
+	ck_assert_uint_eq(strlen(name), 79);
+	ck_assert(strstr(name, ".."));
+	ck_assert_str_eq(text_base_name("/usr/lib/libx.so"), "libx.so");
+}
+END_TEST
+
+static bool count_one(struct place *p, void *context)
+{
+	ck_assert_uint_eq(p->index, p->key >> 12);
+	++*(int *)context;
+	return true;
+}
+
+START_TEST(table_finds_what_was_added)
+{
+	static struct table t;
+	struct place *first = NULL;
+	int count = 0;
+
+	for (uintptr_t i = 1; i <= 5000; i++) {
+		struct place *p = table_add(&t, i << 12);
+
+		ck_assert_ptr_nonnull(p);
+		p->index = (uint32_t)i;
+		first = first ? first : p;
+	}
+	for (uintptr_t i = 1; i <= 5000; i++)
+		ck_assert_uint_eq(table_find(&t, i << 12)->index, i);
+	ck_assert_ptr_eq(table_find(&t, 1 << 12), first);
+	ck_assert_ptr_null(table_find(&t, 5001UL << 12));
+	table_each(&t, count_one, &count);
+	ck_assert_int_eq(count, 5000);
+	table_remove(first);
+	ck_assert_ptr_null(table_find(&t, 1 << 12));
+	ck_assert_uint_eq(table_find(&t, 2 << 12)->index, 2);
+}
+END_TEST
+
+START_TEST(objects_and_their_symbols)
+{
+	void *mmap_of_libc = dlsym(RTLD_DEFAULT, "mmap");
+	const struct object *libc, *self;
+	const ElfW(Sym) *symbol;
+	struct elf_symbols s;
+	int nowhere;
+
+	objects_refresh(NULL, NULL, NULL);
+	libc = objects_find((uintptr_t)mmap_of_libc);
+	self = objects_find((uintptr_t)count_one);
+	ck_assert(libc && self);
+	ck_assert_str_eq(libc->name, "libc.so.6");
+	ck_assert_int_eq(libc->class, OBJECT_LIBC);
+	ck_assert_int_eq(self->class, OBJECT_APP);
+	ck_assert_ptr_null(objects_find((uintptr_t)&nowhere));
+	ck_assert_ptr_null(objects_find(1));
+	ck_assert_ptr_eq(objects_named("libc.so"), libc);
+	ck_assert(elf_symbols(libc->base, (const ElfW(Dyn) *)libc->dynamic, &s));
+	symbol = elf_find(&s, "mmap");
+	ck_assert_ptr_nonnull(symbol);
+	ck_assert_uint_eq(libc->base + symbol->st_value, (uintptr_t)mmap_of_libc);
+	ck_assert_ptr_null(elf_find(&s, "no_such_function"));
+	ck_assert_uint_eq(elf_symbol_at(&s, (uintptr_t)mmap_of_libc + 1)->st_value, symbol->st_value);
+}
+END_TEST
+
+START_TEST(maps_of_this_process)
+{
+	const size_t size = 3 * page_size;
+	char *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct maps_line line;
+
+	ck_assert(mprotect(p + page_size, page_size, PROT_READ) == 0);
+	ck_assert(maps_find((uintptr_t)p + page_size, &line));
+	ck_assert_uint_eq(line.start, (uintptr_t)p + page_size);
+	ck_assert_uint_eq(line.end, (uintptr_t)p + 2 * page_size);
+	ck_assert_str_eq(line.perms, "r--p");
+	ck_assert(line.anonymous && !line.special);
+	munmap(p, size);
+	ck_assert(!maps_find((uintptr_t)p + page_size, &line));
+	ck_assert(maps_find((uintptr_t)count_one, &line) && !line.anonymous && line.inode);
+	ck_assert(maps_find((uintptr_t)&line, &line) && line.special);
+	ck_assert_int_gt(maps_read(NULL, NULL), 10);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("base");
+	TCase *c = tcase_create("base");
+	SRunner *r;
+	int failed;
+
+	tcase_add_test(c, text_never_overflows);
+	tcase_add_test(c, numbers);
+	tcase_add_test(c, names_are_cleaned);
+	tcase_add_test(c, table_finds_what_was_added);
+	tcase_add_test(c, objects_and_their_symbols);
+	tcase_add_test(c, maps_of_this_process);
+	suite_add_tcase(s, c);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
