@@ -260,9 +260,10 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 		return;
 	}
 	name_len = make_name(kind, f, budget == BUDGET_COARSE_NAMES, name);
-	/* The name of what this was before (an unused stack, the range under a MAP_FIXED) would now be wrong. */
 	if (!name_len) {
-		sink_unname(start, len);
+		/* Of libc's stacks the name changes with their use; it would now be wrong. Other ranges have none of ours. */
+		if (kind == KIND_STACK || kind == KIND_STACK_UNUSED)
+			sink_unname(start, len);
 		return;
 	}
 	if (unlikely(budget == BUDGET_COARSE_NAMES))
