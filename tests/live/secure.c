@@ -27,7 +27,7 @@ static int secured(void)
 int main(int argc, char **argv)
 {
 	char copy[] = "/var/lib/live-secure.XXXXXX", from[4096];
-	char *args[] = { copy, "copy", NULL };
+	char again[] = "again", *args[] = { copy, again, NULL };
 	char library[4200];
 	struct passwd *nobody = getpwnam("nobody");
 	pid_t child;
