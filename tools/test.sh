@@ -78,7 +78,6 @@ check "real programs, names in the registry" tests/panel/panel -b "$build/gcc"
 check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc"
 check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
-check "the kernel series: stress" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
 check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run
 
 say "result"
