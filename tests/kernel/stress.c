@@ -331,14 +331,18 @@ static void op_uffd(struct state *s)
 		ioctl(uffd, UFFDIO_UNREGISTER, &reg.range);
 }
 
+/* May fail for want of memory, as all here may: then there is none for a while. */
 static void open_uffd(void)
 {
 	/* Faults in registered memory become errors: there is nobody to serve them. */
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_SIGBUS };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
-	uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
-		broken("no userfaultfd: errno %d", errno);
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		fd = -1;
+	}
+	uffd = fd;
 }
 
 /* All that is registered is given back at once, and merges. */
@@ -348,7 +352,8 @@ static void op_uffd_close(struct state *s)
 
 	if (s->child || pthread_mutex_trylock(&lock))
 		return;
-	close(uffd);
+	if (uffd >= 0)
+		close(uffd);
 	open_uffd();
 	pthread_mutex_unlock(&lock);
 }
@@ -566,6 +571,12 @@ static int run(long seconds, uint64_t seed)
 	counters = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	open_uffd();
+	if (uffd < 0) {
+		perror("stress: userfaultfd");
+		return 2;
+	}
+	close(uffd);
 	can_inject = !access("/proc/thread-self/fail-nth", W_OK);
 	if (counters == MAP_FAILED || zero < 0 || file < 0) {
 		perror("stress");
