@@ -246,6 +246,28 @@ void live_check_name(const char *file, int line, const void *addr, const char *w
 
 long live_vmas(void) { return each_map(NULL, NULL); }
 
+struct span {
+	uint64_t start, end;
+	long count;
+};
+
+static bool count_in_span(uint64_t start, uint64_t end, char *rest, void *context)
+{
+	struct span *s = context;
+
+	(void)rest;
+	s->count += start < s->end && end > s->start;
+	return start < s->end;
+}
+
+long live_vmas_in(const void *addr, size_t len)
+{
+	struct span s = { (uintptr_t)addr, (uintptr_t)addr + len, 0 };
+
+	each_map(count_in_span, &s);
+	return s.count;
+}
+
 long live_raw(long nr, long a, long b, long c, long d, long e, long f)
 {
 #if defined(__x86_64__)

@@ -65,6 +65,8 @@ void live_check_name(const char *file, int line, const void *addr, const char *w
 
 /* The number of VMAs of this process. */
 long live_vmas(void);
+/* How many of them have a part of [addr, addr + len). */
+long live_vmas_in(const void *addr, size_t len);
 
 /* System calls past every hook: no exported symbol and no detour sees them. -errno. */
 long live_raw(long nr, long a, long b, long c, long d, long e, long f);

@@ -102,6 +102,49 @@ static void heap(void)
 	check(brk(top) == 0 && sbrk(0) == top, "brk down");
 }
 
+/* --- huge pages ------------------------------------------------------------------------ */
+
+#define HUGE_PAGE (2 * MIB)
+
+static void *on_its_stack(void *arg) { return arg; }
+
+/*
+ * Part of a mapping that may be huge pages becomes a signal's or a thread's
+ * stack: a name for that part would make a VMA of it, and split a huge page.
+ */
+static void huge_pages(void)
+{
+	char *space = mmap(NULL, 6 * HUGE_PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	char *a = (char *)(((uintptr_t)space + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+	stack_t ss = { .ss_sp = a + HUGE_PAGE + 64 * KIB, .ss_size = 64 * KIB }, old;
+	pthread_attr_t attr;
+	pthread_t t;
+	long before;
+
+	/* Pages that may not be used around it, so that it has edges of its own. */
+	a = mmap(a, 4 * HUGE_PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	madvise(a, 4 * HUGE_PAGE, MADV_HUGEPAGE);
+	memset(a, 1, 4 * HUGE_PAGE);
+	check_name(a, "moves:mmap:%t");
+	before = live_vmas_in(a, 4 * HUGE_PAGE);
+	check(before == 1, "huge pages start as %ld VMAs", before);
+	sigaltstack(&ss, &old);
+	pthread_attr_init(&attr);
+	check(pthread_attr_setstack(&attr, a + 2 * HUGE_PAGE + MIB, 256 * KIB) == 0, "pthread_attr_setstack");
+	check(pthread_create(&t, &attr, on_its_stack, NULL) == 0, "a thread on a huge page");
+	pthread_join(t, NULL);
+	if (live_kernel_names()) {
+		check(live_vmas_in(a, 4 * HUGE_PAGE) == before, "a label split huge pages into %ld VMAs",
+		      live_vmas_in(a, 4 * HUGE_PAGE));
+		check_name(ss.ss_sp, "moves:mmap:%t");
+	} else {
+		/* The registry splits nothing. */
+		check_name(ss.ss_sp, "sigstack:%t");
+	}
+	sigaltstack(&old, NULL);
+	munmap(space, 6 * HUGE_PAGE);
+}
+
 /* --- each row of the table ------------------------------------------------------------ */
 
 static void *a_thread(void *arg)
@@ -156,6 +199,7 @@ int main(void)
 {
 	moves();
 	heap();
+	huge_pages();
 	rows();
 	return live_status();
 }
