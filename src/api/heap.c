@@ -31,8 +31,7 @@
 #define WITH_ALIGN(a) ((int)__builtin_ctzl(a))
 #define WITH_ZERO 0x40
 
-#define NUMBER_BITS 12
-#define MAX_HEAPS (1U << NUMBER_BITS)   /* jemalloc has no more arenas */
+#define MAX_HEAPS (1U << 12)            /* jemalloc has no more arenas */
 #define CHUNK 64U
 
 struct block {                  /* before each allocation of a heap on malloc */
@@ -42,7 +41,7 @@ struct block {                  /* before each allocation of a heap on malloc */
 };
 
 struct heap {
-	uintptr_t handle;               /* generation << NUMBER_BITS | number; 0: free */
+	uintptr_t handle;               /* 0: free */
 	unsigned arena;
 	uint32_t number;
 	bool plain;                     /* on malloc */
@@ -54,18 +53,30 @@ struct heap {
 
 /* A thread's caches, by the heap's number. */
 struct cache {
-	uintptr_t handle;               /* of the heap that it serves; 0: none */
+	uintptr_t key;                  /* KEY of the heap that it serves; 0: none */
 	int flags;                      /* for jemalloc: arena and cache */
 };
 
+/*
+ * A handle's low 16 bits say how far into an array of caches the heap's lies,
+ * its generation stands above: so finding it takes one instruction.
+ */
+#define HANDLE(generation, number) ((uintptr_t)(generation) << 16 | (number) * sizeof(struct cache))
+#define OFFSET(handle) ((uint16_t)(uintptr_t)(handle))
+#define NUMBER(handle) (OFFSET(handle) / sizeof(struct cache))
+_Static_assert(MAX_HEAPS * sizeof(struct cache) == 1 << 16, "an offset has 16 bits");
+
+/* Not 0 for any handle, so that an empty entry is nobody's, NULL's neither. */
+#define KEY(handle) ((uintptr_t)(handle) + 1)
+
 struct caches {
-	struct caches *next, *prev;
-	uint32_t upto;                  /* all entries in use are below */
 	struct cache entry[MAX_HEAPS];
+	struct caches *next, *prev;
+	uint32_t upto;                  /* every entry in use is below */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of all that follows, but for the owner's own entries */
-static struct caches all = { .next = &all, .prev = &all };
+static struct caches *all;
 static struct heap *chunks[MAX_HEAPS / CHUNK], *free_heaps;
 static uint32_t heaps_made = 1;         /* number 0 is NULL's */
 static uintptr_t generations;
@@ -74,7 +85,7 @@ static pthread_key_t key;
 static bool ready;
 
 /* A thread that has used no heap has no caches; a lookup in these finds none, so nobody asks for NULL first. */
-static struct caches no_caches = { .entry[0].handle = 1 };
+static struct caches no_caches;
 static THREAD_LOCAL struct caches *mine = &no_caches;
 
 static void *map(size_t size)
@@ -93,9 +104,9 @@ static void cache_end(struct cache *c)
 {
 	unsigned index = (((unsigned)c->flags >> 8) & 0xfff) - 2;
 
-	if (c->handle && index != -1U)
+	if (c->key && index != -1U)
 		jemalloc_calls()->mallctl("tcache.destroy", NULL, NULL, &index, sizeof(index));
-	c->handle = 0;
+	c->key = 0;
 }
 
 static void thread_ended(void *caches)
@@ -105,8 +116,9 @@ static void thread_ended(void *caches)
 	pthread_mutex_lock(&lock);
 	for (uint32_t i = 1; i < c->upto; i++)
 		cache_end(&c->entry[i]);
-	c->next->prev = c->prev;
-	c->prev->next = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	*(c->prev ? &c->prev->next : &all) = c->next;
 	mine = &no_caches;
 	pthread_mutex_unlock(&lock);
 
@@ -128,11 +140,10 @@ static __attribute__((noinline)) int cache_make(const struct heap *heap)
 		if (!new || pthread_setspecific(key, new) != 0)
 			return flags | WITHOUT_CACHE;
 		pthread_mutex_lock(&lock);
-		new->entry[0].handle = 1;       /* not NULL */
-		new->next = all.next;
-		new->prev = &all;
-		all.next->prev = new;
-		all.next = new;
+		new->next = all;
+		if (all)
+			all->prev = new;
+		all = new;
 		mine = new;
 		pthread_mutex_unlock(&lock);
 	}
@@ -142,7 +153,7 @@ static __attribute__((noinline)) int cache_make(const struct heap *heap)
 		flags |= WITHOUT_CACHE;
 	pthread_mutex_lock(&lock);
 	mine->upto = MAX(mine->upto, heap->number + 1);
-	mine->entry[heap->number] = (struct cache){ .handle = heap->handle, .flags = flags };
+	mine->entry[heap->number] = (struct cache){ .key = KEY(heap->handle), .flags = flags };
 	pthread_mutex_unlock(&lock);
 	return flags;
 }
@@ -150,15 +161,15 @@ static __attribute__((noinline)) int cache_make(const struct heap *heap)
 /* A heap on malloc never has a cache. NULL: none, or not yet. */
 static inline const struct cache *cache_of(const anonname_heap *heap)
 {
-	const struct cache *c = &mine->entry[(uintptr_t)heap & (MAX_HEAPS - 1)];
+	const struct cache *c = (const struct cache *)((const char *)mine->entry + OFFSET(heap));
 
-	return likely(c->handle == (uintptr_t)heap) ? c : NULL;
+	return likely(c->key == KEY(heap)) ? c : NULL;
 }
 
 /* NULL, and errno set: it was destroyed. */
 static struct heap *heap_of(const anonname_heap *handle)
 {
-	uintptr_t number = (uintptr_t)handle & (MAX_HEAPS - 1);
+	size_t number = NUMBER(handle);
 	struct heap *chunk = chunks[number / CHUNK];
 
 	if (chunk && chunk[number % CHUNK].handle == (uintptr_t)handle)
@@ -230,7 +241,7 @@ static anonname_heap *create(const char *name, bool any)
 		heap->blocks.next = heap->blocks.prev = &heap->blocks;
 		pthread_mutex_init(&heap->lock, NULL);
 		error = can ? -jemalloc_arena_create(KIND_NAMED_HEAP, heap->name, &heap->arena) : 0;
-		heap->handle = ++generations << NUMBER_BITS | heap->number;
+		heap->handle = HANDLE(++generations, heap->number);
 		if (error)
 			give_place(heap);
 	}
@@ -259,8 +270,8 @@ void anonname_heap_destroy(anonname_heap *handle)
 			free(b->base);
 		}
 	} else if (heap) {
-		for (struct caches *c = all.next; c != &all; c = c->next)
-			if (c->entry[heap->number].handle == heap->handle)
+		for (struct caches *c = all; c; c = c->next)
+			if (c->entry[heap->number].key == KEY(heap->handle))
 				cache_end(&c->entry[heap->number]);
 		jemalloc_arena_destroy(heap->arena);
 	}
@@ -364,9 +375,9 @@ void *anonname_heap_malloc(anonname_heap *heap, size_t size)
 {
 	const struct cache *c = cache_of(heap);
 
-	if (likely(c && size - 1 < LARGE))
-		return je.mallocx(size, c->flags);
-	return malloc_slowly(heap, size);
+	if (unlikely(!c || size - 1 >= LARGE))
+		return malloc_slowly(heap, size);
+	return je.mallocx(size, c->flags);
 }
 
 static __attribute__((noinline)) void free_slowly(const anonname_heap *handle, void *p)
@@ -374,6 +385,8 @@ static __attribute__((noinline)) void free_slowly(const anonname_heap *handle, v
 	int saved = errno;
 	struct heap *heap = handle ? heap_of(handle) : NULL;
 
+	if (!p)
+		return;
 	if (!handle)
 		free(p);
 	else if (heap && heap->plain)
@@ -387,12 +400,10 @@ void anonname_heap_free(anonname_heap *heap, void *p)
 {
 	const struct cache *c = cache_of(heap);
 
-	if (unlikely(!p))
-		return;
-	if (likely(c != NULL))
-		je.dallocx(p, c->flags);
-	else
+	if (unlikely(!c || !p))
 		free_slowly(heap, p);
+	else
+		je.dallocx(p, c->flags);
 }
 
 void *anonname_heap_calloc(anonname_heap *handle, size_t count, size_t size)
