@@ -4,7 +4,7 @@
  * base/registry_format.h for the bytes.
  *
  * One thread changes it at a time, but nobody ever waits for that thread: who
- * finds the registry busy leaves a note (struct op) on a list and goes on, and
+ * finds the registry busy leaves a note (struct note) on a list and goes on, and
  * the thread that holds the registry applies the notes before it lets go. So a
  * signal handler that interrupts a change, or a change whose thread is gone
  * after fork, blocks nobody. A change is built aside and made visible by one
@@ -24,18 +24,22 @@
 enum op_kind { OP_SET, OP_CLEAR, OP_MOVE };
 
 struct op {
-	struct op *next;
 	uintptr_t start;
 	uintptr_t end;
 	uintptr_t to;              /* OP_MOVE */
 	size_t to_len;
 	uint32_t stamp;
-	uint32_t taken;            /* the note is in use */
 	uint8_t kind;
 	bool keep;                 /* OP_MOVE: the old range stays */
 	bool unless_newer;         /* OP_CLEAR: leave what was set after the stamp */
 	uint8_t len;
 	char name[ANONNAME_NAME_MAX];
+};
+
+struct note {
+	struct note *next;
+	uint32_t taken;            /* it is in use; never written by a copy of the op */
+	struct op op;
 };
 
 /*
@@ -64,8 +68,8 @@ static uint32_t lost_count;             /* and how many */
 static uint32_t stamp_clock;
 static uint32_t unmaps_in_flight;
 static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
-static struct op *notes_waiting;
-static struct op notes[NOTES] COLD_BSS;
+static struct note *notes_waiting;
+static struct note notes[NOTES] COLD_BSS;
 /*
  * A hint that this thread is inside a change, for a signal handler above it
  * and for fork. Nothing rests on it: two tasks may share it (clone with
@@ -758,20 +762,20 @@ static uint32_t hold(void)
 
 static void apply_waiting(uint32_t ticket)
 {
-	struct op *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
-	struct op *in_order = NULL;
+	struct note *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
+	struct note *in_order = NULL;
 
 	while (list) {
-		struct op *next = list->next;
+		struct note *next = list->next;
 
 		list->next = in_order;
 		in_order = list;
 		list = next;
 	}
 	while (in_order) {
-		struct op *next = in_order->next;
+		struct note *next = in_order->next;
 
-		apply(in_order, ticket);
+		apply(&in_order->op, ticket);
 		store_release(&in_order->taken, 0U);
 		in_order = next;
 	}
@@ -791,7 +795,7 @@ static void let_go(uint32_t ticket)
 }
 
 /* The last ones are for a signal handler above the holder: it cannot wait for itself. */
-static struct op *note_take(void)
+static struct note *note_take(void)
 {
 	unsigned room = my_ticket ? NOTES : NOTES - NOTES_INSIDE;
 
@@ -839,7 +843,7 @@ static void replace_dead_holder(void)
 
 static void submit(const struct op *op)
 {
-	if (!registry.top)
+	if (!load_relaxed(&registry.top))
 		return;
 	uint32_t ticket = hold();
 
@@ -856,7 +860,7 @@ static void submit(const struct op *op)
 		return;
 	}
 
-	struct op *note = note_take();
+	struct note *note = note_take();
 
 	/* All taken: the holder was put off its processor. Let it run, unless it is the frame below us. */
 	for (unsigned tries = 0; !note && tries < MAX_SPINS + MAX_YIELDS; tries++) {
@@ -873,10 +877,7 @@ static void submit(const struct op *op)
 		replace_dead_holder();
 		return;
 	}
-	uint32_t taken = note->taken;
-
-	*note = *op;
-	note->taken = taken;
+	note->op = *op;
 	note->next = load_relaxed(&notes_waiting);
 	while (!__atomic_compare_exchange_n(&notes_waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		;
@@ -925,7 +926,7 @@ int registry_start(void)
 
 bool registry_started(void)
 {
-	return registry.top != 0;
+	return load_relaxed(&registry.top) != 0;
 }
 
 uint32_t registry_unmap_begin(void)
@@ -1072,8 +1073,8 @@ void registry_fork_child(void)
 	for (unsigned i = 0; i < NOTES; i++) {
 		bool waiting = false;
 
-		for (struct op *op = load_relaxed(&notes_waiting); op; op = op->next)
-			waiting = waiting || op == &notes[i];
+		for (struct note *n = load_relaxed(&notes_waiting); n; n = n->next)
+			waiting = waiting || n == &notes[i];
 		if (!waiting)
 			store_relaxed(&notes[i].taken, 0U);
 	}
