@@ -73,6 +73,8 @@ must "build" configure_and_make "$build/gcc" --enable-werror
 check_make "$build/gcc"
 must "build with sanitizers" configure_and_make "$build/sanitized" --enable-werror --enable-sanitize=address,undefined
 check_make "$build/sanitized" check-unit
+must "build for ThreadSanitizer" configure_and_make "$build/races" CC=gcc CFLAGS="-O1 -g -fsanitize=thread"
+check "threads, under ThreadSanitizer" make -s -C "$build/races" check-races
 must "build with clang" configure_and_make "$build/clang" --enable-werror CC=clang
 check "real programs, names in the registry" tests/panel/panel -b "$build/gcc"
 check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc"

@@ -168,13 +168,15 @@ int anonname_sweep(void)
 	return with_errno(named < 0 ? -ENOTSUP : named);
 }
 
+static uint64_t counter(enum root_counter which) { return load_relaxed(&root.counter[which]); }
+
 int anonname_stats(struct anonname_stats *stats, size_t size)
 {
 	const struct anonname_stats now = {
-		.named = root.counter[COUNT_NAMED], .refused = root.counter[COUNT_REFUSED],
-		.dropped = root.counter[COUNT_DROPPED], .coarse = root.counter[COUNT_COARSE],
-		.skipped = root.counter[COUNT_SKIPPED], .ranges = root.counter[COUNT_RANGES],
-		.names = root.counter[COUNT_NAMES], .bytes = root.counter[COUNT_BYTES],
+		.named = counter(COUNT_NAMED), .refused = counter(COUNT_REFUSED),
+		.dropped = counter(COUNT_DROPPED), .coarse = counter(COUNT_COARSE),
+		.skipped = counter(COUNT_SKIPPED), .ranges = counter(COUNT_RANGES),
+		.names = counter(COUNT_NAMES), .bytes = counter(COUNT_BYTES),
 		.kernel = (sink_modes() & ROOT_SINK_KERNEL) != 0, .registry = (sink_modes() & ROOT_SINK_REGISTRY) != 0,
 	};
 

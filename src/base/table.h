@@ -18,6 +18,19 @@ struct place {
 	char comm[16];
 };
 
+/* What it covers; another thread that looks meanwhile sees nothing, the old or the new, not a mixture. */
+static inline void place_cover(struct place *p, uintptr_t start, uintptr_t end)
+{
+	store_relaxed(&p->end, 0UL);
+	store_release(&p->start, start);
+	store_release(&p->end, end);
+}
+
+static inline bool place_holds(const struct place *p, uintptr_t addr)
+{
+	return addr < load_acquire(&p->end) && addr >= load_relaxed(&p->start);
+}
+
 #define TABLE_FIRST 64U
 #define TABLE_LEVELS 8U
 

@@ -10,13 +10,8 @@
 #include "label/label.h"
 #include "label/thread.h"
 
-/*
- * What a new thread is told. Not from malloc, whose arenas and locks belong to
- * the program: from a fixed number of places, each taken from pthread_create
- * until the thread has read it. Without a free one the thread runs unlabelled.
- */
-static struct start {
-	uint32_t taken;
+/* What a new thread is told. */
+struct told {
 	uintptr_t stack_start, stack_end;       /* where the program gave one */
 	union {
 		void *(*pthread)(void *);
@@ -24,6 +19,16 @@ static struct start {
 	} function;
 	void *arg;
 	char name[COMM_SIZE];
+};
+
+/*
+ * Not from malloc, whose arenas and locks belong to the program: from a fixed
+ * number of places, each taken from pthread_create until the thread has read
+ * it. Without a free one the thread runs unlabelled.
+ */
+static struct start {
+	uint32_t taken;
+	struct told told;
 } starts[256] COLD_BSS;
 
 static pthread_key_t end_key;
@@ -38,7 +43,8 @@ static struct start *start_take(void)
 		struct start *s = &starts[(from + i) % ARRAY_SIZE(starts)];
 		uint32_t no = 0;
 
-		if (__atomic_compare_exchange_n(&s->taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		if (!load_relaxed(&s->taken) &&
+		    __atomic_compare_exchange_n(&s->taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 			store_relaxed(&hint, i ? from + i : from);
 			return s;
 		}
@@ -66,9 +72,9 @@ __attribute__((constructor)) static void make_key(void)
 		pthread_key_delete(end_key);
 }
 
-static void begin(struct start *from, struct start *copy)
+static void begin(struct start *from, struct told *copy)
 {
-	*copy = *from;
+	*copy = from->told;
 	store_release(&from->taken, 0U);
 	thread_begin(copy->name, copy->stack_start, copy->stack_end);
 	jemalloc_thread_begin();
@@ -78,11 +84,11 @@ static void begin(struct start *from, struct start *copy)
 
 static void *run_pthread(void *arg)
 {
-	struct start s;
+	struct told told;
 	void *r;
 
-	begin(arg, &s);
-	r = s.function.pthread(s.arg);
+	begin(arg, &told);
+	r = told.function.pthread(told.arg);
 	if (!have_end_key)
 		ended(NULL);
 	return r;
@@ -90,21 +96,21 @@ static void *run_pthread(void *arg)
 
 static int run_thrd(void *arg)
 {
-	struct start s;
+	struct told told;
 	int r;
 
-	begin(arg, &s);
-	r = s.function.thrd(s.arg);
+	begin(arg, &told);
+	r = told.function.thrd(told.arg);
 	if (!have_end_key)
 		ended(NULL);
 	return r;
 }
 
-static void fill(struct start *s, void *arg)
+static void fill(struct told *told, void *arg)
 {
-	s->stack_start = s->stack_end = 0;
-	s->arg = arg;
-	__builtin_memcpy(s->name, thread_name(), sizeof(s->name));
+	told->stack_start = told->stack_end = 0;
+	told->arg = arg;
+	__builtin_memcpy(told->name, thread_name(), sizeof(told->name));
 }
 
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*function)(void *), void *arg)
@@ -120,12 +126,12 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	label_objects_catch_up();
 	if (!s)
 		return hook_next.pthread_create(thread, attr, function, arg);
-	fill(s, arg);
-	s->function.pthread = function;
+	fill(&s->told, arg);
+	s->told.function.pthread = function;
 	/* Where no stack was set, glibc answers with one that ends at 0. */
 	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
-		s->stack_start = page_up((uintptr_t)stack);
-		s->stack_end = page_down((uintptr_t)stack + size);
+		s->told.stack_start = page_up((uintptr_t)stack);
+		s->told.stack_end = page_down((uintptr_t)stack + size);
 	}
 	r = hook_next.pthread_create(thread, attr, run_pthread, s);
 	if (r != 0)
@@ -142,8 +148,8 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 		return thrd_error;
 	if (!s)
 		return hook_next.thrd_create(thread, function, arg);
-	fill(s, arg);
-	s->function.thrd = function;
+	fill(&s->told, arg);
+	s->told.function.thrd = function;
 	r = hook_next.thrd_create(thread, run_thrd, s);
 	if (r != thrd_success)
 		store_release(&s->taken, 0U);

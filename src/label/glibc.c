@@ -43,8 +43,7 @@ void glibc_heap_mapped(uintptr_t start, size_t len)
 		me->arena_index = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
 	if (!p)
 		p = &unknown;
-	p->start = start;
-	p->end = start + len;
+	place_cover(p, start, start + len);
 	p->index = me->arena_index;
 	p->tid = thread_tid();
 	name_heap(p);
@@ -84,8 +83,7 @@ void glibc_heap_settle(void)
 	if (!p || (heap & (HEAP_SIZE - 1)))
 		return;
 	/* What was cut off is gone. */
-	p->start = heap;
-	p->end = heap + HEAP_SIZE;
+	place_cover(p, heap, heap + HEAP_SIZE);
 	arena &= ~(HEAP_SIZE - 1);
 	owner = arena == heap ? NULL : table_find(&heaps, arena);
 	if (!owner || (owner->index == p->index && owner->tid == p->tid))

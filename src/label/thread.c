@@ -68,8 +68,7 @@ void thread_stack_mapped(uintptr_t start, uintptr_t end)
 
 	if (!p)
 		return;
-	p->start = start;
-	p->end = end;
+	place_cover(p, start, end);
 	store_relaxed(&p->tid, 0U);
 	label_stack(p);
 }
@@ -91,7 +90,7 @@ static bool holds(struct place *p, void *context)
 {
 	struct search *s = context;
 
-	if (s->addr >= p->start && s->addr < p->end)
+	if (place_holds(p, s->addr))
 		s->found = p;
 	return !s->found;
 }
@@ -107,26 +106,24 @@ static struct place *stack_that_holds(uintptr_t addr)
 /* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */
 static struct place *own_stack(uintptr_t here)
 {
-	uintptr_t self = (uintptr_t)pthread_self();
+	uintptr_t self = (uintptr_t)pthread_self(), distance = load_relaxed(&control_block_distance);
 	struct maps_line line;
 	struct place *p = NULL;
 
-	if (control_block_distance)
-		p = table_find(&stacks, self + control_block_distance);
-	if (p && here >= p->start && here < p->end)
+	if (distance)
+		p = table_find(&stacks, self + distance);
+	if (p && place_holds(p, here))
 		return p;
 	p = stack_that_holds(here);
 	if (p) {
-		control_block_distance = p->end - self;
+		store_relaxed(&control_block_distance, load_relaxed(&p->end) - self);
 		return p;
 	}
 	if (!maps_find(here, &line))
 		return NULL;
 	p = table_add(&stacks, line.end);
-	if (p) {
-		p->start = line.start;
-		p->end = line.end;
-	}
+	if (p)
+		place_cover(p, line.start, line.end);
 	return p;
 }
 
@@ -140,14 +137,16 @@ void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
 	if (given_end) {
 		p = label_fits(given_start, given_end - given_start) ? table_add(&stacks, given_end) : NULL;
 		if (p) {
-			p->start = given_start;
-			p->end = given_end;
+			place_cover(p, given_start, given_end);
 			p->index = 1;   /* not libc's: goes when the thread ends */
 		}
 	} else {
 		p = own_stack(here);
-		if (p)
+		if (p) {
+			/* What follows comes after all that the stack's last thread did: see thread_end. */
+			(void)load_acquire(&p->tid);
 			p->index = 0;
+		}
 	}
 	me->place = p;
 	if (!p)
@@ -171,6 +170,9 @@ void thread_end(void)
 	label_stack(p);
 	if (p->index)
 		table_remove(p);
+	else
+		/* The next thread on it comes after us: libc keeps the stack, and orders the two. */
+		store_release(&p->tid, 0U);
 }
 
 void thread_renamed(uintptr_t self, const char *name)

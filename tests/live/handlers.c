@@ -33,7 +33,7 @@ static void handler(int sig)
 		else
 			munmap(p, 8 * 4096);
 	}
-	handled++;
+	__atomic_add_fetch(&handled, 1, __ATOMIC_RELAXED);
 	errno = saved;
 }
 
@@ -107,7 +107,7 @@ int main(void)
 	timer_settime(timer, 0, &often, NULL);
 	for (int i = 0; i < 3; i++)
 		pthread_create(&t[i], NULL, worker, NULL);
-	while (handled < 1500)
+	while (__atomic_load_n(&handled, __ATOMIC_RELAXED) < 1500)
 		munmap(map(32 * KIB), 32 * KIB);
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (int i = 0; i < 3; i++)

@@ -131,7 +131,8 @@ static const void *in_segments(const uint64_t *segments, uint64_t offset)
 	return (const char *)(uintptr_t)segments[k] + (offset - registry_segment_start(k));
 }
 
-static void registry_name_at(uint64_t addr, char *out)
+/* Without a lock, while others write: what it finds is looked at again by live_check_name. */
+__attribute__((no_sanitize("thread"))) static void registry_name_at(uint64_t addr, char *out)
 {
 	const struct registry_top *top = (const void *)(uintptr_t)root->registry.top;
 

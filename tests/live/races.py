@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Threaded live programs in a build whose library and programs are made for
+ThreadSanitizer; nothing is to be reported that stands not below with its reason.
+
+    ../configure CC=gcc CFLAGS="-O1 -g -fsanitize=thread" && make && make check-races
+
+Only reports count. ThreadSanitizer's runtime brings its own malloc and starts
+later than our hooks, so names and figures are not the usual ones there. It
+must not resolve addresses itself: that would call our hooks before it is up."""
+
+import os, re, shutil, subprocess, sys
+
+BUILD = os.getcwd()
+LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
+PROGRAMS = [("busy", "60"), ("api",), ("handlers",), ("heaps",)]
+SECONDS = 400           # one that takes longer is ended, and what it reported by then counts
+OPTIONS = ("symbolize=0:detect_deadlocks=0:report_signal_unsafe=0:use_sigaltstack=0:handle_segv=0:"
+           "handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
+
+# A function of ours, and why a report that has it on a stack is none.
+BY_DESIGN = {
+    "registry_next": "reads without the lock, and looks afterwards whether what it read was changed meanwhile",
+    "thread_renamed": "two that rename one thread at the same moment may mix the two names; the kernel's own is the same",
+}
+
+FRAME = re.compile(r"#\d+ \S+ \S+ \((\S+?)\+(0x[0-9a-f]+)\)")
+
+
+def resolve(objects, name, offset):
+    """The functions at a return address, innermost first."""
+    if name not in objects:
+        return [f"{name}+{offset}"]
+    out = subprocess.run(["addr2line", "-fie", objects[name], hex(int(offset, 16) - 1)], capture_output=True, text=True)
+    lines = out.stdout.split("\n")
+    return [f"{f} ({os.path.basename(at)})" for f, at in zip(lines[0::2], lines[1::2])]
+
+
+def reports(said, objects):
+    """(text, functions) of each report."""
+    for block in said.split("WARNING: ThreadSanitizer: ")[1:]:
+        text, functions = [], set()
+        for line in block.split("SUMMARY:")[0].split("\n"):
+            frame = FRAME.search(line)
+            found = resolve(objects, os.path.basename(frame[1]), frame[2]) if frame else []
+            functions.update(f.split(" ")[0].split(".")[0] for f in found)
+            text += [f"    {f}" for f in found] or [line.rstrip()]
+        yield "\n".join(t for t in text if t.strip(" =")), functions
+
+
+def main():
+    if not shutil.which("addr2line"):
+        print("SKIP: no addr2line here (apt-get install binutils)")
+        return 77
+    if b"__tsan_func_entry" not in open(os.path.realpath(LIBRARY), "rb").read():
+        print("SKIP: this build is not made for ThreadSanitizer")
+        return 77
+    wrong = 0
+    for name, *args in PROGRAMS:
+        path = os.path.join(BUILD, "tests", "live", name)
+        env = {k: v for k, v in os.environ.items() if not k.startswith("ANONNAME_")}
+        # On this file system: what a test started must not keep a pipe open.
+        with open(os.path.join(BUILD, f"races-{name}.log"), "w+") as log:
+            try:
+                status = subprocess.run([path, *args], stdout=log, stderr=subprocess.STDOUT, timeout=SECONDS,
+                                        env=dict(env, LD_PRELOAD=LIBRARY, TSAN_OPTIONS=OPTIONS)).returncode
+            except subprocess.TimeoutExpired:
+                status = 0
+            log.seek(0)
+            said = log.read()
+        objects = {"libanonname.so": LIBRARY, os.path.basename(os.path.realpath(LIBRARY)): LIBRARY, name: path}
+        expected, seen = 0, set()
+        for text, functions in reports(said, objects):
+            if functions & BY_DESIGN.keys():
+                expected += 1
+            else:
+                seen.add(re.sub(r"0x[0-9a-f]+", "...", text))
+        for text in sorted(seen):
+            print(text, end="\n\n")
+        if status < 0:
+            print(f"{name} died of signal {-status}:\n{said[-2000:]}")
+        wrong += len(seen) + (status < 0)
+        print(f"{name}: {len(seen)} reports, {expected} by design", flush=True)
+    return wrong != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
