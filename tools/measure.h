@@ -25,6 +25,7 @@ struct measurement {
 	uint64_t began, took;       /* ns */
 	uint64_t malformed;         /* lines that made no sense */
 	bool with_comm;             /* the names of the processes are wanted */
+	bool library_met;           /* some process has it */
 };
 
 void measure_begin(struct measurement *measurement, bool with_comm);

@@ -168,7 +168,7 @@ static int find_in_maps(const struct proc *proc, pid_t pid, struct cost *cost, u
 
 	if (fd < 0)
 		return fd;
-	found = maps_read(fd, false, cost, search_vma, &search, NULL);
+	found = maps_read(proc->maps, fd, false, cost, search_vma, &search, NULL);
 	close(fd);
 	*base = search.base;
 	return found == 1 ? 0 : -ENODATA;

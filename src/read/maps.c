@@ -160,36 +160,33 @@ static const struct {
 	[F_FLAGS] = FIELD("VmFlags:"),
 };
 
-/* The same for headers: what stands behind the addresses of a heap's VMAs is one of two. */
-#define TAILS      2
-#define TAIL_WIDTH 160
-
-struct tail {
-	size_t len;                 /* 0: not in use */
-	size_t name_at;             /* where the name begins */
-	struct vma vma;
-	char text[TAIL_WIDTH];
-};
-
 enum { FLAG_LOCKED = 1, FLAG_MERGEABLE = 2 };
 
 /*
- * Comparing is many times cheaper than parsing, and much of smaps repeats. So
- * what was below a header is kept with what it said: the last VMAs' lines as a
- * whole, because an allocator's VMAs are alike; and the last VMA's lines one
- * by one, because of two VMAs that differ most lines do not.
+ * Comparing is many times cheaper than parsing, and much of smaps repeats: an
+ * allocator's VMAs are alike, and processes have libraries in common. So the
+ * text of a VMA, from behind the addresses to its last line, is kept with what
+ * it said, and found again by a hash of its first line. Where that fails, the
+ * lines of the VMA before help one by one: of two VMAs that differ most lines
+ * do not.
  */
-#define BLOCKS      4
-#define BLOCK_SIZE  2048
+#define KNOWN_SETS  128
+#define KNOWN_WAYS  4
+#define KNOWN_SIZE  1024        /* Linux 6.18 has 720 bytes, and a path */
 #define SHAPE_LINES 40
 #define SHAPE_WIDTH 96
 
-struct block {
-	size_t len;                 /* 0: not in use */
-	uint64_t field[F_COUNT];
-	uint32_t seen;
-	uint32_t flags;
-	char text[BLOCK_SIZE];
+struct known {
+	struct vma vma;             /* but for the addresses, and what follows from them */
+	size_t name_at;             /* where in text the name begins */
+	char text[KNOWN_SIZE];
+};
+
+/* Apart from the rest, so that most of that is never touched. */
+struct known_index {
+	uint32_t hash;
+	uint16_t tail;              /* bytes of the first line; 0: not in use */
+	uint16_t len;               /* of the lines below */
 };
 
 struct shape_line {
@@ -199,27 +196,31 @@ struct shape_line {
 	char text[SHAPE_WIDTH];
 };
 
-struct vma_reader {
-	struct tail tail[TAILS];
-	unsigned oldest_tail;
-	struct block block[BLOCKS];
-	unsigned oldest;            /* block to be replaced next */
-	size_t block_len;           /* collected in it so far; 0 when the VMA came from a block */
-	bool block_fits;
+struct maps_reader {
+	struct known_index index[KNOWN_SETS][KNOWN_WAYS];
+	uint8_t oldest[KNOWN_SETS]; /* the way to be replaced next */
+	/* What is being collected for the next time; NULL: it cannot be kept. */
+	struct known *collect;
+	struct known_index *collect_index;
+	struct known_index collected;
 	uint32_t flags;
 	struct shape_line shape[SHAPE_LINES];
 	unsigned line;              /* below the header */
 	bool with_figures;
 	bool have;                  /* vma holds a VMA that was not handed out yet */
+	bool complete;              /* and its figures */
 	struct vma vma;
-	char name[LINES_BUFFER];    /* smaps only: the line is gone when the fields are read */
 	uint64_t field[F_COUNT];    /* bytes */
 	uint32_t seen;
+	int last;                   /* the field of the last line, -1: of no use */
 	int next;                   /* the field that comes next, most likely */
 	uint64_t last_end;
 	uint64_t malformed;
 	vma_function *each;
 	void *context;
+	struct lines lines;
+	struct known known[KNOWN_SETS][KNOWN_WAYS];
+	char name[LINES_BUFFER];    /* smaps only: the line is gone when the fields are read */
 };
 
 /* hugetlb pages are not in Rss, Pss and the private and shared fields. */
@@ -281,8 +282,9 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	}
 }
 
-static void reader_value(struct vma_reader *reader, int field, uint64_t value)
+static void reader_value(struct maps_reader *reader, int field, uint64_t value)
 {
+	reader->last = field;
 	if (field < 0)
 		return;
 	reader->seen |= 1U << field;
@@ -292,67 +294,48 @@ static void reader_value(struct vma_reader *reader, int field, uint64_t value)
 		reader->field[field] = value;
 }
 
-/* Adds a line to the block that is being collected. */
-static void block_collect(struct vma_reader *reader, const char *text, size_t len)
+/* Adds a line to what is being collected. */
+static void collect_line(struct maps_reader *reader, const char *text, size_t len)
 {
-	struct block *block = &reader->block[reader->oldest];
+	struct known_index *index = &reader->collected;
+	size_t have = index->tail + 1U + index->len;
 
-	if (reader->block_len + len >= BLOCK_SIZE)
-		reader->block_fits = false;
-	if (!reader->block_fits)
+	if (!reader->collect)
 		return;
-	memcpy(block->text + reader->block_len, text, len);
-	reader->block_len += len;
-}
-
-/* The VMA's lines have all been parsed: keep them for the next. */
-static void block_keep(struct vma_reader *reader)
-{
-	struct block *block = &reader->block[reader->oldest];
-
-	if (!reader->block_fits || !reader->block_len)
-		return;
-	block->len = reader->block_len;
-	memcpy(block->field, reader->field, sizeof(block->field));
-	block->seen = reader->seen;
-	block->flags = reader->flags;
-	reader->oldest = (reader->oldest + 1) % BLOCKS;
-}
-
-/* Starts the lines of a VMA, with those of an earlier one when they are the same. */
-static void block_begin(struct vma_reader *reader, struct lines *lines)
-{
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		struct block *block = &reader->block[i];
-
-		if (!block->len || !lines_take(lines, block->text, block->len))
-			continue;
-		memcpy(reader->field, block->field, sizeof(reader->field));
-		reader->seen = block->seen;
-		reader->flags = block->flags;
-		reader->block_fits = false;
-		reader->line = SHAPE_LINES;
+	if (len > KNOWN_SIZE - have) {
+		reader->collect = NULL;
 		return;
 	}
-	memset(reader->field, 0, sizeof(reader->field));
-	reader->seen = 0;
-	reader->flags = 0;
-	reader->next = 0;
-	reader->line = 0;
-	reader->block_len = 0;
-	reader->block_fits = true;
-	reader->block[reader->oldest].len = 0;
+	memcpy(reader->collect->text + have, text, len);
+	index->len = (uint16_t)(index->len + len);
 }
 
-static int reader_emit(struct vma_reader *reader)
+/* The VMA is complete: keep it for the next. */
+static void collect_end(struct maps_reader *reader)
+{
+	if (!reader->collect)
+		return;
+	/* What was cut off in the middle could be the beginning of a longer one. */
+	if (!reader->with_figures || reader->last == F_FLAGS) {
+		reader->collect->vma = reader->vma;
+		*reader->collect_index = reader->collected;
+	}
+	reader->collect = NULL;
+}
+
+static int reader_emit(struct maps_reader *reader)
 {
 	struct vma *vma = &reader->vma;
 
 	if (!reader->have)
 		return 0;
 	reader->have = false;
-	if (reader->with_figures)
-		block_keep(reader);
+	if (reader->with_figures && !reader->complete) {
+		vma->locked = reader->flags & FLAG_LOCKED;
+		vma->mergeable = reader->flags & FLAG_MERGEABLE;
+		fields_to_figures(reader->field, reader->seen, vma);
+	}
+	collect_end(reader);
 	if (vma->end <= reader->last_end)
 		return 0;
 	if (vma->start < reader->last_end) {
@@ -361,12 +344,13 @@ static int reader_emit(struct vma_reader *reader)
 		vma->figures.value[FIG_SIZE] = vma->end - vma->start;
 	}
 	reader->last_end = vma->end;
-	if (reader->with_figures) {
-		vma->locked = reader->flags & FLAG_LOCKED;
-		vma->mergeable = reader->flags & FLAG_MERGEABLE;
-		fields_to_figures(reader->field, reader->seen, vma);
-	}
 	return reader->each(reader->context, vma);
+}
+
+/* Addresses are in small letters. */
+static bool is_below_header(char first)
+{
+	return first >= 'A' && first <= 'Z';
 }
 
 static uint64_t parse_flags(struct text line)
@@ -387,7 +371,7 @@ static inline bool is_field(struct text line, int f)
 }
 
 /* What a line below a header says: the field, or -1. */
-static int parse_field(struct vma_reader *reader, struct text line, uint64_t *value)
+static int parse_field(struct maps_reader *reader, struct text line, uint64_t *value)
 {
 	int f = reader->next;
 	uint64_t kib;
@@ -417,7 +401,7 @@ static int parse_field(struct vma_reader *reader, struct text line, uint64_t *va
 	return f;
 }
 
-static void reader_field(struct vma_reader *reader, struct text line)
+static void reader_field(struct maps_reader *reader, struct text line)
 {
 	struct shape_line *shape = reader->line < SHAPE_LINES ? &reader->shape[reader->line] : NULL;
 	uint64_t malformed = reader->malformed, value = 0;
@@ -426,9 +410,9 @@ static void reader_field(struct vma_reader *reader, struct text line)
 	reader_value(reader, field, value);
 	reader->line++;
 	if (malformed != reader->malformed)
-		reader->block_fits = false;     /* to be counted each time */
+		reader->collect = NULL;     /* to be counted each time */
 	if (!shape) {
-		reader->block_fits = false;
+		reader->collect = NULL;
 		return;
 	}
 	shape->len = 0;
@@ -438,158 +422,218 @@ static void reader_field(struct vma_reader *reader, struct text line)
 		shape->len = line.len + 1;
 		shape->field = field;
 		shape->value = value;
-		block_collect(reader, shape->text, shape->len);
+		collect_line(reader, shape->text, shape->len);
 	} else {
-		reader->block_fits = false;
+		reader->collect = NULL;
 	}
 }
 
 /* Takes the lines that are those of the VMA before. */
-static void reader_same_lines(struct vma_reader *reader, struct lines *lines)
+static void reader_same_lines(struct maps_reader *reader)
 {
 	while (reader->line < SHAPE_LINES) {
 		const struct shape_line *shape = &reader->shape[reader->line];
 
-		if (!shape->len || !lines_take(lines, shape->text, shape->len))
+		if (!shape->len || !lines_take(&reader->lines, shape->text, shape->len))
 			return;
 		reader_value(reader, shape->field, shape->value);
-		block_collect(reader, shape->text, shape->len);
+		collect_line(reader, shape->text, shape->len);
 		reader->line++;
 		if (shape->field >= 0)
 			reader->next = shape->field + 1;
 	}
 }
 
-static bool reader_header(struct vma_reader *reader, struct text line, struct vma *vma)
+/* Takes these lines if they are all that is said of the VMA. */
+static bool take_whole(struct lines *lines, const char *text, size_t len)
 {
+	if (!lines_take(lines, text, len))
+		return false;
+	if (!len || lines->start == lines->end || !is_below_header(lines->buffer[lines->start]))
+		return true;
+	lines->start -= len;
+	return false;
+}
+
+/*
+ * What is known of the VMA whose header goes on with this: all of it, its lines
+ * are taken then; or its first line (all false); or nothing, NULL.
+ */
+static const struct known *known_find(struct maps_reader *reader, struct text tail, uint32_t hash, bool *all)
+{
+	const struct known_index *index = reader->index[hash % KNOWN_SETS];
+	const struct known *found = NULL;
+
+	*all = false;
+	for (unsigned i = 0; i < KNOWN_WAYS; i++) {
+		const struct known *known = &reader->known[hash % KNOWN_SETS][i];
+
+		if (index[i].hash != hash || index[i].tail != tail.len || memcmp(known->text, tail.at, tail.len))
+			continue;
+		found = known;
+		*all = take_whole(&reader->lines, known->text + tail.len + 1, index[i].len);
+		if (*all)
+			break;
+	}
+	return found;
+}
+
+/* Makes room for a VMA that is not known. */
+static void collect_begin(struct maps_reader *reader, struct text tail, size_t name_at, uint32_t hash)
+{
+	unsigned set = hash % KNOWN_SETS, way = reader->oldest[set];
+
+	reader->collect = NULL;
+	if (tail.len >= KNOWN_SIZE)
+		return;
+	reader->oldest[set] = (uint8_t)((way + 1) % KNOWN_WAYS);
+	reader->collect = &reader->known[set][way];
+	reader->collect_index = &reader->index[set][way];
+	reader->collect_index->tail = 0;
+	reader->collected = (struct known_index){ .hash = hash, .tail = (uint16_t)tail.len };
+	memcpy(reader->collect->text, tail.at, tail.len);
+	reader->collect->text[tail.len] = '\n';
+	reader->collect->name_at = name_at;
+}
+
+static void vma_no_figures(struct vma *vma)
+{
+	memset(&vma->figures, 0, sizeof(vma->figures));
+	vma->anonymous = 0;
+	vma->locked = vma->mergeable = false;
+}
+
+/* Starts a VMA. False: the line is no header. */
+static bool reader_header(struct maps_reader *reader, struct text line)
+{
+	struct vma *vma = &reader->vma;
 	const char *at = line.at, *end = line.at + line.len;
+	const struct known *known;
 	uint64_t first, last;
-	struct tail *tail;
-	size_t len;
+	struct text tail;
+	size_t name_at;
+	uint32_t hash;
+	bool all;
 
 	if (!parse_addresses(&at, end, &first, &last))
 		return false;
-	len = (size_t)(end - at);
-	for (unsigned i = 0; i < TAILS; i++) {
-		tail = &reader->tail[i];
-		if (!tail->len || tail->len != len || memcmp(tail->text, at, len))
-			continue;
-		*vma = tail->vma;
-		vma->start = first;
-		vma->end = last;
-		vma->figures.value[FIG_SIZE] = last - first;
-		vma->name.at = at + tail->name_at;
-		return true;
+	tail = (struct text){ at, (size_t)(end - at) };
+	/* maps and smaps in turn do not know each other's. */
+	hash = text_hash(tail) ^ reader->with_figures;
+	known = known_find(reader, tail, hash, &all);
+	if (known) {
+		*vma = known->vma;
+		name_at = known->name_at;
+		vma->name.at = known->text + name_at;
+		if (!all)
+			vma_no_figures(vma);
+	} else {
+		memset(vma, 0, sizeof(*vma));
+		if (!parse_rest(at, end, vma))
+			return false;
+		name_at = (size_t)(vma->name.at - at);
 	}
-	memset(vma, 0, sizeof(*vma));
 	vma->start = first;
 	vma->end = last;
-	if (!parse_rest(at, end, vma))
-		return false;
-	if (len <= TAIL_WIDTH) {
-		tail = &reader->tail[reader->oldest_tail];
-		reader->oldest_tail = (reader->oldest_tail + 1) % TAILS;
-		memcpy(tail->text, at, len);
-		tail->len = len;
-		tail->vma = *vma;
-		tail->name_at = (size_t)(vma->name.at - at);
+	vma->figures.value[FIG_VMAS] = 1;
+	vma->figures.value[FIG_SIZE] = last - first;
+	reader->complete = all;
+	reader->collect = NULL;
+	if (all)
+		return true;
+	collect_begin(reader, tail, name_at, hash);
+	if (!reader->with_figures)
+		return true;
+	/* The line will be gone when the fields are read. */
+	if (reader->collect) {
+		vma->name.at = reader->collect->text + name_at;
+	} else {
+		memcpy(reader->name, vma->name.at, vma->name.len);
+		vma->name.at = reader->name;
 	}
+	memset(reader->field, 0, sizeof(reader->field));
+	reader->seen = 0;
+	reader->flags = 0;
+	reader->next = 0;
+	reader->line = 0;
 	return true;
 }
 
-static int reader_line(struct vma_reader *reader, struct lines *lines, struct text line)
+static int reader_line(struct maps_reader *reader, struct text line)
 {
-	struct vma vma;
 	int stop;
 
-	if (reader->with_figures && line.len && line.at[0] >= 'A' && line.at[0] <= 'Z') {
-		if (reader->have)
+	if (reader->with_figures && line.len && is_below_header(line.at[0])) {
+		if (reader->have && !reader->complete)
 			reader_field(reader, line);
 		return 0;
 	}
 	stop = reader_emit(reader);
 	if (stop)
 		return stop;
-	if (!reader_header(reader, line, &vma)) {
+	if (!reader_header(reader, line)) {
 		reader->malformed++;
 		return 0;
 	}
-	reader->vma = vma;
 	reader->have = true;
-	if (!reader->with_figures)
-		return reader_emit(reader);
-	memcpy(reader->name, vma.name.at, vma.name.len);
-	reader->vma.name.at = reader->name;
-	block_begin(reader, lines);
-	return 0;
+	return reader->with_figures ? 0 : reader_emit(reader);
 }
 
-static int read_all(struct lines *lines, bool with_figures, vma_function *each, void *context,
+static int read_all(struct maps_reader *reader, bool with_figures, vma_function *each, void *context,
                     uint64_t *malformed)
 {
-	struct vma_reader *reader = malloc(sizeof(*reader));
 	struct text line;
 	int stop = 0;
 
-	if (!reader)
-		return -ENOMEM;
-	/* Not the name buffer: zeroing 64 KiB is as dear as reading ten VMAs. */
-	memset(&reader->vma, 0, sizeof(reader->vma));
-	for (unsigned i = 0; i < SHAPE_LINES; i++)
-		reader->shape[i].len = 0;
-	for (unsigned i = 0; i < BLOCKS; i++)
-		reader->block[i].len = 0;
-	reader->oldest = 0;
-	for (unsigned i = 0; i < TAILS; i++)
-		reader->tail[i].len = 0;
-	reader->oldest_tail = 0;
-	reader->line = 0;
+	reader->collect = NULL;
 	reader->with_figures = with_figures;
 	reader->have = false;
 	reader->last_end = reader->malformed = 0;
-	reader->seen = 0;
-	reader->next = 0;
 	reader->each = each;
 	reader->context = context;
-	while (!stop && lines_next(lines, &line)) {
-		stop = reader_line(reader, lines, line);
-		if (with_figures && reader->have)
-			reader_same_lines(reader, lines);
+	while (!stop && lines_next(&reader->lines, &line)) {
+		stop = reader_line(reader, line);
+		if (with_figures && reader->have && !reader->complete)
+			reader_same_lines(reader);
 	}
 	if (!stop)
 		stop = reader_emit(reader);
 	if (malformed)
 		*malformed = reader->malformed;
+	return stop ? stop : reader->lines.error;
+}
+
+struct maps_reader *maps_reader_new(void)
+{
+	struct maps_reader *reader = malloc(sizeof(*reader));
+
+	if (!reader)
+		return NULL;
+	/* Not all of it: most of its pages a small process never touches. */
+	memset(reader->index, 0, sizeof(reader->index));
+	memset(reader->oldest, 0, sizeof(reader->oldest));
+	for (unsigned i = 0; i < SHAPE_LINES; i++)
+		reader->shape[i].len = 0;
+	return reader;
+}
+
+void maps_reader_free(struct maps_reader *reader)
+{
 	free(reader);
-	return stop ? stop : lines->error;
 }
 
-int maps_read(int fd, bool with_figures, struct cost *cost, vma_function *each, void *context,
-              uint64_t *malformed)
+int maps_read(struct maps_reader *reader, int fd, bool with_figures, struct cost *cost, vma_function *each,
+              void *context, uint64_t *malformed)
 {
-	struct lines *lines = malloc(sizeof(*lines));
-	int result;
-
-	if (!lines)
-		return -ENOMEM;
-	lines_open(lines, fd, cost);
-	result = read_all(lines, with_figures, each, context, malformed);
-	free(lines);
-	return result;
+	lines_open(&reader->lines, fd, cost);
+	return read_all(reader, with_figures, each, context, malformed);
 }
 
-int maps_read_text(struct text text, bool with_figures, vma_function *each, void *context,
-                   uint64_t *malformed)
+int maps_read_text(struct maps_reader *reader, struct text text, bool with_figures, vma_function *each,
+                   void *context, uint64_t *malformed)
 {
-	struct lines *lines = malloc(sizeof(*lines));
-	int result;
-
-	if (!lines)
-		return -ENOMEM;
-	lines_open(lines, -1, NULL);
-	lines->end = text.len < LINES_BUFFER ? text.len : LINES_BUFFER;
-	memcpy(lines->buffer, text.at, lines->end);
-	result = read_all(lines, with_figures, each, context, malformed);
-	free(lines);
-	return result;
+	lines_open(&reader->lines, -1, NULL);
+	reader->lines.end = text.len < LINES_BUFFER ? text.len : LINES_BUFFER;
+	memcpy(reader->lines.buffer, text.at, reader->lines.end);
+	return read_all(reader, with_figures, each, context, malformed);
 }

@@ -50,6 +50,14 @@ bool vma_is_anonymous(const struct vma *vma);
 bool vma_takes_registry_name(const struct vma *vma);
 
 /*
+ * The buffers, and what was read before: processes have much in common. For one
+ * reading at a time.
+ */
+struct maps_reader;
+struct maps_reader *maps_reader_new(void);
+void maps_reader_free(struct maps_reader *reader);
+
+/*
  * Calls each for every VMA in the file, in order of address. A VMA that starts
  * before the previous one ended was seen twice, because the process changed
  * between two reads: it is cut or left out. Stops when each returns non-zero
@@ -58,11 +66,11 @@ bool vma_takes_registry_name(const struct vma *vma);
  */
 typedef int vma_function(void *context, struct vma *vma);
 
-int maps_read(int fd, bool with_figures, struct cost *cost, vma_function *each, void *context,
-              uint64_t *malformed);
+int maps_read(struct maps_reader *reader, int fd, bool with_figures, struct cost *cost, vma_function *each,
+              void *context, uint64_t *malformed);
 
 /* The same over text in memory, for tests and fuzzers. */
-int maps_read_text(struct text text, bool with_figures, vma_function *each, void *context,
-                   uint64_t *malformed);
+int maps_read_text(struct maps_reader *reader, struct text text, bool with_figures, vma_function *each,
+                   void *context, uint64_t *malformed);
 
 #endif

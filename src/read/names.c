@@ -10,11 +10,7 @@
 
 static uint32_t hash_of(enum vma_class class, struct text raw)
 {
-	uint32_t hash = 2166136261U ^ class;
-
-	for (size_t i = 0; i < raw.len; i++)
-		hash = (hash ^ (unsigned char)raw.at[i]) * 16777619U;
-	return hash;
+	return text_hash(raw) ^ class;
 }
 
 static bool row_is(const struct name_row *row, enum vma_class class, struct text raw)
@@ -24,7 +20,7 @@ static bool row_is(const struct name_row *row, enum vma_class class, struct text
 
 static int grow_slots(struct name_table *table)
 {
-	size_t slots = table->slots ? 2 * table->slots : 256;
+	size_t slots = table->slots ? 2 * table->slots : 64;
 	uint32_t *slot = calloc(slots, sizeof(*slot));
 
 	if (!slot)
@@ -88,8 +84,8 @@ static struct name_row *row_of(struct name_table *table, enum vma_class class, s
 	row->hash = hash;
 	row->raw_len = (uint32_t)raw.len;
 	row->raw = malloc(raw.len + 1);
-	row->name = strdup(shown_name(class, raw, shown, sizeof(shown)));
-	if (!row->raw || !row->name) {
+	row->name = table->raw_only ? NULL : strdup(shown_name(class, raw, shown, sizeof(shown)));
+	if (!row->raw || (!row->name && !table->raw_only)) {
 		free(row->raw);
 		free(row->name);
 		return NULL;
@@ -146,7 +142,7 @@ void names_free(struct name_table *table)
 	}
 	free(table->row);
 	free(table->slot);
-	memset(table, 0, sizeof(*table));
+	*table = (struct name_table){ .raw_only = table->raw_only };
 }
 
 void names_sum(struct name_table *table)

@@ -20,7 +20,7 @@ struct name_row {
 	uint32_t hash;
 	uint32_t raw_len;
 	char *raw;                  /* as the process gave it: the key, not to be shown */
-	char *name;                 /* safe to show */
+	char *name;                 /* safe to show; NULL in a table that is raw_only */
 	struct figures figures;
 };
 
@@ -32,6 +32,7 @@ struct name_totals {
 };
 
 struct name_table {
+	bool raw_only;              /* rows get no name to show: they are merged into another table */
 	struct name_row *row;
 	size_t rows, room;
 	uint32_t *slot;             /* open addressing: row + 1, 0 is free */

@@ -134,7 +134,7 @@ int64_t pagemap_zero(struct pagemap *pagemap, uint64_t start, uint64_t end)
 
 int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
-	const uint64_t ahead_min = 1U << 20, ahead_max = SCAN_PIECE;
+	const uint64_t ahead_min = 128 << 10, ahead_max = SCAN_PIECE;
 	int64_t sum = 0;
 
 	if (!pagemap->scan)
@@ -154,18 +154,14 @@ int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t
 			if (to > end)
 				break;
 		}
-		if (zero->scanned_to >= end) {
-			zero->used = true;
+		if (zero->scanned_to >= end)
 			return sum;
-		}
-		if (zero->scanned_to > start) {
+		if (zero->scanned_to > start)
 			start = zero->scanned_to;
-		} else {
-			zero->ahead = !zero->used ? zero->ahead / 2 :
-			              zero->ahead < ahead_min ? ahead_min :
-			              zero->ahead < ahead_max ? zero->ahead * 2 : ahead_max;
-			zero->used = false;
-		}
+		else if (start - zero->scanned_to > ahead_min)
+			zero->ahead = ahead_min; /* looking ahead from the last would not have helped */
+		else if (zero->ahead < ahead_max)
+			zero->ahead *= 2;
 		scan.start = start;
 		scan.end = end + zero->ahead;
 		scan.vec = (uintptr_t)zero->region;

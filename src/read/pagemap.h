@@ -75,16 +75,15 @@ int64_t pagemap_zero(struct pagemap *pagemap, uint64_t start, uint64_t end);
 /*
  * The same for many VMAs in order of address, as smaps names them. One scan
  * may look further than the VMA that asked, so that thousands of small ones do
- * not cost a system call each.
+ * not cost a system call each. All zero at the start.
  */
 struct zero_scan {
 	uint64_t scanned_to;        /* what is known reaches to here */
-	uint64_t ahead;             /* how far the next scan looks beyond its VMA */
-	bool used;                  /* the last look ahead was of use */
+	uint64_t ahead;             /* how far the last scan looked beyond its VMA */
 	size_t count, at;           /* known regions, the first not yet passed */
 	struct {
 		uint64_t start, end, categories;
-	} region[512];
+	} region[64];
 };
 
 int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t start, uint64_t end);

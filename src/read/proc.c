@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens and reads files below /proc or a recorded tree. See proc.h. */
 #include "proc.h"
+#include "maps.h"
 #include "text.h"
 
 #include <dirent.h>
@@ -27,6 +28,11 @@ int proc_init(struct proc *proc, const char *root)
 			fd = inner;
 		}
 	}
+	proc->maps = maps_reader_new();
+	if (!proc->maps) {
+		close(fd);
+		return -ENOMEM;
+	}
 	proc->fd = fd;
 	proc->live = !root;
 	proc->kpagecount = root ? -1 : openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
@@ -43,6 +49,8 @@ void proc_close(struct proc *proc)
 			close(*fd[i]);
 		*fd[i] = -1;
 	}
+	maps_reader_free(proc->maps);
+	proc->maps = NULL;
 }
 
 int proc_open(const struct proc *proc, pid_t pid, const char *name)

@@ -14,6 +14,7 @@ struct proc {
 	int fd;
 	bool live;                  /* /proc itself, so ioctls and memory can be had */
 	int kpagecount, kpageflags; /* -1: no privilege, or recorded */
+	struct maps_reader *maps;
 };
 
 /* root NULL: this machine. Else DIR/proc, or DIR when it has no proc directory. */

@@ -374,11 +374,13 @@ static bool library_is_expected(const struct reader *reader)
 	char environment[8192];
 	ssize_t len;
 
+	if (reader->mode == PROCESS_FIGURES_PLAIN)
+		return false;
 	if (reader->mode != PROCESS_FIGURES)
 		return true;
 	len = proc_text(reader->proc, reader->pid, "environ", environment, sizeof(environment));
-	/* A kernel thread has no environment, and that is the cheapest way to see it. */
-	if (len == 0)
+	/* A kernel thread has no environment, and that is the cheapest way to see it. (-ESRCH since Linux 6.18.) */
+	if (len == 0 || len == -ESRCH)
 		proc_identify(reader->proc, reader->pid, &reader->process->identity);
 	return len > 0 && memmem(environment, (size_t)len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
 }
@@ -414,7 +416,7 @@ static int read_vmas(struct reader *reader)
 	reader->process->vmas = reader->process->malformed = 0;
 	reader->cursor = 0;
 
-	error = maps_read(fd, reader->with_smaps, reader->cost, take_vma, reader,
+	error = maps_read(reader->proc->maps, fd, reader->with_smaps, reader->cost, take_vma, reader,
 	                  &reader->process->malformed);
 	close(fd);
 	return error;
@@ -484,13 +486,13 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 	if (process->identity.kernel_thread)
 		return 0;
 	error = identify(&reader);
-	if (error) {
+	if (error || process->identity.kernel_thread) {
 		reader_free(&reader);
 		return error;
 	}
 	if (expected)
 		read_registry(&reader);
-	reader.may_leave_smaps = proc->live && mode == PROCESS_FIGURES;
+	reader.may_leave_smaps = proc->live && (mode == PROCESS_FIGURES || mode == PROCESS_FIGURES_PLAIN);
 	error = read_vmas(&reader);
 	if (error == LEAVE_SMAPS) {
 		reader.left_smaps = true;
@@ -519,11 +521,14 @@ int process_read_smaps(int fd, struct cost *cost, region_function *each, void *c
 		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .page = 4096,
 		.process = process, .each = each, .context = context,
 	};
-	int error;
+	struct maps_reader *maps = maps_reader_new();
+	int error = -ENOMEM;
 
 	memset(process, 0, sizeof(*process));
 	process->library.mem = -1;
-	error = maps_read(fd, true, cost, take_vma, &reader, &process->malformed);
+	if (maps)
+		error = maps_read(maps, fd, true, cost, take_vma, &reader, &process->malformed);
+	maps_reader_free(maps);
 	free(reader.part);
 	return error;
 }

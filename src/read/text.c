@@ -129,14 +129,6 @@ bool text_char(struct text *text, char c)
 	return true;
 }
 
-void text_blanks(struct text *text)
-{
-	while (text->len && (*text->at == ' ' || *text->at == '\t')) {
-		text->at++;
-		text->len--;
-	}
-}
-
 bool text_is(struct text text, const char *string)
 {
 	return strlen(string) == text.len && !memcmp(text.at, string, text.len);
@@ -204,7 +196,7 @@ size_t text_clean(char *dst, size_t size, struct text src)
 
 	while (in < src.len) {
 		const unsigned char *p = (const unsigned char *)src.at + in;
-		size_t n = showable(p, src.len - in);
+		size_t n = *p >= 0x20 && *p < 0x7f ? 1 : showable(p, src.len - in);
 
 		if (out + (n ? n : 4) >= size)
 			break;

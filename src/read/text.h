@@ -65,7 +65,28 @@ static inline bool lines_take(struct lines *lines, const char *bytes, size_t len
 /* Each takes its token from the front of text; false (and no change) when it is not there. */
 bool text_u64(struct text *text, unsigned base, uint64_t *value);
 bool text_char(struct text *text, char c);
-void text_blanks(struct text *text);
+static inline void text_blanks(struct text *text)
+{
+	while (text->len && (*text->at == ' ' || *text->at == '\t')) {
+		text->at++;
+		text->len--;
+	}
+}
+
+/* For tables in memory: the same text has the same hash until the process ends. */
+static inline uint32_t text_hash(struct text text)
+{
+	uint64_t hash = text.len, piece;
+
+	for (; text.len >= sizeof(piece); text.at += sizeof(piece), text.len -= sizeof(piece)) {
+		memcpy(&piece, text.at, sizeof(piece));
+		hash = (hash ^ piece) * 0x9e3779b97f4a7c15U;
+		hash ^= hash >> 32;
+	}
+	for (; text.len; text.at++, text.len--)
+		hash = (hash ^ (unsigned char)*text.at) * 0x100000001b3U;
+	return (uint32_t)(hash ^ hash >> 32);
+}
 
 bool text_is(struct text text, const char *string);
 bool text_starts(struct text text, const char *prefix);

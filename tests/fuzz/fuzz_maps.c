@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct state {
 	struct name_table table;
-	uint64_t last;
+	uint64_t last, malformed;
 };
 
 static int take(void *context, struct vma *vma)
@@ -24,31 +24,60 @@ static int take(void *context, struct vma *vma)
 	return names_add(&state->table, &region);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static struct state read_with(struct maps_reader *reader, struct text text, bool with_figures)
+{
+	struct state state = { 0 };
+
+	if (!reader)
+		abort();
+	maps_read_text(reader, text, with_figures, take, &state, &state.malformed);
+	names_sum(&state.table);
+	return state;
+}
+
+static void check_names(const struct name_table *table)
 {
 	char buffer[NAME_PART_MAX], small[8];
 
-	for (int with_figures = 0; with_figures < 2; with_figures++) {
-		struct state state = { 0 };
-		uint64_t malformed;
+	for (size_t i = 0; i < table->rows; i++) {
+		const struct name_row *row = &table->row[i];
 
-		maps_read_text((struct text){ (const char *)data, size }, with_figures, take, &state, &malformed);
-		for (size_t i = 0; i < state.table.rows; i++) {
-			const struct name_row *row = &state.table.row[i];
-
-			for (const char *p = row->name; *p; p++)
-				if ((unsigned char)*p < 0x20 || *p == 0x7f)
-					abort();
-			name_owner(row, buffer, sizeof(buffer));
-			name_owner(row, small, sizeof(small));
-			name_thread(row, small, sizeof(small));
-			name_library(row, small, sizeof(small));
-			name_fold(row->name, buffer, sizeof(buffer));
-			name_fold(row->name, small, sizeof(small));
-			if (!name_kind(row))
+		for (const char *p = row->name; *p; p++)
+			if ((unsigned char)*p < 0x20 || *p == 0x7f)
 				abort();
+		name_owner(row, buffer, sizeof(buffer));
+		name_owner(row, small, sizeof(small));
+		name_thread(row, small, sizeof(small));
+		name_library(row, small, sizeof(small));
+		name_fold(row->name, buffer, sizeof(buffer));
+		name_fold(row->name, small, sizeof(small));
+		if (!name_kind(row))
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	/* Has seen all inputs before: what it kept of them must change nothing. */
+	static struct maps_reader *used;
+	struct text text = { (const char *)data, size };
+
+	if (!used)
+		used = maps_reader_new();
+	for (int with_figures = 0; with_figures < 2; with_figures++) {
+		struct maps_reader *fresh = maps_reader_new();
+		struct state state = read_with(fresh, text, with_figures), again;
+
+		for (int i = 0; i < 2; i++) {
+			again = read_with(used, text, with_figures);
+			if (again.malformed != state.malformed || again.table.rows != state.table.rows ||
+			    memcmp(&again.table.totals, &state.table.totals, sizeof(state.table.totals)))
+				abort();
+			names_free(&again.table);
 		}
+		check_names(&state.table);
 		names_free(&state.table);
+		maps_reader_free(fresh);
 	}
 	return 0;
 }

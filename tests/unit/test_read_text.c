@@ -78,6 +78,29 @@ static int see(void *context, struct vma *vma)
 	return 0;
 }
 
+/* Everything is read a second time by the same reader: what it kept changes nothing. */
+static int read_text(struct text text, bool with_figures, vma_function *each, struct seen *seen, uint64_t *malformed)
+{
+	struct maps_reader *reader = maps_reader_new();
+	struct seen before = *seen, first;
+	uint64_t bad, again;
+	int result;
+
+	ck_assert_ptr_nonnull(reader);
+	ck_assert_int_eq(maps_read_text(reader, text, with_figures, each, seen, &bad), 0);
+	first = *seen;
+	*seen = before;
+	result = maps_read_text(reader, text, with_figures, each, seen, &again);
+	ck_assert_uint_eq(bad, again);
+	ck_assert_uint_eq(first.count, seen->count);
+	ck_assert_uint_eq(first.size, seen->size);
+	ck_assert_mem_eq(&first.last.figures, &seen->last.figures, sizeof(first.last.figures));
+	if (malformed)
+		*malformed = bad;
+	maps_reader_free(reader);
+	return result;
+}
+
 static const char smaps[] =
 	"1000-5000 rw-p 00000000 00:00 0    [anon:x]\n"
 	"Size:                 16 kB\nRss:                  12 kB\nPss:                   9 kB\n"
@@ -95,7 +118,7 @@ START_TEST(smaps_fields)
 	struct vma vma;
 	uint64_t malformed;
 
-	ck_assert_int_eq(maps_read_text((struct text){ smaps, (size_t)(strstr(smaps, "9000-") - smaps) },
+	ck_assert_int_eq(read_text((struct text){ smaps, (size_t)(strstr(smaps, "9000-") - smaps) },
 	                                true, see, &seen, &malformed), 0);
 	vma = seen.last;
 	ck_assert_uint_eq(seen.count, 1);
@@ -118,7 +141,7 @@ START_TEST(missing_fields_are_unknown)
 {
 	struct seen seen = { 0 };
 
-	ck_assert_int_eq(maps_read_text(TEXT(smaps), true, see, &seen, NULL), 0);
+	ck_assert_int_eq(read_text(TEXT(smaps), true, see, &seen, NULL), 0);
 	ck_assert_uint_eq(seen.count, 2);
 	ck_assert(!(seen.last.figures.unknown & FIG_BIT(FIG_RSS)));
 	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_PSS));
@@ -134,10 +157,33 @@ START_TEST(truncated_anywhere)
 		char *copy = malloc(len ? len : 1);
 
 		memcpy(copy, smaps, len);
-		ck_assert_int_eq(maps_read_text((struct text){ copy, len }, true, see, &seen, NULL), 0);
+		ck_assert_int_eq(read_text((struct text){ copy, len }, true, see, &seen, NULL), 0);
 		ck_assert_uint_le(seen.count, 2);
 		free(copy);
 	}
+}
+END_TEST
+
+/* The lines of one VMA are the beginning of another's. */
+START_TEST(known_lines_with_more_behind)
+{
+	struct seen seen = { 0 };
+
+	ck_assert_int_eq(read_text(TEXT(
+		"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
+		"2000-3000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
+		"3000-4000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \nSwap: 8 kB\n"), true, see, &seen, NULL), 0);
+	ck_assert_uint_eq(seen.count, 3);
+	ck_assert_uint_eq(seen.last.figures.value[FIG_RSS], 4096);
+	ck_assert_uint_eq(seen.last.figures.value[FIG_SWAP], 8192);
+	ck_assert_int_eq(read_text(TEXT(
+		"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\n"
+		"3000-5000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
+		"5000-6000 r--p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
+		"6000-7000 rw-p 00000000 00:00 0 \n"), true, see, &seen, NULL), 0);
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_RSS));
+	ck_assert_uint_eq(seen.last.figures.value[FIG_RSS], 0);
+	ck_assert_uint_eq(seen.last.figures.value[FIG_SIZE], 4096);
 }
 END_TEST
 
@@ -145,7 +191,7 @@ START_TEST(vma_seen_twice_counts_once)
 {
 	struct seen seen = { 0 };
 
-	ck_assert_int_eq(maps_read_text(TEXT(
+	ck_assert_int_eq(read_text(TEXT(
 		"1000-3000 rw-p 0 00:00 0 \n1000-3000 rw-p 0 00:00 0 \n2000-4000 rw-p 0 00:00 0 \n"
 		"1000-2000 rw-p 0 00:00 0 \n"), false, see, &seen, NULL), 0);
 	ck_assert_uint_eq(seen.count, 2);
@@ -158,7 +204,7 @@ START_TEST(huge_numbers_do_not_wrap)
 {
 	struct seen seen = { 0 };
 
-	ck_assert_int_eq(maps_read_text(TEXT(
+	ck_assert_int_eq(read_text(TEXT(
 		"1000-3000 rw-p 0 00:00 0 \nRss: 18014398509481985 kB\nPrivate_Clean: 18446744073709551615 kB\n"
 		"Private_Dirty: 18446744073709551615 kB\nShared_Clean: 99999999999999999999 kB\n"),
 		true, see, &seen, NULL), 0);
@@ -326,6 +372,7 @@ int main(void)
 	tcase_add_test(tc, smaps_fields);
 	tcase_add_test(tc, missing_fields_are_unknown);
 	tcase_add_test(tc, truncated_anywhere);
+	tcase_add_test(tc, known_lines_with_more_behind);
 	tcase_add_test(tc, vma_seen_twice_counts_once);
 	tcase_add_test(tc, huge_numbers_do_not_wrap);
 	tcase_add_test(tc, lines_of_any_length);
