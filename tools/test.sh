@@ -78,6 +78,7 @@ check "threads, under ThreadSanitizer" make -s -C "$build/races" check-races
 must "build with clang" configure_and_make "$build/clang" --enable-werror CC=clang
 check "real programs, names in the registry" tests/panel/panel -b "$build/gcc"
 check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc"
+check "figures on a kernel that names memory" env abs_top_builddir="$build/gcc" tests/replay/live-vm.sh
 check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
 check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run

@@ -6,12 +6,16 @@
  *   golden   64 MiB touched, two forked children, the second rewrites half:
  *            pids of the parent, the idle child and the writer
  *   zero     32 MiB that is only read
+ *   huge     8 MiB in huge pages, named test:huge
+ *   alike    16 MiB of pages that are all the same, for KSM, named test:alike
+ *   swapped  16 MiB, of which the first half is driven out, named test:swapped
  *   mixed    one mapping with parts named test:full, test:half, test:none,
  *            test:zero, 4 MiB each, then a fork that leaves all of it shared
  *            but 1 MiB of test:full, which the parent rewrites
  *   churn    exec, fork and mmap without an end
  */
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +27,10 @@
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
 #endif
 
 #define MIB (1UL << 20)
@@ -54,14 +62,18 @@ static void read_pages(const char *p, size_t size)
 
 static pid_t child(void)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid < 0) {
 		perror("fork");
 		exit(1);
 	}
-	if (pid == 0)
+	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* It may have ended before that. */
+		if (getppid() != parent)
+			_exit(0);
+	}
 	return pid;
 }
 
@@ -112,6 +124,44 @@ static void mixed(void)
 	printf("%d\n", (int)getpid());
 }
 
+static void huge(void)
+{
+	char *p = mmap(NULL, 10 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		exit(1);
+	p = (char *)(((uintptr_t)p + 2 * MIB - 1) & -(2 * MIB));
+	madvise(p, 8 * MIB, MADV_HUGEPAGE);
+	name(p, 8 * MIB, "test:huge");
+	memset(p, 1, 8 * MIB);
+	printf("%d\n", (int)getpid());
+}
+
+static void alike(void)
+{
+	char *p = map(16 * MIB);
+
+	madvise(p, 16 * MIB, MADV_MERGEABLE);
+	name(p, 16 * MIB, "test:alike");
+	memset(p, 7, 16 * MIB);
+	printf("%d\n", (int)getpid());
+}
+
+static void swapped(void)
+{
+	char *p = map(16 * MIB);
+	unsigned seed = 1;
+
+	name(p, 16 * MIB, "test:swapped");
+	/* No two alike: zram takes pages of one byte for free. */
+	for (size_t i = 0; i < 16 * MIB; i += sizeof(seed)) {
+		seed = seed * 1103515245 + 12345;
+		memcpy(p + i, &seed, sizeof(seed));
+	}
+	madvise(p, 8 * MIB, MADV_PAGEOUT);
+	printf("%d\n", (int)getpid());
+}
+
 static void churn(char **argv)
 {
 	alarm(60);
@@ -139,13 +189,19 @@ int main(int argc, char **argv)
 		name(p, 32 * MIB, "test:zero");
 		read_pages(p, 32 * MIB);
 		printf("%d\n", (int)getpid());
+	} else if (!strcmp(what, "huge")) {
+		huge();
+	} else if (!strcmp(what, "alike")) {
+		alike();
+	} else if (!strcmp(what, "swapped")) {
+		swapped();
 	} else if (!strcmp(what, "mixed")) {
 		mixed();
 	} else if (!strcmp(what, "churn")) {
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | mixed | churn\n");
+		fprintf(stderr, "usage: family golden | zero | huge | alike | swapped | mixed | churn\n");
 		return 2;
 	}
 	fflush(stdout);

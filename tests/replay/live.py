@@ -1,6 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Figures of live processes against the kernel's own counters, and processes that do not hold still."""
+"""Figures of live processes against the kernel's own counters, and processes that do not hold still.
+
+    live.py [ROUNDS]    ROUNDS: how often processes that exit, exec and fork are read
+
+ANONNAME_WHOLE_MACHINE=1: the machine is for this test alone. KSM is switched
+on, swap is expected to be there, and a kernel that names memory must be seen to.
+"""
 import json
 import os
 import subprocess
@@ -117,11 +123,78 @@ def zero_pages(library):
         check(one["rss"] < 256 * 1024, f"zero pages: not in RSS, {one['rss']}")
 
 
-def restless():
+def kernel_names():
+    """Whether this kernel takes names; without the library."""
+    with Family("zero") as family, open(f"/proc/{family.pid}/maps") as maps:
+        return "[anon:test:zero]" in maps.read()
+
+
+def put(name, value):
+    with open(name, "w") as file:
+        file.write(str(value))
+
+
+def number(name):
+    with open(name) as file:
+        return int(file.read())
+
+
+def both_ways(what, pid, name, expected):
+    """The row of a name read from smaps, and from maps and pagemap: key -> (bytes, tolerance)."""
+    for mode in ([], ["--gentle"]):
+        one = row(report(*mode, pid), name)
+        check(one is not None, f"{what} {' '.join(mode)}: the name is there")
+        for key, (value, tolerance) in expected.items() if one else ():
+            if one[key] is None:
+                # Without smaps and PAGEMAP_SCAN nobody tells.
+                check(mode and key in ("thp", "swap_pss", "locked"), f"{what} {' '.join(mode)}: {key} is unknown")
+            else:
+                check(near(one[key], value, tolerance), f"{what} {' '.join(mode)}: {key} {one[key]} is {value}, give or take {tolerance}")
+
+
+def huge_pages():
+    with Family("huge") as family:
+        both_ways("huge pages", family.pid, "test:huge", {"rss": (8 * MIB, 0), "uss": (8 * MIB, 0), "thp": (8 * MIB, 0), "cow": (0, 0)})
+
+
+def same_pages():
+    ksm = "/sys/kernel/mm/ksm/"
+    with Family("alike") as family:
+        put(ksm + "pages_to_scan", 10000)
+        put(ksm + "run", 1)
+        wanted = 16 * MIB // 4096 * 95 // 100
+        for _ in range(600):
+            if number(ksm + "pages_sharing") >= wanted:
+                break
+            time.sleep(0.1)
+        put(ksm + "run", 0)
+        merged = (number(ksm + "pages_sharing") + number(ksm + "pages_shared")) * 4096
+        check(merged >= wanted * 4096, f"KSM merged {merged} bytes")
+        # Whoever owns them alone: shared by count, but copied on nobody's behalf.
+        both_ways("KSM", family.pid, "test:alike", {"rss": (16 * MIB, 0), "ksm": (merged, 0), "cow": (0, 0), "uss": (16 * MIB - merged, 0),
+                                                    "pss": (16 * MIB - merged + number(ksm + "pages_shared") * 4096, 64 * 1024)})
+        put(ksm + "run", 2)
+
+
+def swapped():
+    with open("/proc/swaps") as file:
+        check(len(file.readlines()) > 1, "there is swap")
+    with Family("swapped") as family:
+        result = row(report(family.pid), "test:swapped")
+        # The kernel may leave out a page that somebody holds.
+        both_ways("swap", family.pid, "test:swapped", {"rss": (8 * MIB, 128 * 1024), "swap": (8 * MIB, 128 * 1024),
+                                                       "swap_pss": (8 * MIB, 128 * 1024), "uss": (8 * MIB, 128 * 1024)})
+        check(result and result["rss"] + result["swap"] == 16 * MIB, f"swap: what is not here is there: {result}")
+        kernel = rollup(family.pid)
+        total = report(family.pid)["total"]
+        check(total["swap"] == kernel["Swap"], f"swap: {total['swap']} is smaps_rollup's {kernel['Swap']}")
+
+
+def restless(rounds):
     """Processes that exit, exec and fork under the reader's hands."""
     with Family("churn", count=0) as family, Family("churn", count=0) as other:
         bad = []
-        for i in range(60):
+        for i in range(rounds):
             for args in (["report", "--all", "--json"], ["maps", family.pid], ["report", other.pid],
                          ["report", "--gentle", family.pid], ["check", family.pid], ["report", "--tree", os.getpid()]):
                 if args[0] == "report" and args[1] == "--all" and i % 10:
@@ -227,7 +300,32 @@ def peak():
     if not os.path.exists(LIBRARY):
         skip("run --peak: no library in the build tree")
         return
-    script = "import time\na = bytearray(40 << 20)\ntime.sleep(1)\ndel a\ntime.sleep(3)\n"
+    script = """if True:
+        import os, time
+
+        def read():
+            with open(f"/proc/{os.getppid()}/io") as file:
+                return int(file.readline().split()[1])
+
+        def until_read():
+            # When a reading is due depends on what it costs here. It takes many KiB; a look at statm some bytes.
+            before = read()
+            while True:
+                time.sleep(0.02)
+                now = read()
+                if now - before > 8192:
+                    return
+                before = now
+
+        a = bytearray(40 << 20)
+        # The first may have begun before.
+        until_read()
+        until_read()
+        time.sleep(0.1)
+        del a
+        until_read()
+        time.sleep(0.1)
+    """
     result = run("run", "--peak", "-J", "-i", "10", "--", sys.executable, "-c", script)
     value = json.loads(result.stderr)
     check(result.returncode == 0 and value["peak"]["total"]["pss"] > 40 * MIB, f"run --peak sees 40 MiB: {value['peak']['total']['pss']}")
@@ -243,6 +341,13 @@ def peak():
 
 
 have_library = os.path.exists(LIBRARY)
+if os.environ.get("ANONNAME_WHOLE_MACHINE"):
+    check(kernel_names(), "the kernel takes names")
+    huge_pages()
+    same_pages()
+    swapped()
+else:
+    skip("huge pages, KSM and swap: they need a machine of their own (live-vm.sh)")
 for library in (False, True):
     if library and not have_library:
         skip("the registry's figures: no library in the build tree")
@@ -253,7 +358,7 @@ for library in (False, True):
         against_rollup(library, mode)
         if library:
             parts(mode)
-restless()
+restless(int(sys.argv[1]) if len(sys.argv) > 1 else 60)
 pipes()
 as_nobody()
 errors()
