@@ -278,9 +278,13 @@ void measure_complain(const struct measurement *measurement)
 		tool_error("%zu of %zu processes may not be read (%s). Run as root to see them.", found,
 		           measurement->count, list);
 	found = list_pids(measurement, is_nameless, list, sizeof(list));
-	if (found)
-		tool_error("the names inside %zu process%s could not be read (%s): only the kernel's are shown. "
-		           "Run as root, or set kernel.yama.ptrace_scope to 0.", found, found > 1 ? "es" : "", list);
+	for (size_t i = 0; found && i < measurement->count; i++)
+		if (is_nameless(&measurement->process[i])) {
+			tool_error("the names inside %zu process%s (%s) could not be read: %s. Only the kernel's are "
+			           "shown. Run as root, or set kernel.yama.ptrace_scope to 0.", found,
+			           found > 1 ? "es" : "", list, strerror(-measurement->process[i].library_error));
+			break;
+		}
 	if (measurement->malformed)
 		tool_error("%llu lines were neither maps nor smaps and were left out",
 		           (unsigned long long)measurement->malformed);

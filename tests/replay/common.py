@@ -7,7 +7,7 @@ import sys
 
 BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
 SOURCE = os.environ.get("abs_top_srcdir") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOL = os.path.join(BUILD, "tools", "anonname")
+TOOL = os.environ.get("ANONNAME_TOOL") or os.path.join(BUILD, "tools", "anonname")
 FAMILY = os.path.join(BUILD, "tests", "replay", "family")
 LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
 MIB = 1 << 20

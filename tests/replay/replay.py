@@ -4,6 +4,9 @@
 
 The trees were recorded on Linux 6.1 from a program that names its memory as Go,
 Android's and Chromium's libraries do; malformed was written by hand.
+    replay.py [trees] [huge] [widths] [top]    only these parts
+
+ANONNAME_TOOL=PATH: another build of the command, or a script that runs one.
 With UPDATE=1 the expected outputs are written anew: read the difference before
 it is committed.
 """
@@ -198,8 +201,6 @@ def top():
     check(len(result.stdout.splitlines()) == 3, "top --filter leaves nothing but the header")
 
 
-trees()
-huge()
-widths()
-top()
+for part in sys.argv[1:] or ("trees", "huge", "widths", "top"):
+    {"trees": trees, "huge": huge, "widths": widths, "top": top}[part]()
 done()
