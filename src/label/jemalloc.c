@@ -61,7 +61,7 @@ static uint32_t pool;                   /* the first arena that waits for a thre
 static THREAD_LOCAL struct extent_scope *scope;
 static THREAD_LOCAL uint32_t my_arena;  /* the arena that belongs to this thread, + 1 */
 
-enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, MIBS };
+enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, OUR_LOOKUP, MIBS };
 static struct mib {
 	const char *name;
 	size_t len;
@@ -75,6 +75,7 @@ static struct mib {
 	[OUR_NARENAS] = { .name = "arenas.narenas" },
 	[OUR_THREAD_ARENA] = { .name = "thread.arena" },
 	[OUR_FLUSH] = { .name = "thread.tcache.flush" },
+	[OUR_LOOKUP] = { .name = "arenas.lookup" },
 };
 
 const struct jemalloc *jemalloc_calls(void) { return load_acquire(&je_state) == 2 ? &jemalloc_functions : NULL; }
@@ -580,6 +581,46 @@ static void hook_all(void)
 	store_relaxed(&arenas_known, n);
 }
 
+/* --- jemalloc inside a program */
+
+struct earlier {
+	unsigned left;          /* pages to ask about, at most */
+	char name[2][ANONNAME_NAME_MAX + 1];
+};
+
+static bool name_earlier(const struct shown *range, void *context)
+{
+	struct earlier *e = context;
+	unsigned arena;
+
+	if (!text_equal(range->name, e->name[0]) && !text_equal(range->name, e->name[1]))
+		return true;
+	for (uintptr_t at = range->start; at < range->end && e->left; at += page_size, e->left--) {
+		if (control(OUR_LOOKUP, 0, &arena, sizeof(arena), &at, sizeof(at)) == 0) {
+			name_extent(arena, range->start, range->end - range->start);
+			break;
+		}
+	}
+	return e->left != 0;
+}
+
+/*
+ * A program with jemalloc linked in maps for itself, too, so what was mapped
+ * before the hooks were there has the program's name. Which of it are extents,
+ * jemalloc knows. Of 64 MiB, which is more than comes before constructors run.
+ */
+static void name_what_was_before(void)
+{
+	struct fields f = { .library = je_object->name, .tid = thread_tid(), .program = objects_program() };
+	struct earlier e = { .left = (64U << 20) / page_size };
+
+	if (je_object->class == OBJECT_ALLOCATOR)
+		return;
+	config_format(KIND_MMAP, &f, false, e.name[0]);
+	config_format(KIND_MMAP_BIG, &f, false, e.name[1]);
+	shown_each(name_earlier, &e);
+}
+
 void jemalloc_look(void)
 {
 	static unsigned looked_at;
@@ -601,6 +642,7 @@ void jemalloc_look(void)
 		return;
 	hook_all();
 	hooked_first = arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED;
+	name_what_was_before();
 	/* The first thread's is arena 0, which also holds jemalloc's own tables. */
 	if (hooked_first && arena_a_thread()) {
 		my_arena = 1;

@@ -425,8 +425,35 @@ static void forked(void)
 	live_join(child, "extents in a child");
 }
 
-int main(void)
+/* ANONNAME_JEMALLOC=mmap or off: one name for all, or none, and no hooks. */
+static int without_hooks(const char *name)
 {
+	extent_hooks_t *hooks = NULL, *of_new = NULL;
+	size_t len = sizeof(hooks);
+	unsigned arena = 0;
+	char of_arena[40], *p = malloc(30 * MIB);
+
+	if (!live_active())
+		live_skip("the library is not in this process");
+	memset(p, 1, 30 * MIB);
+	check_name(p, name);
+	check(mallctl("arena.0.extent_hooks", &hooks, &len, NULL, 0) == 0);
+	len = sizeof(arena);
+	check(mallctl("arenas.create", &arena, &len, NULL, 0) == 0);
+	snprintf(of_arena, sizeof(of_arena), "arena.%u.extent_hooks", arena);
+	len = sizeof(of_new);
+	check(mallctl(of_arena, &of_new, &len, NULL, 0) == 0 && of_new == hooks, "an arena has other hooks");
+	p = mallocx(30 * MIB, MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE);
+	memset(p, 1, 30 * MIB);
+	check_name(p, name);
+	return live_status();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		return without_hooks(argv[1]);
+
 	char *early = malloc(200 * KIB);
 
 	memset(early, 1, 200 * KIB);
