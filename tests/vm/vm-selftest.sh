@@ -59,6 +59,11 @@ sys.stderr.write("to stderr\r\n")
 sys.exit(7)
 EOF
 
+# First, so that what a first build says is not taken for what a command says.
+for kernel in linux-6.1 linux-6.1-off; do
+	./build-kernel "$kernel" >/dev/null || exit 1
+done
+
 for kernel in linux-6.1 linux-6.1-off; do
 	./vm-run -k $kernel -w "$tmp/share" -e GREETING='it'\''s "here"' -- \
 		python3 "$tmp/share/probe.py" 'one two' '*' "it's" '' $'a\nb\\c$d' \
