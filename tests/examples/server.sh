@@ -15,7 +15,8 @@ commands() {
 	echo "find page7"
 	echo "logout user9"
 	echo "memory"
-	[ "$1" = hold ] && { sleep 2; }
+	# Until what it has was looked at.
+	while [ -n "${1-}" ] && [ ! -e "$1" ]; do sleep 0.1; done
 	echo "flush"
 	echo "get page7"
 	echo "quit"
@@ -32,19 +33,23 @@ says "$with" "hit page page7"
 says "$with" "named ranges"
 jemalloc=$(ldconfig -p | awk '/libjemalloc.so.2 /{print $NF; exit}')
 if [ -n "$jemalloc" ]; then
-	fifo=$(mktemp -u)
-	mkfifo "$fifo"
-	tools/anonname run -a jemalloc "$server" <"$fifo" >"$fifo.out" &
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	mkfifo "$work/in"
+	tools/anonname run -a jemalloc "$server" <"$work/in" >"$work/out" &
 	pid=$!
-	commands hold >"$fifo" &
-	sleep 1
+	commands "$work/seen" >"$work/in" &
+	# It answers each line at once.
+	until grep -q "bytes in index:heap" "$work/out" || ! kill -0 "$pid"; do sleep 0.1; done
 	maps=$(tools/anonname maps "$pid")
+	report=$(tools/anonname report "$pid")
+	touch "$work/seen"
 	wait "$pid" || { echo "FAIL: the server ended with $?"; wrong=1; }
-	named=$(cat "$fifo.out")
-	rm -f "$fifo" "$fifo.out"
+	named=$(cat "$work/out")
 	for s in cache sessions index; do
 		says "$named" "bytes in $s:heap"
 		says "$maps" "anon:$s:heap"
+		says "$report" " $s:heap"
 	done
 	says "$maps" "anon:server:settings:1"
 	says "$named" "^flushed"
