@@ -515,7 +515,8 @@ static bool reader_header(struct maps_reader *reader, struct text line)
 	uint32_t hash;
 	bool all;
 
-	if (!parse_addresses(&at, end, &first, &last))
+	/* With nothing behind the addresses it is none, and 0 stands for an unused entry. */
+	if (!parse_addresses(&at, end, &first, &last) || at == end)
 		return false;
 	tail = (struct text){ at, (size_t)(end - at) };
 	/* maps and smaps in turn do not know each other's. */
@@ -554,6 +555,7 @@ static bool reader_header(struct maps_reader *reader, struct text line)
 	memset(reader->field, 0, sizeof(reader->field));
 	reader->seen = 0;
 	reader->flags = 0;
+	reader->last = -1;
 	reader->next = 0;
 	reader->line = 0;
 	return true;

@@ -3,8 +3,9 @@
 # Runs each fuzzer over its seeds. With libFuzzer built in, for a moment longer.
 set -e
 : "${srcdir:=.}"
-for fuzzer in registry maps; do
+for fuzzer in registry maps tree snapshot; do
 	program=./tests/fuzz/fuzz_$fuzzer
+	[ -x "$program" ] || continue
 	if "$program" -help=1 2>/dev/null | grep -q '^Usage'; then
 		work=$(mktemp -d)
 		"$program" -runs="${FUZZ_RUNS:-20000}" "$work" "$srcdir/tests/fuzz/corpus/$fuzzer"

@@ -274,7 +274,7 @@ def refused_memory():
                 break
             said = result.stdout if command == "check" else result.stderr
             check(result.returncode in ((0, 1) if command == "check" else (0,)) and "Permission denied" in said and
-                  "Run as root" in said and "ptrace_scope" in said, f"{command} says what is refused, why, and what to do: {said[-300:]}")
+                  "Run as root" in said and "ptrace_scope" in said, f"{command} says what is refused, why, and what to do: {' '.join(said[-300:].split())}")
     own.kill()
     own.communicate()
 

@@ -88,6 +88,9 @@ static int read_text(struct text text, bool with_figures, vma_function *each, st
 
 	ck_assert_ptr_nonnull(reader);
 	ck_assert_int_eq(maps_read_text(reader, text, with_figures, each, seen, &bad), 0);
+	/* Addresses alone are no VMA. */
+	ck_assert_int_eq(maps_read_text(reader, TEXT("1000-2000 "), with_figures, each, seen, &again), 0);
+	ck_assert_uint_eq(again, 1);
 	first = *seen;
 	*seen = before;
 	result = maps_read_text(reader, text, with_figures, each, seen, &again);
@@ -180,7 +183,9 @@ START_TEST(known_lines_with_more_behind)
 		"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\n"
 		"3000-5000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
 		"5000-6000 r--p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
-		"6000-7000 rw-p 00000000 00:00 0 \n"), true, see, &seen, NULL), 0);
+		"6000-7000 rw-p 00000000 00:00 0 \n"
+		"7000-8000 rw-p 00000000 00:00 0 \nRss: 4 kB\nVmFlags: rd \n"
+		"8000-9000 rw-p 00000000 00:00 0 \n"), true, see, &seen, NULL), 0);
 	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_RSS));
 	ck_assert_uint_eq(seen.last.figures.value[FIG_RSS], 0);
 	ck_assert_uint_eq(seen.last.figures.value[FIG_SIZE], 4096);
