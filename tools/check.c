@@ -391,13 +391,13 @@ static int print_json(const struct check *check)
 		json_object_set_new(json, "names", json_integer((json_int_t)check->names.rows));
 		json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
 		json_object_set_new(json, "anon_rss",
-		                    labelled < 0 ? json_null() : json_integer((json_int_t)totals->anon_rss));
+		                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->anon_rss)));
 		json_object_set_new(json, "named_rss",
-		                    labelled < 0 ? json_null() : json_integer((json_int_t)totals->named_rss));
+		                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->named_rss)));
 		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
 			json_array_append_new(largest, json_pack("{s:I, s:I, s:s, s:I}",
 				"start", (json_int_t)check->largest[i].start, "end", (json_int_t)check->largest[i].end,
-				"perms", check->largest[i].perms, "rss", (json_int_t)check->largest[i].rss));
+				"perms", check->largest[i].perms, "rss", json_bytes(check->largest[i].rss)));
 		json_object_set_new(json, "largest_unnamed", largest);
 	}
 	for (size_t i = 0; i < check->advices; i++)

@@ -488,12 +488,6 @@ void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_cho
 	}
 }
 
-/* JSON numbers of this library are signed; a sum of a made-up file may be more. */
-static json_int_t json_bytes(uint64_t value)
-{
-	return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
-}
-
 json_t *figures_json(const struct figures *figures)
 {
 	json_t *json = json_object(), *estimate = NULL;

@@ -102,15 +102,9 @@ int tool_maps(int argc, char **argv)
 		default: return tool_usage_error();
 		}
 	}
-	if (optind + 1 != argc) {
-		tool_error("give one process id");
-		return tool_usage_error();
-	}
-	pid = tool_pid(argv[optind]);
-	if (!pid)
-		return EXIT_USAGE;
-	if (!tool_proc(&proc, root))
-		return EXIT_FAILED;
+	c = tool_one_process(argc, argv, root, &pid, &proc);
+	if (c != EXIT_DONE)
+		return c;
 	error = proc_exists(&proc, pid);
 	if (!error && json)
 		printf("{\n \"format\": \"anonname-maps\",\n \"version\": 1,\n \"pid\": %d,\n \"regions\": [",

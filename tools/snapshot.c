@@ -100,15 +100,9 @@ int tool_snapshot(int argc, char **argv)
 		default: return tool_usage_error();
 		}
 	}
-	if (optind + 1 != argc) {
-		tool_error("give one process id");
-		return tool_usage_error();
-	}
-	pid = tool_pid(argv[optind]);
-	if (!pid)
-		return EXIT_USAGE;
-	if (!tool_proc(&proc, root))
-		return EXIT_FAILED;
+	c = tool_one_process(argc, argv, root, &pid, &proc);
+	if (c != EXIT_DONE)
+		return c;
 	error = measure_pid(&proc, pid, tree, mode, &measurement);
 	proc_close(&proc);
 	if (error) {
@@ -153,18 +147,10 @@ static void figures_from_json(const json_t *json, struct figures *figures)
 	}
 }
 
-/* Kinds are strings of names.c everywhere else, so a row does not own its kind. */
+/* A row does not own its kind. */
 static const char *keep_kind(const char *kind)
 {
-	static const char *const known[] = {
-		"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm",
-		"early", "unnamed", "special", "file",
-	};
-
-	for (size_t i = 0; kind && i < sizeof(known) / sizeof(*known); i++)
-		if (!strcmp(kind, known[i]))
-			return known[i];
-	return "other";
+	return name_kind_find(kind ? kind : "");
 }
 
 static bool moment_from_file(const char *path, bool fold, struct moment *moment)

@@ -3,6 +3,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -63,6 +64,18 @@ pid_t tool_pid(const char *text)
 	return 0;
 }
 
+int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc)
+{
+	if (optind + 1 != argc) {
+		tool_error("give one process id");
+		return tool_usage_error();
+	}
+	*pid = tool_pid(argv[optind]);
+	if (!*pid)
+		return EXIT_USAGE;
+	return tool_proc(proc, root) ? EXIT_DONE : EXIT_FAILED;
+}
+
 bool tool_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGT";
@@ -105,6 +118,11 @@ int tool_finish(int code)
 	if (errno != EPIPE)
 		tool_error("standard output: %s", strerror(errno));
 	return EXIT_FAILED;
+}
+
+json_int_t json_bytes(uint64_t value)
+{
+	return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
 }
 
 int tool_print_json(json_t *json)

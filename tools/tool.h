@@ -46,8 +46,11 @@ int tool_version(void);
 /* Says why a process could not be read, and what to do. Returns the exit code. */
 int tool_process_error(pid_t pid, int error);
 
-/* A process id, or 0 after an error message. "self" is the tool itself: it is of use in tests. */
+/* A process id, or 0 after an error message. */
 pid_t tool_pid(const char *text);
+
+/* For commands about one process: its id, the only argument, and /proc opened. EXIT_DONE, or what to exit with. */
+int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc);
 
 /* A size with an optional unit K, M, G (1024), in bytes; false after an error message. */
 bool tool_size(const char *text, uint64_t *bytes);
@@ -57,6 +60,9 @@ bool tool_proc(struct proc *proc, const char *root);
 
 /* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
 int tool_finish(int code);
+
+/* JSON numbers of this library are signed; a sum of a made-up file may be more. */
+json_int_t json_bytes(uint64_t value);
 
 /* A JSON document on standard output, and drops the reference. */
 int tool_print_json(json_t *json);

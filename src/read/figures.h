@@ -35,6 +35,13 @@ struct figures {
 	uint16_t estimate;
 };
 
+/* A recorded file may hold any number: a sum stops at the top, it does not wrap. */
+static inline void figure_add(uint64_t *sum, uint64_t more)
+{
+	if (__builtin_add_overflow(*sum, more, sum))
+		*sum = UINT64_MAX;
+}
+
 void figures_add(struct figures *sum, const struct figures *more);
 
 #endif

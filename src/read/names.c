@@ -107,9 +107,9 @@ int names_add(struct name_table *table, const struct region *region)
 	row->sources |= 1U << region->source;
 	figures_add(&row->figures, &vma->figures);
 	if (vma_is_anonymous(vma)) {
-		table->totals.anon_rss += vma->figures.value[FIG_RSS];
+		figure_add(&table->totals.anon_rss, vma->figures.value[FIG_RSS]);
 		if (region->source != NAME_NONE)
-			table->totals.named_rss += vma->figures.value[FIG_RSS];
+			figure_add(&table->totals.named_rss, vma->figures.value[FIG_RSS]);
 		if (vma->figures.unknown & FIG_BIT(FIG_RSS))
 			table->totals.rss_unknown = true;
 	}
@@ -128,8 +128,8 @@ int names_merge(struct name_table *table, const struct name_table *more)
 		figures_add(&row->figures, &from->figures);
 	}
 	figures_add(&table->totals.figures, &more->totals.figures);
-	table->totals.anon_rss += more->totals.anon_rss;
-	table->totals.named_rss += more->totals.named_rss;
+	figure_add(&table->totals.anon_rss, more->totals.anon_rss);
+	figure_add(&table->totals.named_rss, more->totals.named_rss);
 	table->totals.rss_unknown |= more->totals.rss_unknown;
 	return 0;
 }
@@ -248,17 +248,28 @@ static const struct {
 	{ "main space", "heap" },
 };
 
+static const char *const class_kinds[] = {
+	[VMA_UNNAMED] = "unnamed", [VMA_NAMED] = "other", [VMA_SHARED_NAMED] = "shm", [VMA_SHARED] = "shm",
+	[VMA_HEAP] = "heap", [VMA_STACK] = "stack", [VMA_SPECIAL] = "special", [VMA_FILE] = "file",
+};
+
+const char *name_kind_find(const char *kind)
+{
+	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
+		if (!strcmp(kind, own_kinds[i]))
+			return own_kinds[i];
+	for (size_t i = 0; i < sizeof(class_kinds) / sizeof(*class_kinds); i++)
+		if (!strcmp(kind, class_kinds[i]))
+			return class_kinds[i];
+	return class_kinds[VMA_NAMED];
+}
+
 const char *name_kind(const struct name_row *row)
 {
-	static const char *const by_class[] = {
-		[VMA_UNNAMED] = "unnamed", [VMA_SHARED_NAMED] = "shm", [VMA_SHARED] = "shm",
-		[VMA_HEAP] = "heap", [VMA_STACK] = "stack", [VMA_SPECIAL] = "special",
-		[VMA_FILE] = "file",
-	};
 	struct text rest = name_text(row), first, second;
 
 	if (row->class != VMA_NAMED)
-		return by_class[row->class];
+		return class_kinds[row->class];
 	first = next_part(&rest);
 	second = next_part(&rest);
 	while (second.len && isdigit((unsigned char)second.at[second.len - 1]))
@@ -272,7 +283,7 @@ const char *name_kind(const struct name_row *row)
 	for (size_t i = 0; i < sizeof(kind_words) / sizeof(*kind_words); i++)
 		if (strcasestr(row->name, kind_words[i].word))
 			return kind_words[i].kind;
-	return "other";
+	return class_kinds[VMA_NAMED];
 }
 
 void name_thread(const struct name_row *row, char *buffer, size_t size)

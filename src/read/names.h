@@ -57,6 +57,8 @@ double names_labelled(const struct name_totals *totals);
 #define NAME_PART_MAX 4400
 void name_owner(const struct name_row *row, char *buffer, size_t size);
 const char *name_kind(const struct name_row *row);
+/* The same string as name_kind() gives, of one that comes from elsewhere; "other" where it is none. */
+const char *name_kind_find(const char *kind);
 void name_thread(const struct name_row *row, char *buffer, size_t size);
 void name_library(const struct name_row *row, char *buffer, size_t size);
 /* Numbers that end a part of the name become a star: tids, arena numbers. */
