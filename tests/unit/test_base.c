@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* base: text, table, elf and maps. One file, as each is small. */
-#include <check.h>
 #include <dlfcn.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "label/objects.h"
+#include "run.h"
 
 START_TEST(text_never_overflows)
 {
@@ -144,21 +144,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("base");
-	TCase *c = tcase_create("base");
-	SRunner *r;
-	int failed;
+	TCase *tests = tcase_create("base");
 
-	tcase_add_test(c, text_never_overflows);
-	tcase_add_test(c, numbers);
-	tcase_add_test(c, names_are_cleaned);
-	tcase_add_test(c, table_finds_what_was_added);
-	tcase_add_test(c, objects_and_their_symbols);
-	tcase_add_test(c, maps_of_this_process);
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	tcase_add_test(tests, text_never_overflows);
+	tcase_add_test(tests, numbers);
+	tcase_add_test(tests, names_are_cleaned);
+	tcase_add_test(tests, table_finds_what_was_added);
+	tcase_add_test(tests, objects_and_their_symbols);
+	tcase_add_test(tests, maps_of_this_process);
+	return run_tests("base", tests);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* label/borrow.c: a library is mapped, bound to what we choose, or refused with nothing left behind. */
-#include <check.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +12,7 @@
 #include "base/maps.h"
 #include "base/sys.h"
 #include "label/borrow.h"
+#include "run.h"
 
 static const char library[] = BORROWED;
 static char changed[] = "/tmp/borrow.XXXXXX";
@@ -194,17 +194,9 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("borrow");
-	TCase *c = tcase_create("borrow");
-	SRunner *r;
-	int failed;
+	TCase *tests = tcase_create("borrow");
 
-	tcase_add_test(c, bound_as_told);
-	tcase_add_loop_test(c, refusals, 0, ARRAY_SIZE(refused));
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	tcase_add_test(tests, bound_as_told);
+	tcase_add_loop_test(tests, refusals, 0, ARRAY_SIZE(refused));
+	return run_tests("borrow", tests);
 }

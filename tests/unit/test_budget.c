@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* sink/budget.c: names get coarser as this process really nears vm.max_map_count. */
-#include <check.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #include "base/sandbox.h"
 #include "base/sys.h"
+#include "run.h"
 #include "sink/sink.h"
 
 enum { LIMIT_MOST = 1 << 20 };
@@ -101,8 +101,7 @@ static void setup(void)
 int main(void)
 {
 	FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
-	Suite *s = suite_create("budget");
-	TCase *tc = tcase_create("budget");
+	TCase *tests = tcase_create("budget");
 
 	/* Some systems allow so many that reaching the limit takes too long. */
 	if (!f || fscanf(f, "%ld", &limit) != 1 || limit > LIMIT_MOST) {
@@ -110,19 +109,10 @@ int main(void)
 		return 77;
 	}
 	fclose(f);
-	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_set_timeout(tc, 300);
-	tcase_add_test(tc, levels);
-	tcase_add_test(tc, blind);
-	tcase_add_test(tc, nothing_to_give_back);
-	tcase_add_test(tc, given_back);
-	suite_add_tcase(s, tc);
-
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed != 0;
+	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_test(tests, levels);
+	tcase_add_test(tests, blind);
+	tcase_add_test(tests, nothing_to_give_back);
+	tcase_add_test(tests, given_back);
+	return run_tests("budget", tests);
 }

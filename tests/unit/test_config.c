@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Templates: each field, what is cut and how, styles, choices, and bad values. */
-#include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "base/text.h"
 #include "label/config.h"
+#include "run.h"
 
 static const struct fields all = {
 	.allocator = "jemalloc", .library = "libfoo.so.1", .thread = "worker", .program = "app", .index = 3, .tid = 4711,
@@ -237,24 +237,16 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config");
-	TCase *c = tcase_create("templates");
-	SRunner *r;
-	int failed;
+	TCase *tests = tcase_create("config");
 
-	tcase_add_test(c, defaults);
-	tcase_add_test(c, each_field);
-	tcase_add_test(c, sizes);
-	tcase_add_test(c, bytes_that_names_cannot_hold);
-	tcase_add_test(c, what_must_be_cut);
-	tcase_add_test(c, coarser);
-	tcase_add_test(c, an_empty_template_names_nothing);
-	tcase_add_test(c, styles);
-	tcase_add_test(c, bad_values);
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	tcase_add_test(tests, defaults);
+	tcase_add_test(tests, each_field);
+	tcase_add_test(tests, sizes);
+	tcase_add_test(tests, bytes_that_names_cannot_hold);
+	tcase_add_test(tests, what_must_be_cut);
+	tcase_add_test(tests, coarser);
+	tcase_add_test(tests, an_empty_template_names_nothing);
+	tcase_add_test(tests, styles);
+	tcase_add_test(tests, bad_values);
+	return run_tests("config", tests);
 }

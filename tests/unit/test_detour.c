@@ -4,12 +4,12 @@
  * bytes that it puts there. Nothing is executed, so either architecture's file
  * is tested on every machine: this one is built once for each.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "detour_bodies.h"
 #include "hook/detour.h"
+#include "run.h"
 
 #define TARGET 0x1122334455667788UL
 
@@ -112,18 +112,11 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("detour");
-	TCase *tests = tcase_create("machine code");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *tests = tcase_create("detour");
 
 	tcase_add_loop_test(tests, known_bodies, 0, (int)ARRAY_SIZE(bodies));
 	tcase_add_loop_test(tests, padded, 0, (int)ARRAY_SIZE(bodies));
 	tcase_add_loop_test(tests, somebody_elses, 0, (int)ARRAY_SIZE(patched));
 	tcase_add_loop_test(tests, no_system_call, 0, (int)ARRAY_SIZE(bodies));
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tests("detour", tests);
 }

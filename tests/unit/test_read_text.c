@@ -2,8 +2,8 @@
 /* Lines, maps and smaps lines, names: the parsers, on what kernels print and on what they never would. */
 #include "../../src/read/maps.h"
 #include "../../src/read/names.h"
+#include "run.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,25 +368,18 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("read text");
-	TCase *tc = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *tests = tcase_create("read text");
 
-	tcase_add_loop_test(tc, header_line, 0, COUNT(headers));
-	tcase_add_test(tc, smaps_fields);
-	tcase_add_test(tc, missing_fields_are_unknown);
-	tcase_add_test(tc, truncated_anywhere);
-	tcase_add_test(tc, known_lines_with_more_behind);
-	tcase_add_test(tc, vma_seen_twice_counts_once);
-	tcase_add_test(tc, huge_numbers_do_not_wrap);
-	tcase_add_test(tc, lines_of_any_length);
-	tcase_add_loop_test(tc, names_are_made_safe, 0, COUNT(cleans));
-	tcase_add_loop_test(tc, name_parts, 0, COUNT(names));
-	tcase_add_test(tc, table_grows_and_sums);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	tcase_add_loop_test(tests, header_line, 0, COUNT(headers));
+	tcase_add_test(tests, smaps_fields);
+	tcase_add_test(tests, missing_fields_are_unknown);
+	tcase_add_test(tests, truncated_anywhere);
+	tcase_add_test(tests, known_lines_with_more_behind);
+	tcase_add_test(tests, vma_seen_twice_counts_once);
+	tcase_add_test(tests, huge_numbers_do_not_wrap);
+	tcase_add_test(tests, lines_of_any_length);
+	tcase_add_loop_test(tests, names_are_made_safe, 0, COUNT(cleans));
+	tcase_add_loop_test(tests, name_parts, 0, COUNT(names));
+	tcase_add_test(tests, table_grows_and_sums);
+	return run_tests("read text", tests);
 }

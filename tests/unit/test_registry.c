@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The registry's writer against a model that is an array of pages, in thousands of random histories. */
-#include <check.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "base/root.h"
 #include "base/sys.h"
+#include "run.h"
 #include "sink/registry.h"
 
 #define BASE 0x7f1200000000UL
@@ -415,25 +415,16 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("registry");
-	TCase *c = tcase_create("writer");
-	SRunner *r;
-	int failed;
+	TCase *tests = tcase_create("registry");
 
 	sys_init();
-	tcase_set_timeout(c, 120);
-	tcase_add_test(c, random_histories);
-	tcase_add_test(c, ten_thousand_in_order);
-	tcase_add_test(c, ten_thousand_at_random);
-	tcase_add_test(c, neighbours_of_one_name_are_one_range);
-	tcase_add_test(c, odd_arguments);
-	tcase_add_test(c, contention);
-	tcase_add_test(c, interrupted_by_a_handler);
-	tcase_add_test(c, fork_in_the_middle);
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	tcase_add_test(tests, random_histories);
+	tcase_add_test(tests, ten_thousand_in_order);
+	tcase_add_test(tests, ten_thousand_at_random);
+	tcase_add_test(tests, neighbours_of_one_name_are_one_range);
+	tcase_add_test(tests, odd_arguments);
+	tcase_add_test(tests, contention);
+	tcase_add_test(tests, interrupted_by_a_handler);
+	tcase_add_test(tests, fork_in_the_middle);
+	return run_tests("registry", tests);
 }

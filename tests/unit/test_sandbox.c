@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a seccomp filter leaves of our rights: filters as libseccomp and hand-written programs make them. */
-#include <check.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -8,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "base/sandbox.h"
+#include "run.h"
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define HIGH(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field) + 4)
@@ -148,22 +148,14 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("sandbox");
-	TCase *c = tcase_create("filters");
-	SRunner *r;
-	int failed;
+	TCase *tests = tcase_create("sandbox");
 
-	tcase_add_test(c, one_word);
-	tcase_add_test(c, by_number);
-	tcase_add_test(c, by_argument);
-	tcase_add_test(c, the_architecture);
-	tcase_add_test(c, the_machine);
-	tcase_add_test(c, what_the_kernel_refuses);
-	tcase_add_test(c, taken_and_given_back);
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	tcase_add_test(tests, one_word);
+	tcase_add_test(tests, by_number);
+	tcase_add_test(tests, by_argument);
+	tcase_add_test(tests, the_architecture);
+	tcase_add_test(tests, the_machine);
+	tcase_add_test(tests, what_the_kernel_refuses);
+	tcase_add_test(tests, taken_and_given_back);
+	return run_tests("sandbox", tests);
 }
