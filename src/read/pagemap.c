@@ -134,7 +134,7 @@ int64_t pagemap_zero(struct pagemap *pagemap, uint64_t start, uint64_t end)
 
 int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
-	const uint64_t ahead_min = 128 << 10, ahead_max = SCAN_PIECE;
+	const uint64_t ahead_min = 1 << 20, ahead_max = SCAN_PIECE;
 	int64_t sum = 0;
 
 	if (!pagemap->scan)

@@ -363,6 +363,25 @@ static void read_registry(struct reader *reader)
 	reader->library_searched = true;
 }
 
+/* Elsewhere in the environment its name means nothing: a directory, say. */
+static bool preloads_library(const char *environment, size_t len)
+{
+	static const char variable[] = "LD_PRELOAD=";
+	struct text rest = { environment, len };
+
+	while (rest.len) {
+		const char *nul = memchr(rest.at, 0, rest.len);
+		size_t one = nul ? (size_t)(nul - rest.at) : rest.len;
+
+		if (text_starts((struct text){ rest.at, one }, variable))
+			return memmem(rest.at, one, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
+		one += nul != NULL;
+		rest.at += one;
+		rest.len -= one;
+	}
+	return false;
+}
+
 /*
  * Looking for the library costs as much as the smaps of a small process. The
  * environment of a process that was started with it names it. Where that fails
@@ -382,7 +401,7 @@ static bool library_is_expected(const struct reader *reader)
 	/* A kernel thread has no environment, and that is the cheapest way to see it. (-ESRCH since Linux 6.18.) */
 	if (len == 0 || len == -ESRCH)
 		proc_identify(reader->proc, reader->pid, &reader->process->identity);
-	return len > 0 && memmem(environment, (size_t)len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
+	return len > 0 && preloads_library(environment, (size_t)len);
 }
 
 static bool same_process(const struct proc_identity *a, const struct proc_identity *b)

@@ -93,6 +93,20 @@ def parts(mode):
             check(mode == ["--gentle"] and os.geteuid() != 0, f"{what}: PSS is unknown only without privilege")
 
 
+def after_others():
+    """The library is found late, when its file goes by, in a process that comes after others without it."""
+    others = [subprocess.Popen(["sleep", "60"]) for _ in range(6)]
+    with Family("mixed", library=True) as family, Family("mixed", library=True) as second:
+        result = report(*[one.pid for one in others], family.pid, second.pid)
+        full = row(result, "test:full")
+        check(full is not None and full["rss"] == 8 * MIB and full["uss"] == 2 * MIB and full["cow"] == 6 * MIB,
+              f"after others without the library: {full}")
+        check(len(result["processes"]) == 8, "after others: each process once")
+    for one in others:
+        one.kill()
+        one.wait()
+
+
 def golden(library):
     what = "golden " + ("with the library" if library else "without")
     with Family("golden", library, 3) as family:
@@ -389,6 +403,7 @@ for library in (False, True):
         against_rollup(library, mode)
         if library:
             parts(mode)
+            after_others()
 restless(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
 pipes()
 as_nobody()
