@@ -39,7 +39,7 @@ must() {
 check_make() {
 	local dir=$1 target=${2:-check} log result
 	say "make $target in $dir"
-	make -C "$dir" -k -s "$target" >"$dir/check.log" 2>&1
+	make -C "$dir" -k -s -j"$(nproc)" "$target" >"$dir/check.log" 2>&1
 	grep -E '^(PASS|FAIL|SKIP|ERROR|XPASS|XFAIL)' "$dir/check.log" || true
 	while read -r log; do
 		result=$(sed -n 's/^:global-test-result: //p' "$log")

@@ -5,7 +5,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../vm/vm-run
 [ -x "$run" ] || { echo "SKIP: no tests/vm/vm-run"; exit 77; }
-"$run" -k linux-6.1 -t 900 -m 2G -e abs_top_builddir="$abs_top_builddir" -e ANONNAME_WHOLE_MACHINE=1 -- sh -c '
+"$run" -k linux-6.1 -t 1800 -m 2G -e abs_top_builddir="$abs_top_builddir" -e ANONNAME_WHOLE_MACHINE=1 -- sh -c '
 	echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 	exec python3 "$0" 5' "$here/live.py"
 status=$?
