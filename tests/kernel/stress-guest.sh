@@ -64,7 +64,7 @@ echo 200 >/proc/sys/vm/max_map_count
 "$program" "$seconds" "$seed" || complain "the program's own checks"
 
 # What a process leaves is freed a moment after it is gone.
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 20; i++)); do
 	left=$(names_left)
 	[ "$left" = 0 ] && break
 	sleep 0.5
