@@ -21,7 +21,7 @@ __attribute__((constructor)) static void find_program(int argc, char **argv)
 	(void)argc;
 	live_program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
 	/* A test that hangs is a failure, not a wait. */
-	alarm(getenv("LIVE_ALARM") ? (unsigned)atoi(getenv("LIVE_ALARM")) : 120);
+	alarm(getenv("LIVE_ALARM") ? (unsigned)atoi(getenv("LIVE_ALARM")) : 1200);
 }
 
 void live_wrong(const char *file, int line, const char *format, ...)

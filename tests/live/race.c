@@ -113,7 +113,7 @@ int main(void)
 	char path[64];
 	pid_t child;
 
-	alarm((unsigned)seconds + 60);
+	alarm((unsigned)seconds + 900);
 	if (!live_active() || live_kernel_names())
 		live_skip("names go to the kernel, there is no registry to read");
 	shared = mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
