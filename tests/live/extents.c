@@ -378,18 +378,21 @@ static unsigned arena_of(void *p)
 	return arena;
 }
 
+/* From 8 MiB up jemalloc takes an arena of its own; no larger than that needs, for emulators. */
+#define OVERSIZE (9 * MIB)
+
 static void *in_thread(void *unused)
 {
-	char *p = malloc(300 * KIB), *q = malloc(100), *huge = malloc(30 * MIB);
+	char *p = malloc(300 * KIB), *q = malloc(100), *huge = malloc(OVERSIZE);
 
 	(void)unused;
 	memset(p, 1, 300 * KIB);
 	memset(q, 1, 100);
-	memset(huge, 1, 30 * MIB);
+	memset(huge, 1, OVERSIZE);
 	named(p, arena_of(p));
 	named(q, arena_of(q));
 	named(huge, arena_of(huge));
-	named(huge + 30 * MIB - 1, arena_of(huge));
+	named(huge + OVERSIZE - 1, arena_of(huge));
 	free(p);
 	free(q);
 	free(huge);
