@@ -583,39 +583,54 @@ static void hook_all(void)
 
 /* --- jemalloc inside a program */
 
+/*
+ * jemalloc looks an address up in a tree whose leaves span 128 MiB or more
+ * (rtree.h), and asked about an address that no leaf spans it crashes. So it is
+ * asked only about those near memory that it gave out.
+ */
+#define LEAF_SPAN (128UL << 20)
+
 struct earlier {
-	unsigned left;          /* pages to ask about, at most */
+	uintptr_t start, end;   /* what may be asked about */
 	char name[2][ANONNAME_NAME_MAX + 1];
 };
 
 static bool name_earlier(const struct shown *range, void *context)
 {
-	struct earlier *e = context;
+	const struct earlier *e = context;
+	uintptr_t end = MIN(range->end, e->end);
 	unsigned arena;
 
 	if (!text_equal(range->name, e->name[0]) && !text_equal(range->name, e->name[1]))
 		return true;
-	for (uintptr_t at = range->start; at < range->end && e->left; at += page_size, e->left--) {
+	for (uintptr_t at = MAX(range->start, e->start); at < end; at += page_size) {
 		if (control(OUR_LOOKUP, 0, &arena, sizeof(arena), &at, sizeof(at)) == 0) {
 			name_extent(arena, range->start, range->end - range->start);
 			break;
 		}
 	}
-	return e->left != 0;
+	return true;
 }
 
 /*
  * A program with jemalloc linked in maps for itself, too, so what was mapped
  * before the hooks were there has the program's name. Which of it are extents,
- * jemalloc knows. Of 64 MiB, which is more than comes before constructors run.
+ * jemalloc knows.
  */
 static void name_what_was_before(void)
 {
 	struct fields f = { .library = je_object->name, .tid = thread_tid(), .program = objects_program() };
-	struct earlier e = { .left = (64U << 20) / page_size };
+	struct earlier e;
+	void *given;
 
 	if (je_object->class == OBJECT_ALLOCATOR)
 		return;
+	given = jemalloc_functions.mallocx(1, 0);
+	if (!given)
+		return;
+	e.start = (uintptr_t)given & ~(LEAF_SPAN - 1);
+	e.end = e.start + LEAF_SPAN;
+	jemalloc_functions.dallocx(given, 0);
 	config_format(KIND_MMAP, &f, false, e.name[0]);
 	config_format(KIND_MMAP_BIG, &f, false, e.name[1]);
 	shown_each(name_earlier, &e);

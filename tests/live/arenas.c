@@ -24,6 +24,26 @@ static unsigned arena_now(void)
 
 static unsigned arena_of[64];
 
+/*
+ * Mapped by the program before our constructor ran, and far from all that
+ * jemalloc maps: it is not taken for jemalloc's, nor jemalloc asked about it.
+ */
+static void *far;
+
+void called_early(void);
+void called_early(void)
+{
+	far = mmap((void *)(GIB << 10), MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* A call before libc has its environment: what the environment says counts all the same. */
+static void before_libc(void)
+{
+	munmap(map(MIB), MIB);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const first)(void) = before_libc;
+
 static void *body(void *arg)
 {
 	long number = (long)arg;
@@ -58,6 +78,7 @@ int main(void)
 
 	if (!live_active())
 		live_skip("the library is not in this process");
+	check(far && !strncmp(live_name(far), live_program, strlen(live_program)), "\"%s\"", live_name(far));
 	check(pthread_setname_np(pthread_self(), "first") == 0);
 	memset(p, 1, MIB);
 	mine(p, "first");
