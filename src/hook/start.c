@@ -31,13 +31,13 @@ static void *next_unless_libc(const char *name)
 	return o && o->class == OBJECT_LIBC ? NULL : next;
 }
 
-static void find_next(void)
+static void find_next(void *(*next_memory_call)(const char *name))
 {
-	*(void **)&hook_next.mmap = next_unless_libc("mmap");
-	*(void **)&hook_next.munmap = next_unless_libc("munmap");
-	*(void **)&hook_next.mremap = next_unless_libc("mremap");
-	*(void **)&hook_next.mprotect = next_unless_libc("mprotect");
-	*(void **)&hook_next.madvise = next_unless_libc("madvise");
+	*(void **)&hook_next.mmap = next_memory_call("mmap");
+	*(void **)&hook_next.munmap = next_memory_call("munmap");
+	*(void **)&hook_next.mremap = next_memory_call("mremap");
+	*(void **)&hook_next.mprotect = next_memory_call("mprotect");
+	*(void **)&hook_next.madvise = next_memory_call("madvise");
 	*(void **)&hook_next.brk = next_symbol("brk");
 	*(void **)&hook_next.sbrk = next_symbol("sbrk");
 	*(void **)&hook_next.prctl = next_symbol("prctl");
@@ -81,22 +81,25 @@ bool hook_start_now(void)
 
 	if (!__atomic_compare_exchange_n(&hook_started, &no, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
-	if (!hook_next.prctl) {
-		sys_init();
-		config_read();
-		/* Before anything that a filter in force could kill for. The probe needs children, which one might, too. */
-		if (config_choice[CHOICE_SINK] == SINK_OFF)
-			sandbox_restrict(0);
-		else
-			sandbox_probe();
-		objects_refresh(NULL, NULL, NULL);
-		find_next();
-	}
-	/* In .preinit_array (sanitizers start there) libc itself is not initialised yet. */
+	sys_init();
+	/*
+	 * In .preinit_array (sanitizers start there) libc itself is not initialised
+	 * and has no environment yet: calls are only passed on.
+	 */
 	if (!environ) {
+		if (!hook_next.prctl)
+			find_next(next_symbol);
 		store_release(&hook_started, (uint8_t)0);
 		return false;
 	}
+	config_read();
+	/* Before anything that a filter in force could kill for. The probe needs children, which one might, too. */
+	if (config_choice[CHOICE_SINK] == SINK_OFF)
+		sandbox_restrict(0);
+	else
+		sandbox_probe();
+	objects_refresh(NULL, NULL, NULL);
+	find_next(next_unless_libc);
 	root.self = (uintptr_t)&root;
 	label_start();
 	detour_install();
