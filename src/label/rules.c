@@ -284,14 +284,20 @@ static const char *symbol_of(const struct object *o, uintptr_t caller)
 
 /*
  * Which rules a caller's library and symbol fit: asked once a call site, so
- * that a mapping costs no matching of patterns. A place is written with its
- * caller last and read with its caller twice.
+ * that a mapping costs no matching of patterns. Two threads may write one place
+ * at once: the key is made of both the answer and the question, so a mixture
+ * answers nobody.
  */
 static struct site {
-	uintptr_t caller;
 	uint64_t fits;          /* a bit a rule */
-	uint32_t generation;    /* of the table of objects */
+	uint64_t key;
 } sites[64] COLD_BSS;
+
+/* The generation of the table of objects stands above the 48 bits of a caller's address. */
+static uint64_t site_key(uint64_t fits, uintptr_t caller, uint32_t generation)
+{
+	return fits * 0x9e3779b97f4a7c15ULL ^ caller ^ (uint64_t)generation << 48;
+}
 
 static uint64_t match_site(const struct object *asker, uintptr_t caller)
 {
@@ -313,20 +319,13 @@ static uint64_t rules_for(const struct object *asker, uintptr_t caller)
 {
 	struct site *site = &sites[(caller ^ caller >> 7) % ARRAY_SIZE(sites)];
 	uint32_t generation = objects_generation();
-	uint64_t fits;
+	uint64_t fits = load_relaxed(&site->fits);
 
-	if (likely(load_acquire(&site->caller) == caller && site->generation == generation)) {
-		fits = load_relaxed(&site->fits);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (load_relaxed(&site->caller) == caller)
-			return fits;
-	}
+	if (likely(load_relaxed(&site->key) == site_key(fits, caller, generation)))
+		return fits;
 	fits = match_site(asker, caller);
-	store_release(&site->caller, (uintptr_t)0);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
 	store_relaxed(&site->fits, fits);
-	store_relaxed(&site->generation, generation);
-	store_release(&site->caller, caller);
+	store_relaxed(&site->key, site_key(fits, caller, generation));
 	return fits;
 }
 
