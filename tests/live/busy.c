@@ -3,7 +3,7 @@
  * Everything at once, from many threads: mapping, naming, asking, threads,
  * libraries, labels, named heaps, forks. It checks results and contents, not
  * names, so that it also runs where those are not as usual: under
- * ThreadSanitizer (races.sh), whose own malloc and slowness change them.
+ * ThreadSanitizer (races.py), whose own malloc and slowness change them.
  *   busy [ROUNDS]
  */
 #define ANONNAME_WEAK
@@ -62,7 +62,10 @@ static void map_things(unsigned x)
 	if (x & 2)
 		munmap(p + size / 2 / P * P, size - size / 2 / P * P), size = size / 2 / P * P;
 	if (size && x & 4) {
-		q = mremap(p, size, size + 8 * P, MREMAP_MAYMOVE);
+		/* To a place of our own: ThreadSanitizer sees what mmap and munmap give and take, and not mremap. */
+		q = map(size + 8 * P);
+		check(q != MAP_FAILED);
+		q = mremap(p, size, size + 8 * P, MREMAP_MAYMOVE | MREMAP_FIXED, q);
 		check(q != MAP_FAILED && q[0] == (char)x && q[size - 1] == (char)x, "what moved is not what was there");
 		p = q;
 		size += 8 * P;
