@@ -152,6 +152,10 @@ bool label_fits(uintptr_t start, size_t len)
 
 void label_sigstack(uintptr_t start, size_t len)
 {
+	struct thread *me = thread_self();
+
+	if (start < me->stack_end && start + len > me->stack_start)
+		me->alternate = true;
 	if (label_active() && label_fits(start, len))
 		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .index = 0 });
 }
@@ -295,6 +299,7 @@ static void name_own(uintptr_t start, size_t len, const char *thing)
 void label_start(void)
 {
 	rules_read();
+	registry_frame_is_gone = thread_frame_is_gone;
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();
 	walk_start(config_walk());

@@ -17,6 +17,7 @@
 #include "label/config.h"
 #include "label/jemalloc.h"
 #include "label/label.h"
+#include "sink/registry.h"
 
 THREAD_LOCAL struct thread this_thread;
 
@@ -50,6 +51,8 @@ void threads_start(void)
 
 	if (sandbox_allows(MAY_ASK_TID))
 		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
+	/* Now: a vfork child that asked first would leave its own behind. */
+	thread_tid();
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
 	me->stack_end = page_up(top + 1);
 	getrlimit(RLIMIT_STACK, &limit);
@@ -164,6 +167,7 @@ void thread_end(void)
 	struct place *p = me->place;
 
 	me->place = NULL;
+	registry_thread_end();
 	if (!p)
 		return;
 	store_relaxed(&p->tid, 0U);
@@ -173,6 +177,20 @@ void thread_end(void)
 	else
 		/* The next thread on it comes after us: libc keeps the stack, and orders the two. */
 		store_release(&p->tid, 0U);
+}
+
+/*
+ * Of the frames on one stack those that are active lie above those that they
+ * called, signal handlers lowest. So one that lies below us, or was where we are
+ * now, has ended. It does not hold between stacks, or for a task that shares our
+ * TLS (a vfork child).
+ */
+bool thread_frame_is_gone(uintptr_t frame, uintptr_t here)
+{
+	const struct thread *me = thread_self();
+
+	return here >= frame && frame >= me->stack_start && here < me->stack_end && !me->alternate &&
+	       sandbox_allows(MAY_ASK_TID) && me->tid == (uint32_t)sys_gettid();
 }
 
 void thread_renamed(uintptr_t self, const char *name)
@@ -205,9 +223,10 @@ void threads_fork_child(void)
 	struct thread *me = thread_self();
 
 	me->tid = 0;
+	thread_tid();
 	table_each(&stacks, gone, me->place);
 	if (me->place) {
-		store_relaxed(&me->place->tid, thread_tid());
+		store_relaxed(&me->place->tid, me->tid);
 		label_stack(me->place);
 	}
 }

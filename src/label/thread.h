@@ -13,6 +13,7 @@ struct thread {
 	uintptr_t stack_start;          /* 0, 0: not known */
 	uintptr_t stack_end;
 	uint32_t tid;                   /* 0: not asked yet */
+	bool alternate;                 /* it once had a stack for signals inside its own */
 	uint32_t arena_index;           /* the malloc arena that it made; 0: none */
 	uintptr_t new_heap;             /* its owner is not certain yet, see glibc.c */
 	struct place *place;            /* its stack in the table; NULL for the first thread */
@@ -49,6 +50,9 @@ void thread_stack_unmapped(uintptr_t start, uintptr_t end);
  */
 void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end);
 void thread_end(void);
+
+/* Two frames of the calling thread: did the first one end without returning? True only where that is certain. */
+bool thread_frame_is_gone(uintptr_t frame, uintptr_t here);
 
 /* The thread whose control block is at self has a new name. */
 void thread_renamed(uintptr_t self, const char *name);

@@ -56,26 +56,26 @@ struct note {
 #define FIRST_MAPPING (2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
 #define MAX_SPINS 2000
 #define MAX_YIELDS 1000
-#define MAX_LOST 4096
 
 /* A stamp is newer than another if it lies at most this far ahead; stamps wrap. */
 #define STAMP_WINDOW (1U << 24)
 
 static uint32_t lock_ticket;            /* 0 free, else who holds it */
 static uint32_t next_ticket;
-static uint32_t lost_ticket;            /* the holder that made us drop names, */
-static uint32_t lost_count;             /* and how many */
 static uint32_t stamp_clock;
 static uint32_t unmaps_in_flight;
 static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
 static struct note *notes_waiting;
 static struct note notes[NOTES] COLD_BSS;
 /*
- * A hint that this thread is inside a change, for a signal handler above it
- * and for fork. Nothing rests on it: two tasks may share it (clone with
- * CLONE_VM and no TLS of its own). Who holds is told by the frame's own ticket.
+ * That this thread is inside a change, and in which frame: for a signal handler
+ * above it and for fork. Two tasks may share it (clone with CLONE_VM and no TLS
+ * of its own), so it is a hint: who holds is told by lock_ticket.
  */
 static THREAD_LOCAL uint32_t my_ticket;
+static THREAD_LOCAL uintptr_t my_frame;
+
+bool (*registry_frame_is_gone)(uintptr_t frame, uintptr_t here);
 
 static uint32_t blocks_made;            /* blocks ever handed out */
 static uint32_t blocks_room;            /* blocks in the segments there are */
@@ -150,9 +150,10 @@ static int64_t block_get(void)
 	if (free_first) {
 		uint32_t block = free_first - 1;
 
-		free_first = (uint32_t)block_at(block)->reserved;
-		if (!free_first)
+		/* In this order: a handler that jumps out between the two loses a block, and not the list. */
+		if (free_first == free_last)
 			free_last = 0;
+		free_first = (uint32_t)block_at(block)->reserved;
 		return block;
 	}
 	if (blocks_made == blocks_room && !add_segment(registry.blocks, &blocks_room, REGISTRY_BLOCK_SIZE))
@@ -369,12 +370,6 @@ static uint64_t ref_new(uint32_t block)
 
 	leaf->generation = new_generation();
 	return (uint64_t)block << 32 | leaf->generation;
-}
-
-/* We may have been taken for dead while a signal kept us away: then publish nothing. */
-static bool still_holding(uint32_t ticket)
-{
-	return load_relaxed(&lock_ticket) == ticket;
 }
 
 static void slot_publish(struct registry_top *top, uint32_t i, uint32_t block)
@@ -734,33 +729,48 @@ static bool apply_move(const struct op *op)
 	return apply_clear(&gone);
 }
 
-static void apply(const struct op *op, uint32_t ticket)
+static void apply(const struct op *op)
 {
 	static bool (*const how[])(const struct op *) = {
 		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
 	};
 
-	if (still_holding(ticket) && !how[op->kind](op))
+	if (!how[op->kind](op))
 		count_add(COUNT_DROPPED, 1);
 }
 
 /* --- who may change it --------------------------------------------------------- */
 
-/* Returns a ticket, or 0 where somebody else holds. */
-static uint32_t hold(void)
+/*
+ * frame: the caller's, which stays until it lets go. False where somebody else
+ * holds. What is ours is written before and after: a handler may come in
+ * between, and hold and let go itself, or jump out.
+ */
+static bool hold(uintptr_t frame)
 {
-	uint32_t free_ticket = 0, ticket;
+	uint32_t nobody = 0, ticket, before = my_ticket;
 
 	if (load_relaxed(&lock_ticket))
-		return 0;
+		return false;
 	ticket = __atomic_add_fetch(&next_ticket, 1, __ATOMIC_RELAXED) | 1U << 31;
-	if (!__atomic_compare_exchange_n(&lock_ticket, &free_ticket, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return 0;
+	my_frame = frame;
 	my_ticket = ticket;
-	return ticket;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!__atomic_compare_exchange_n(&lock_ticket, &nobody, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		my_ticket = before;
+		return false;
+	}
+	my_frame = frame;
+	my_ticket = ticket;
+	return true;
 }
 
-static void apply_waiting(uint32_t ticket)
+static bool held_by_me(void)
+{
+	return my_ticket && load_relaxed(&lock_ticket) == my_ticket;
+}
+
+static void apply_waiting(void)
 {
 	struct note *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
 	struct note *in_order = NULL;
@@ -775,23 +785,35 @@ static void apply_waiting(uint32_t ticket)
 	while (in_order) {
 		struct note *next = in_order->next;
 
-		apply(&in_order->op, ticket);
+		apply(&in_order->op);
 		store_release(&in_order->taken, 0U);
 		in_order = next;
 	}
 }
 
-static void let_go(uint32_t ticket)
+static void let_go(uintptr_t frame)
 {
 	do {
-		uint32_t mine = ticket;
-
 		if (load_relaxed(&notes_waiting))
-			apply_waiting(ticket);
+			apply_waiting();
+		__atomic_store_n(&lock_ticket, 0, __ATOMIC_SEQ_CST);
 		my_ticket = 0;
-		__atomic_compare_exchange_n(&lock_ticket, &mine, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-		ticket = __atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) ? hold() : 0;
-	} while (ticket);
+	} while (__atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) && hold(frame));
+}
+
+/*
+ * A handler jumped out of our change (longjmp), or our vfork child was killed in
+ * it. What it was building was not published, so the registry is whole. Only the
+ * thread itself can tell: to others, who is gone looks the same as who is kept
+ * from running, and two in one change would be the end of both.
+ */
+static bool take_back(uintptr_t here)
+{
+	if (!held_by_me() || !registry_frame_is_gone || !registry_frame_is_gone(my_frame, here))
+		return false;
+	may_merge = false;
+	store_release(&lock_ticket, 0U);
+	return true;
 }
 
 /* The last ones are for a signal handler above the holder: it cannot wait for itself. */
@@ -818,55 +840,32 @@ static void cpu_relax(void)
 #endif
 }
 
-/*
- * The holder did not move while thousands of names were lost: a handler jumped
- * out of it (longjmp), or its vfork child was killed. Take its place. What it
- * was building was not published, so the registry is whole.
- */
-static void replace_dead_holder(void)
-{
-	uint32_t holder = load_relaxed(&lock_ticket);
-
-	if (!holder)
-		return;
-	if (holder != load_relaxed(&lost_ticket)) {
-		store_relaxed(&lost_ticket, holder);
-		store_relaxed(&lost_count, 0U);
-		return;
-	}
-	if (__atomic_add_fetch(&lost_count, 1, __ATOMIC_RELAXED) < MAX_LOST)
-		return;
-	if (__atomic_compare_exchange_n(&lock_ticket, &holder, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
-	    my_ticket == holder)
-		my_ticket = 0;
-}
-
 static void submit(const struct op *op)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
 	if (!load_relaxed(&registry.top))
 		return;
-	uint32_t ticket = hold();
-
-	if (likely(ticket)) {
+	if (likely(hold(frame)) || (take_back(frame) && hold(frame))) {
 		/* Asked before the notes are applied: an unmap that ended by now is among them. */
 		bool quiet = !load_acquire(&unmaps_in_flight);
 
 		if (unlikely(load_relaxed(&notes_waiting)))
-			apply_waiting(ticket);
+			apply_waiting();
 		may_merge = quiet;
-		apply(op, ticket);
+		apply(op);
 		may_merge = false;
-		let_go(ticket);
+		let_go(frame);
 		return;
 	}
 
 	struct note *note = note_take();
 
 	/* All taken: the holder was put off its processor. Let it run, unless it is the frame below us. */
-	for (unsigned tries = 0; !note && tries < MAX_SPINS + MAX_YIELDS; tries++) {
+	for (unsigned tries = 0; !note && tries < MAX_SPINS + MAX_YIELDS && !held_by_me(); tries++) {
 		if (tries < MAX_SPINS)
 			cpu_relax();
-		else if (my_ticket || !sandbox_allows(MAY_YIELD))
+		else if (!sandbox_allows(MAY_YIELD))
 			break;
 		else
 			sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
@@ -874,7 +873,6 @@ static void submit(const struct op *op)
 	}
 	if (!note) {
 		count_add(COUNT_DROPPED, 1);
-		replace_dead_holder();
 		return;
 	}
 	note->op = *op;
@@ -887,10 +885,19 @@ static void submit(const struct op *op)
 
 void registry_settle(void)
 {
-	uint32_t ticket = hold();
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 
-	if (ticket)
-		let_go(ticket);
+	if (hold(frame))
+		let_go(frame);
+}
+
+void registry_thread_end(void)
+{
+	if (!held_by_me())
+		return;
+	/* No frame of the thread goes on. */
+	may_merge = false;
+	let_go(0);
 }
 
 static uint32_t stamp_now(void)
@@ -1037,13 +1044,16 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 
 /* --- fork ---------------------------------------------------------------------------- */
 
-static THREAD_LOCAL uint32_t fork_ticket;
+static THREAD_LOCAL bool fork_holds;
+
+/* Other handlers of fork run while it is held: no frame tells that it is not. */
+#define FORK_FRAME UINTPTR_MAX
 
 void registry_fork_prepare(void)
 {
 	/* Not for ever: the holder may be a thread that is stopped, or the frame below us. */
 	for (unsigned spins = 0; spins < 100 * MAX_SPINS; spins++) {
-		if (my_ticket || (fork_ticket = hold()))
+		if (held_by_me() || (fork_holds = hold(FORK_FRAME)))
 			return;
 		cpu_relax();
 	}
@@ -1051,21 +1061,20 @@ void registry_fork_prepare(void)
 
 void registry_fork_parent(void)
 {
-	uint32_t ticket = fork_ticket;
-
-	fork_ticket = 0;
-	if (ticket)
-		let_go(ticket);
+	if (!fork_holds)
+		return;
+	fork_holds = false;
+	let_go(FORK_FRAME);
 }
 
 void registry_fork_child(void)
 {
 	store_relaxed(&unmaps_in_flight, 0U);
-	if (fork_ticket) {
+	if (fork_holds) {
 		registry_fork_parent();
 		return;
 	}
-	if (my_ticket && load_relaxed(&lock_ticket) == my_ticket)
+	if (held_by_me())
 		return;         /* we are inside the change ourselves, and go on with it */
 	store_relaxed(&lock_ticket, 0U);
 

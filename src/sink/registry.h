@@ -41,6 +41,14 @@ void registry_move(uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, u
 /* Fills *range and name (ANONNAME_NAME_MAX + 1 bytes) for the first range that ends above addr. */
 bool registry_next(uintptr_t addr, struct registry_range *range, char *name);
 
+/*
+ * The calling thread seems to hold the registry already: is the frame that did so
+ * gone, now that it is called again in the frame `here`? Set before registry_start;
+ * true only where that is certain.
+ */
+extern bool (*registry_frame_is_gone)(uintptr_t frame, uintptr_t here);
+void registry_thread_end(void);
+
 /* Around fork: the child's copy must not be caught in the middle of a change. */
 void registry_fork_prepare(void);
 void registry_fork_parent(void);
