@@ -75,7 +75,8 @@ static const struct {
 	[REASON_NOT_INSTALLED] = { "not_installed", "an optional library is missing",
 		"Install libunwind (Debian: libunwind8)." },
 	[REASON_SANDBOX] = { "sandbox", "a seccomp filter forbids it",
-		"Start the library before the filter, or let the filter allow it." },
+		"Start the library before the filter, or let the filter allow it and set ANONNAME_SINK=both: see "
+		"libanonname(7), LIMITS." },
 	[REASON_NO_PROC] = { "no_proc", "/proc could not be read",
 		"Mount /proc where the program runs (containers, chroot)." },
 	[REASON_SECURE] = { "secure", "the program is set-user-ID, so nothing is opened by path", NULL },

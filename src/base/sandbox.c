@@ -2,10 +2,12 @@
 /* Evaluates seccomp filters for our own calls. See sandbox.h. */
 #include "base/sandbox.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <signal.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -179,69 +181,135 @@ void sandbox_restore(uint32_t rights)
 	root.sandbox = !sandbox_allows(MAY_NAME);
 }
 
-static bool under_a_filter(void)
+/* --- started under a filter ------------------------------------------------------ */
+
+/* What /proc/PID/status says. proc_pid_status(5). */
+struct status {
+	uint64_t parent;
+	uint64_t mode;          /* 0: no filter */
+	uint64_t filters;       /* how many; 0 before Linux 5.9, which does not say */
+};
+
+static bool take_number(const char *line, const char *end, const char *key, uint64_t *value)
 {
-	char buf[4096];
-	long fd = sys_open("/proc/self/status", 02000000);
-	bool found = false;
+	const char *digits = line + text_length(key);
+
+	return text_starts(line, key) && text_read_number(&digits, end, 10, value);
+}
+
+/* false: it cannot be read. Line by line, as a list of groups may be long; the lines that count are short. */
+static bool read_status(const char *path, struct status *out)
+{
+	char line[64], piece[256];
+	size_t len = 0;
+	long fd = sys_open(path, O_CLOEXEC), n;
 
 	if (sys_failed(fd))
 		return false;
-	long n = sys_read((int)fd, buf, sizeof(buf) - 1);
-
+	*out = (struct status){ .mode = 0 };
+	while ((n = sys_read((int)fd, piece, sizeof(piece))) > 0) {
+		for (long i = 0; i < n; i++) {
+			if (piece[i] != '\n') {
+				if (len < sizeof(line) - 1)
+					line[len++] = piece[i];
+				continue;
+			}
+			line[len] = '\0';
+			take_number(line, line + len, "PPid:\t", &out->parent);
+			take_number(line, line + len, "Seccomp:\t", &out->mode);
+			take_number(line, line + len, "Seccomp_filters:\t", &out->filters);
+			len = 0;
+		}
+	}
 	sys_close((int)fd);
-	for (long i = 0; i + 10 < n && !found; i++)
-		found = buf[i] == '\n' && text_starts(buf + i + 1, "Seccomp:\t") && buf[i + 10] != '0';
-	return found;
+	return n == 0;
+}
+
+/* Filters are inherited and never lost: a parent with as many as we have made us under these very ones. */
+static bool children_allowed(const struct status *own)
+{
+	struct status parent;
+	struct text path;
+	char buf[40];
+
+	text_init(&path, buf, sizeof(buf));
+	text_add(&path, "/proc/");
+	text_add_number(&path, own->parent);
+	text_add(&path, "/status");
+	return own->filters && own->parent && read_status(buf, &parent) && parent.filters == own->filters;
 }
 
 /*
- * The child is not one that the program could notice: it has no exit signal,
- * and only a wait with __WCLONE sees it. Each step that it survives it writes
- * into a shared page.
+ * The call in a child, which is not one that the program could notice: it has
+ * no exit signal, and only a wait with __WCLONE sees it. We go on when it has
+ * ended (CLONE_VFORK). It shares our open file: if it lived, the first byte is
+ * read. So to learn that takes no call that the dynamic linker has not made.
  */
-void sandbox_probe(void)
+static bool survives(const struct our_call *call, long *child)
 {
-	if (!under_a_filter())
-		return;
+	char byte = 0;
+	long fd = sys_open("/proc/self/status", O_CLOEXEC);
 
-	long page = sys_mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*child = -1;
+	if (sys_failed(fd))
+		return false;
+	*child = sys_call6(SYS_clone, CLONE_VFORK, 0, 0, 0, 0, 0);
+	if (*child == 0) {
+		struct rlimit64 none = { 0, 0 };
 
-	if (sys_failed(page)) {
-		sandbox_restrict(0);
+		/* To die of a filter dumps core. */
+		sys_call6(SYS_prlimit64, 0, RLIMIT_CORE, SYS_ARG(&none), 0, 0, 0);
+		long r = sys_call6(call->nr, SYS_ARG(call->args[0]), SYS_ARG(call->args[1]), SYS_ARG(call->args[2]),
+				   SYS_ARG(call->args[3]), SYS_ARG(call->args[4]), SYS_ARG(call->args[5]));
+
+		/* What filters that do not kill answer. */
+		if (r != -EPERM && r != -ENOSYS)
+			sys_read((int)fd, &byte, 1);
+		sys_call6(SYS_exit_group, 0, 0, 0, 0, 0, 0);
+		__builtin_trap();
+	}
+	sys_read((int)fd, &byte, 1);
+	sys_close((int)fd);
+	return byte == 'a';     /* "Name:" */
+}
+
+static void reap(long child)
+{
+	while (!sys_failed(child) && sys_call6(SYS_wait4, child, 0, __WCLONE, 0, 0, 0) == -EINTR)
+		;
+}
+
+/*
+ * Of a filter that is in force nothing can be learned without a child, and it
+ * may kill for making one. What is safe in any case is what the dynamic linker
+ * did, with the same flags, to get us here.
+ */
+#define SURELY_ALLOWED (MAY_READ_PROC | MAY_MAP)
+
+void sandbox_probe(bool at_any_risk)
+{
+	static const struct our_call wait = { SYS_wait4, 0, { (uint64_t)-1, 0, __WCLONE, 0, 0, 0 } };
+	uint32_t rights = MAY_ALL;
+	struct status own;
+	long child;
+
+	if (!read_status("/proc/self/status", &own)) {
+		sandbox_restrict(SURELY_ALLOWED);       /* no /proc: perhaps there is a filter */
 		return;
 	}
-	volatile uint32_t *survived = (uint32_t *)(uintptr_t)page;
-
+	if (!own.mode)
+		return;
+	if ((!at_any_risk && !children_allowed(&own)) || !survives(&wait, &child)) {
+		/* A child that died of wait4 is left to whoever waits for us. */
+		sandbox_restrict(SURELY_ALLOWED);
+		return;
+	}
+	reap(child);
 	/* One child a call: the first that kills must not hide the others. */
 	for (size_t i = 0; i < ARRAY_SIZE(our_calls); i++) {
-		long pid = sys_call6(SYS_clone, 0, 0, 0, 0, 0, 0);
-
-		if (pid == 0) {
-			struct rlimit64 none = { 0, 0 };
-			const struct our_call *call = &our_calls[i];
-
-			/* To die of a filter dumps core. */
-			sys_call6(SYS_prlimit64, 0, RLIMIT_CORE, SYS_ARG(&none), 0, 0, 0);
-			long r = sys_call6(call->nr, SYS_ARG(call->args[0]), SYS_ARG(call->args[1]), SYS_ARG(call->args[2]),
-					   SYS_ARG(call->args[3]), SYS_ARG(call->args[4]), SYS_ARG(call->args[5]));
-
-			/* EPERM and ENOSYS are what filters that do not kill answer. */
-			if (r != -1 && r != -38)
-				*survived |= 1U << i;
-			sys_call6(SYS_exit_group, 0, 0, 0, 0, 0, 0);
-			__builtin_trap();
-		}
-		if (sys_failed(pid))
-			break;
-		while (sys_call6(SYS_wait4, pid, 0, __WCLONE, 0, 0, 0) == -4 /* EINTR */)
-			;
-	}
-	uint32_t rights = MAY_ALL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(our_calls); i++)
-		if (!(*survived & 1U << i))
+		if (!survives(&our_calls[i], &child))
 			rights &= ~our_calls[i].right;
-	sys_munmap((void *)(uintptr_t)page, page_size);
+		reap(child);
+	}
 	sandbox_restrict(rights);
 }

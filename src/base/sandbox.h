@@ -45,7 +45,10 @@ uint32_t sandbox_evaluate(const struct sock_fprog *filter);
 uint32_t sandbox_restrict(uint32_t rights);
 void sandbox_restore(uint32_t rights);
 
-/* Started under a filter already? Tries the calls in a child that may die of them. */
-void sandbox_probe(void);
+/*
+ * Started under a filter already? Tries the calls in children that may die of
+ * them; at_any_risk: also where nothing tells that a child may be made.
+ */
+void sandbox_probe(bool at_any_risk);
 
 #endif

@@ -93,11 +93,11 @@ bool hook_start_now(void)
 		return false;
 	}
 	config_read();
-	/* Before anything that a filter in force could kill for. The probe needs children, which one might, too. */
+	/* Before anything that a filter in force could kill for. Who asks for the kernel's names takes the risk. */
 	if (config_choice[CHOICE_SINK] == SINK_OFF)
 		sandbox_restrict(0);
 	else
-		sandbox_probe();
+		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH);
 	objects_refresh(NULL, NULL, NULL);
 	find_next(next_unless_libc);
 	root.self = (uintptr_t)&root;
