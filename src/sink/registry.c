@@ -57,9 +57,6 @@ struct note {
 #define MAX_SPINS 2000
 #define MAX_YIELDS 1000
 
-/* A stamp is newer than another if it lies at most this far ahead; stamps wrap. */
-#define STAMP_WINDOW (1U << 24)
-
 static uint32_t lock_ticket;            /* 0 free, else who holds it */
 static uint32_t next_ticket;
 static uint32_t stamp_clock;
@@ -118,22 +115,13 @@ static struct registry_name *name_at(uint32_t granule)
 	return at_offset(registry.names, (uint64_t)granule * REGISTRY_NAME_GRANULE);
 }
 
-static void *get_memory(size_t size)
-{
-	void *memory = own_map(size, "registry");
-
-	if (memory)
-		count_add(COUNT_BYTES, (int64_t)size);
-	return memory;
-}
-
 /* Adds a segment to segments[]; *room grows by its units. */
 static bool add_segment(uint64_t segments[], uint32_t *room, uint32_t unit)
 {
 	for (unsigned k = 0; k < REGISTRY_SEGMENTS; k++) {
 		if (segments[k])
 			continue;
-		void *memory = get_memory(registry_segment_size(k));
+		void *memory = own_map(registry_segment_size(k), "registry");
 
 		if (!memory)
 			return false;
@@ -158,6 +146,7 @@ static int64_t block_get(void)
 	}
 	if (blocks_made == blocks_room && !add_segment(registry.blocks, &blocks_room, REGISTRY_BLOCK_SIZE))
 		return -1;
+	count_add(COUNT_BYTES, REGISTRY_BLOCK_SIZE);
 	return blocks_made++;
 }
 
@@ -189,9 +178,11 @@ static struct registry_top *top_get(uint32_t slots)
 
 	size_t size = page_up(sizeof(*top) + (size_t)slots * 2 * sizeof(top->slot[0]));
 
-	top = get_memory(size);
-	if (top)
-		top->capacity = (uint32_t)((size - sizeof(*top)) / sizeof(top->slot[0]));
+	top = own_map(size, "registry");
+	if (!top)
+		return NULL;
+	count_add(COUNT_BYTES, (int64_t)size);
+	top->capacity = (uint32_t)((size - sizeof(*top)) / sizeof(top->slot[0]));
 	return top;
 }
 
@@ -303,6 +294,7 @@ static int64_t name_get(const char *text, size_t len)
 			return -1;
 		granule = names_made;
 		names_made += granules;
+		count_add(COUNT_BYTES, (int64_t)granules * REGISTRY_NAME_GRANULE);
 	}
 
 	struct registry_name *name = name_at(granule);
@@ -320,9 +312,13 @@ static int64_t name_get(const char *text, size_t len)
 
 /* --- leaves ----------------------------------------------------------------- */
 
-static bool is_newer(uint32_t a, uint32_t b)
+/*
+ * Was it set after an operation with that stamp began? Stamps wrap, so only those
+ * given out since then are newer: not a range that is as old as a round of the clock.
+ */
+static bool is_newer(uint32_t stamp, uint32_t than)
 {
-	return a - b - 1 < STAMP_WINDOW;
+	return stamp - than - 1 < load_relaxed(&stamp_clock) - than;
 }
 
 static uint32_t slot_block(uint64_t ref) { return (uint32_t)(ref >> 32); }
@@ -911,7 +907,7 @@ int registry_start(void)
 {
 	if (registry.top)
 		return 0;
-	char *memory = get_memory(FIRST_MAPPING);
+	char *memory = own_map(FIRST_MAPPING, "registry");
 
 	if (!memory)
 		return -12; /* ENOMEM */
@@ -926,7 +922,8 @@ int registry_start(void)
 	top->capacity = spare_top->capacity = (FIRST_TOP_SIZE - sizeof(*top)) / sizeof(top->slot[0]);
 	top->count = 1;
 	top->slot[0].low = 0;
-	top->slot[0].ref = ref_new(blocks_made++);
+	top->slot[0].ref = ref_new((uint32_t)block_get());
+	count_add(COUNT_BYTES, 2 * FIRST_TOP_SIZE);
 	top_publish(top);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -213,23 +214,45 @@ START_TEST(random_histories)
 }
 END_TEST
 
-static void fill_ten_thousand(bool forwards)
+/* What of the segments the kernel has given pages for. */
+static size_t touched(const uint64_t *segments)
+{
+	unsigned char pages[1024];
+	size_t sum = 0;
+
+	for (unsigned k = 0; k < REGISTRY_SEGMENTS && segments[k]; k++)
+		for (uint64_t at = 0; at < registry_segment_size(k); at += sizeof(pages) * P) {
+			uint64_t len = registry_segment_size(k) - at < sizeof(pages) * P ? registry_segment_size(k) - at : sizeof(pages) * P;
+
+			ck_assert_int_eq(mincore((void *)(uintptr_t)(segments[k] + at), len, pages), 0);
+			for (uint64_t i = 0; i < len / P; i++)
+				sum += (pages[i] & 1) * P;
+		}
+	return sum;
+}
+
+static void fill_ten_thousand(bool forwards, bool different)
 {
 	char name[80], found[ANONNAME_NAME_MAX + 1];
 	struct registry_range r;
+	/* One name for ten ranges, or each its own; of the length that names have. */
+	uint32_t libraries = different ? 1000 : 97;
 
 	ck_assert_int_eq(registry_start(), 0);
 	for (uint32_t i = 0; i < 10000; i++) {
 		uint32_t k = forwards ? i : i * 7919 % 10000;
 
-		/* One name for ten ranges, of the length that names have. */
-		snprintf(name, sizeof(name), "libexample.so.%u:mmap:%u", k % 97, k % 10);
+		snprintf(name, sizeof(name), "libexample.so.%u:mmap:%u", k / 10 % libraries, 4711 + k % 10);
 		registry_set(BASE + k * 4 * P, BASE + (k * 4 + 3) * P, name, strlen(name));
 	}
 	ck_assert_uint_eq(root.counter[COUNT_RANGES], 10000);
+	if (different)
+		ck_assert_uint_ge(root.counter[COUNT_NAMES], 10000);
 	ck_assert_uint_le(root.counter[COUNT_BYTES], 1 << 20);
+	/* What it says of itself is what the kernel says. */
+	ck_assert_uint_le(touched(root.registry.blocks) + touched(root.registry.names), root.counter[COUNT_BYTES] + 2 * P);
 	for (uint32_t k = 0; k < 10000; k++) {
-		snprintf(name, sizeof(name), "libexample.so.%u:mmap:%u", k % 97, k % 10);
+		snprintf(name, sizeof(name), "libexample.so.%u:mmap:%u", k / 10 % libraries, 4711 + k % 10);
 		must(registry_next(BASE + (k * 4 + 1) * P, &r, found) && r.start == BASE + k * 4 * P && !strcmp(found, name), "range %u", k);
 		/* In the hole behind it: the next one. */
 		must(k == 9999 || (registry_next(BASE + (k * 4 + 3) * P, &r, found) && r.start == BASE + (k + 1) * 4 * P), "hole %u", k);
@@ -237,9 +260,11 @@ static void fill_ten_thousand(bool forwards)
 	ck_assert(!registry_next(BASE + 40000 * P, &r, found));
 }
 
-START_TEST(ten_thousand_in_order) { fill_ten_thousand(true); }
+START_TEST(ten_thousand_in_order) { fill_ten_thousand(true, false); }
 END_TEST
-START_TEST(ten_thousand_at_random) { fill_ten_thousand(false); }
+START_TEST(ten_thousand_at_random) { fill_ten_thousand(false, false); }
+END_TEST
+START_TEST(ten_thousand_different_at_random) { fill_ten_thousand(false, true); }
 END_TEST
 
 START_TEST(neighbours_of_one_name_are_one_range)
@@ -421,6 +446,7 @@ int main(void)
 	tcase_add_test(tests, random_histories);
 	tcase_add_test(tests, ten_thousand_in_order);
 	tcase_add_test(tests, ten_thousand_at_random);
+	tcase_add_test(tests, ten_thousand_different_at_random);
 	tcase_add_test(tests, neighbours_of_one_name_are_one_range);
 	tcase_add_test(tests, odd_arguments);
 	tcase_add_test(tests, contention);
