@@ -215,7 +215,8 @@ void mallctl_look(void)
 	uint32_t now = objects_generation();
 
 	jemalloc_look();
-	if (!jemalloc_calls() || seen == now || !sandbox_allows(MAY_READ_PROC))
+	/* write_slot reads maps and calls mprotect. */
+	if (!jemalloc_calls() || seen == now || !sandbox_allows(MAY_READ_PROC | MAY_LOAD))
 		return;
 	seen = now;
 	objects_each(turn_object);
