@@ -99,7 +99,11 @@ static void heap(void)
 		check_gone(aligned + 256 * P);
 	top = sbrk(0);
 	check(brk(top + 256 * P) == 0 && sbrk(0) == top + 256 * P, "brk up");
+	aligned = (char *)(((uintptr_t)top + P - 1) & ~(P - 1));
+	name(aligned, 128 * P, "on the heap");
 	check(brk(top) == 0 && sbrk(0) == top, "brk down");
+	if (!live_kernel_names())
+		check_gone(aligned + 64 * P);
 }
 
 /* --- huge pages ------------------------------------------------------------------------ */
@@ -145,6 +149,25 @@ static void huge_pages(void)
 	munmap(space, 6 * HUGE_PAGE);
 }
 
+/* --- the other ways in ---------------------------------------------------------------- */
+
+static void by_number(void)
+{
+	char *p = (char *)syscall(SYS_mmap, NULL, 64 * KIB, RW, ANON, -1, 0L);
+
+	check_name(p, "moves:mmap");
+	check(syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 64 * KIB, "by number") == 0, "errno %d", errno);
+	check_name(p, "by number");
+	p = (char *)syscall(SYS_mremap, p, 64 * KIB, 128 * KIB, MREMAP_MAYMOVE, NULL);
+	check_name(p + 127 * KIB, "by number");
+	check(syscall(SYS_munmap, p, 128 * KIB) == 0, "errno %d", errno);
+	check_gone(p);
+	check_name(mmap64(NULL, 64 * KIB, RW, ANON, -1, 0), "moves:mmap");
+}
+
+/* Without it what libc maps inside is not seen. */
+static bool detoured(void) { return live_root() && live_root()->part_state[PART_DETOUR_MMAP] == PART_ACTIVE; }
+
 /* --- each row of the table ------------------------------------------------------------ */
 
 static void *a_thread(void *arg)
@@ -153,6 +176,8 @@ static void *a_thread(void *arg)
 	char wanted[80];
 
 	check_name(&here, "stack:%t:moves");
+	if (!detoured())
+		return arg;
 	p = malloc(100);
 	check(strstr(live_name(p), "glibc:arena") != NULL, "a thread's first chunk lies in '%s'", live_name(p));
 	snprintf(wanted, sizeof(wanted), ":%ld", (long)gettid());
@@ -176,9 +201,11 @@ static void rows(void)
 
 	pthread_create(&t, NULL, a_thread, NULL);
 	pthread_join(t, NULL);
-	p = malloc(4 * MIB);
-	check_name(p, "glibc:large:moves");
-	free(p);
+	if (detoured()) {
+		p = malloc(4 * MIB);
+		check_name(p, "glibc:large:moves");
+		free(p);
+	}
 	check_name(big_bss + sizeof(big_bss) / 2, "moves:bss");
 	ss.ss_sp = map(64 * KIB);
 	sigaltstack(&ss, NULL);
@@ -191,8 +218,6 @@ static void rows(void)
 	p = mmap(NULL, 64 * KIB, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!live_kernel_names())
 		check_name(p, "moves:shm");
-	p = (char *)syscall(SYS_mmap, NULL, 64 * KIB, RW, ANON, -1, 0L);
-	check_name(p, "moves:mmap");
 }
 
 int main(void)
@@ -200,6 +225,7 @@ int main(void)
 	moves();
 	heap();
 	huge_pages();
+	by_number();
 	rows();
 	return live_status();
 }
