@@ -200,7 +200,7 @@ static bool take_number(const char *line, const char *end, const char *key, uint
 /* false: it cannot be read. Line by line, as a list of groups may be long; the lines that count are short. */
 static bool read_status(const char *path, struct status *out)
 {
-	char line[64], piece[256];
+	char line[64], piece[1024];
 	size_t len = 0;
 	long fd = sys_open(path, O_CLOEXEC), n;
 
