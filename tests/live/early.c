@@ -2,7 +2,11 @@
 /* Calls before our constructor (a library's own one) and after exit handlers. */
 #include "live.h"
 
-extern void *early_mapping, *early_chunk;
+#include <pthread.h>
+
+#include "base/registry_format.h"
+
+extern void *unseen_mapping, *early_mapping, *early_chunk;
 extern int early_errors;
 
 static void at_exit(void)
@@ -29,6 +33,10 @@ __attribute__((destructor(101))) static void last(void)
 int main(void)
 {
 	check(early_errors == 0, "%d calls failed in a constructor", early_errors);
+	check_name(unseen_mapping, "ld.so:early");
+	check_name((void *)pthread_self(), "ld.so:tls");
+	if (live_root()->registry.top)
+		check_name((void *)(uintptr_t)live_root()->registry.top, "anonname:registry");
 	check_name(early_mapping, "libearly.so:mmap");
 	check_name(early_chunk, "glibc:large:libearly.so");
 	atexit(at_exit);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* A library whose constructor runs before ours and maps, allocates, starts threads and forks. */
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-void *early_mapping, *early_chunk;
+void *unseen_mapping, *early_mapping, *early_chunk;
 int early_errors;
 
 static void *body(void *arg)
@@ -25,7 +26,12 @@ __attribute__((constructor)) static void early(void)
 	pthread_t t;
 	int status = 1;
 	pid_t child;
+	/* libc's own, past ours, which has not started. */
+	void *(*libc_mmap)(void *, size_t, int, int, int, off_t) =
+		(void *(*)(void *, size_t, int, int, int, off_t))dlsym(RTLD_NEXT, "mmap");
 
+	/* Read-only, so that it does not become one VMA with the first thread's TLS. */
+	unseen_mapping = libc_mmap(NULL, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	early_mapping = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (early_mapping == MAP_FAILED)
 		early_errors++;

@@ -16,6 +16,7 @@
 
 typedef void *asker(int how, void *(*other)(size_t), size_t size);
 typedef void *deep(int depth, size_t size);
+typedef void *deep_mapper(size_t size);
 
 enum { OTHER = 5 };
 static const char *const how_names[] = { "malloc", "calloc", "realloc of none", "realloc", "posix_memalign", "operator new" };
@@ -108,10 +109,12 @@ int main(void)
 {
 	asker *one = ask = library("libask1.so", "ask"), *two = library("libask2.so", "ask");
 	deep *deep_malloc = library("libtcmalloc_deep.so", "deep_malloc");
+	deep_mapper *deep_map = library("libtcmalloc_deep.so", "deep_map");
 	void *cxx = dlopen("libstdc++.so.6", RTLD_NOW);
 	void *(*operator_new)(size_t) = cxx ? (void *(*)(size_t))dlsym(cxx, "_Znwm") : NULL;
 	char *p;
 
+	check_name(deep_map(64 * KIB), "tcmalloc:heap");
 	/* Fixed, else the first free makes the next chunk part of the heap. */
 	mallopt(M_MMAP_THRESHOLD, 128 * KIB);
 	odd_stacks();
