@@ -207,10 +207,8 @@ int tool_report(int argc, char **argv)
 			}
 			break;
 		case 'n':
-			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &number) || !number) {
-				tool_error("'%s' is not a number of lines", optarg);
+			if (!tool_number(optarg, SIZE_MAX, "a number of lines", &number))
 				return EXIT_USAGE;
-			}
 			request.lines = number;
 			break;
 		case 'h': request.unit = UNIT_HUMAN; break;

@@ -94,11 +94,8 @@ int tool_run(int argc, char **argv)
 			peak = true;
 			break;
 		case 'i':
-			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &number) || !number ||
-			    number > 3600000) {
-				tool_error("'%s' is not an interval in milliseconds", optarg);
-				return tool_usage_error();
-			}
+			if (!tool_number(optarg, 3600000, "an interval in milliseconds", &number))
+				return EXIT_USAGE;
 			peak_options.interval_ms = (unsigned)number;
 			peak_only = true;
 			break;

@@ -493,11 +493,8 @@ int tool_diff(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "w:fhJ", options, NULL)) != -1) {
 		switch (c) {
 		case 'w':
-			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &seconds) || !seconds ||
-			    seconds > 1U << 30) {
-				tool_error("'%s' is not a number of seconds", optarg);
+			if (!tool_number(optarg, 1U << 30, "a number of seconds", &seconds))
 				return EXIT_USAGE;
-			}
 			break;
 		case OPT_SORT:
 			diff.column = columns_find(optarg);

@@ -53,15 +53,21 @@ int tool_process_error(pid_t pid, int error)
 	}
 }
 
-pid_t tool_pid(const char *text)
+bool tool_number(const char *text, uint64_t most, const char *what, uint64_t *number)
 {
 	struct text rest = { text, strlen(text) };
+
+	if (text_u64(&rest, 10, number) && !rest.len && *number && *number <= most)
+		return true;
+	tool_error("'%s' is not %s", text, what);
+	return false;
+}
+
+pid_t tool_pid(const char *text)
+{
 	uint64_t pid;
 
-	if (text_u64(&rest, 10, &pid) && !rest.len && pid && pid <= INT_MAX)
-		return (pid_t)pid;
-	tool_error("'%s' is not a process id. Give a number from 1 to %d.", text, INT_MAX);
-	return 0;
+	return tool_number(text, INT_MAX, "a process id. Give a number from 1 to 2147483647.", &pid) ? (pid_t)pid : 0;
 }
 
 int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc)

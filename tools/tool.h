@@ -52,6 +52,9 @@ pid_t tool_pid(const char *text);
 /* For commands about one process: its id, the only argument, and /proc opened. EXIT_DONE, or what to exit with. */
 int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc);
 
+/* A number from 1 to most; false after an error message: "'text' is not what". */
+bool tool_number(const char *text, uint64_t most, const char *what, uint64_t *number);
+
 /* A size with an optional unit K, M, G (1024), in bytes; false after an error message. */
 bool tool_size(const char *text, uint64_t *bytes);
 

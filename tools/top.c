@@ -567,11 +567,8 @@ int tool_top(int argc, char **argv)
 			break;
 		case 'b': top.batch = true; break;
 		case 'n':
-			if (!text_u64(&(struct text){ optarg, strlen(optarg) }, 10, &top.iterations) ||
-			    !top.iterations) {
-				tool_error("'%s' is not a number of readings", optarg);
+			if (!tool_number(optarg, UINT64_MAX, "a number of readings", &top.iterations))
 				return EXIT_USAGE;
-			}
 			break;
 		case OPT_ROOT: root = optarg; break;
 		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);

@@ -306,7 +306,9 @@ def errors():
             (["nonsense"], 2, "no command"), (["diff", "/etc/passwd", "/etc/passwd"], 1, "passwd"),
             (["snapshot", "999999999"], 42, "no process"), (["top", "-d", "0", "1"], 2, "interval"),
             (["run"], 2, "command"), (["run", "-a", "nonsense", "true"], 125, "jemalloc"), (["run", "-i", "5", "true"], 2, "--peak"),
-            (["top", "-b", "-n", "1", "999999999"], 42, "no process")):
+            (["top", "-b", "-n", "1", "999999999"], 42, "no process"), (["report", "-n", "1x", "1"], 2, "'1x' is not a number of lines"),
+            (["top", "-n", "2 ", "1"], 2, "number of readings"), (["diff", "-w", "1.5", "1"], 2, "number of seconds"),
+            (["run", "--peak", "-i", "1s", "true"], 2, "interval")):
         result = run(*args)
         check(result.returncode == code and text in result.stderr,
               f"{' '.join(args)}: {result.returncode} {result.stderr.splitlines()[:1]}")
