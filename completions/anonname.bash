@@ -50,7 +50,13 @@ _anonname()
 			COMPREPLY=($(compgen -f -- "$current"))
 		fi
 		return ;;
-	--sort) COMPREPLY=($(compgen -W "$(_anonname_list '^Columns:')" -- "$current")); return ;;
+	--sort)
+		if [[ $command == top ]]; then
+			COMPREPLY=($(compgen -W "pss rss uss swap growth rate name" -- "$current"))
+		else
+			COMPREPLY=($(compgen -W "$(_anonname_list '^Columns:')" -- "$current"))
+		fi
+		return ;;
 	--by) COMPREPLY=($(compgen -W "$(_anonname_list '^What --by')" -- "$current")); return ;;
 	-s|--smaps) COMPREPLY=($(compgen -f -- "$current")); return ;;
 	--root) COMPREPLY=($(compgen -d -- "$current")); return ;;

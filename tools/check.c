@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname check: what works here, what works in a process, and what to do about the rest. */
+#include "columns.h"
 #include "preload.h"
 #include "tool.h"
 
@@ -30,6 +31,7 @@ static const char help[] =
 	"does in it, what it could not do and why, and how much of the anonymous memory\n"
 	"carries a name. Without PID: for a program that is started here now.\n\n"
 	"  -J, --json      print JSON\n"
+	"      --csv       print CSV: the members of the JSON, each with its path\n"
 	"      --root DIR  read a recorded tree instead of /proc\n"
 	"      --help      this text\n"
 	"      --version   the version\n";
@@ -370,7 +372,7 @@ static json_t *library_json(const struct check *check)
 	return json;
 }
 
-static int print_json(const struct check *check)
+static json_t *check_json(const struct check *check)
 {
 	const struct name_totals *totals = &check->names.totals;
 	double labelled = names_labelled(totals);
@@ -404,7 +406,34 @@ static int print_json(const struct check *check)
 	for (size_t i = 0; i < check->advices; i++)
 		json_array_append_new(list, json_string(check->advice[i]));
 	json_object_set_new(json, "advice", list);
-	return tool_print_json(json);
+	return json;
+}
+
+/* A line for each value: "library.parts.walk.state,active". */
+static void print_csv(const char *path, json_t *json)
+{
+	char below[256], *text;
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	if (json_is_object(json)) {
+		json_object_foreach(json, key, value) {
+			snprintf(below, sizeof(below), "%s%s%s", path, *path ? "." : "", key);
+			print_csv(below, value);
+		}
+	} else if (json_is_array(json)) {
+		json_array_foreach(json, i, value) {
+			snprintf(below, sizeof(below), "%s.%zu", path, i);
+			print_csv(below, value);
+		}
+	} else {
+		text = json_is_string(json) || json_is_null(json) ? NULL : json_dumps(json, JSON_ENCODE_ANY);
+		printf("%s,", path);
+		csv_text(stdout, text ? text : json_string_value(json));
+		putchar('\n');
+		free(text);
+	}
 }
 
 static int look_at(struct check *check, const struct proc *proc, pid_t pid)
@@ -463,9 +492,10 @@ static int look_at_new_program(struct check *check, const struct proc *proc)
 
 int tool_check(int argc, char **argv)
 {
-	enum { OPT_ROOT = 256, OPT_HELP, OPT_VERSION };
+	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
 		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -473,7 +503,7 @@ int tool_check(int argc, char **argv)
 	};
 	struct check check = { 0 };
 	const char *root = NULL;
-	bool json = false;
+	bool json = false, csv = false;
 	struct proc proc;
 	pid_t pid = 0;
 	int c, error = 0;
@@ -481,6 +511,7 @@ int tool_check(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "J", options, NULL)) != -1) {
 		switch (c) {
 		case 'J': json = true; break;
+		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
 		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
 		case OPT_VERSION: return tool_version();
@@ -510,9 +541,16 @@ int tool_check(int argc, char **argv)
 	if (error)
 		tool_error("a program under libanonname could not be looked at: %s", strerror(-error));
 	find_advice(&check);
-	if (json)
-		c = print_json(&check);
-	else {
+	if (json) {
+		c = tool_print_json(check_json(&check));
+	} else if (csv) {
+		json_t *all = check_json(&check);
+
+		puts("member,value");
+		print_csv("", all);
+		json_decref(all);
+		c = tool_finish(EXIT_DONE);
+	} else {
 		print_text(&check);
 		c = tool_finish(EXIT_DONE);
 	}

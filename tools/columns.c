@@ -465,27 +465,36 @@ void csv_text(FILE *out, const char *text)
 	fputc('"', out);
 }
 
-void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice)
+void csv_header(FILE *out, const char *before, const struct columns_choice *choice)
 {
+	fputs(before, out);
 	for (size_t i = 0; i < choice->count; i++)
 		fprintf(out, "%s%s", i ? "," : "", choice->column[i]->id);
 	fputc('\n', out);
-	for (size_t r = 0; r < rows->count; r++) {
-		const struct row *row = &rows->row[r];
+}
 
-		for (size_t i = 0; i < choice->count; i++) {
-			const struct column *column = choice->column[i];
+void csv_row(FILE *out, const char *before, const struct row *row, const struct columns_choice *choice)
+{
+	fputs(before, out);
+	for (size_t i = 0; i < choice->count; i++) {
+		const struct column *column = choice->column[i];
 
-			if (i)
-				fputc(',', out);
-			if (column->is_text)
-				csv_text(out, column->index == COLUMN_NAME ? row->name :
-				              column->index == COLUMN_OWNER ? row->owner : row->kind);
-			else if (!(row->figures.unknown & FIG_BIT(column->index)))
-				fprintf(out, "%llu", (unsigned long long)row->figures.value[column->index]);
-		}
-		fputc('\n', out);
+		if (i)
+			fputc(',', out);
+		if (column->is_text)
+			csv_text(out, column->index == COLUMN_NAME ? row->name :
+			              column->index == COLUMN_OWNER ? row->owner : row->kind);
+		else if (!(row->figures.unknown & FIG_BIT(column->index)))
+			fprintf(out, "%llu", (unsigned long long)row->figures.value[column->index]);
 	}
+	fputc('\n', out);
+}
+
+void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice)
+{
+	csv_header(out, "", choice);
+	for (size_t r = 0; r < rows->count; r++)
+		csv_row(out, "", &rows->row[r], choice);
 }
 
 json_t *figures_json(const struct figures *figures)
@@ -511,20 +520,22 @@ json_t *figures_json(const struct figures *figures)
 	return json;
 }
 
+json_t *row_json(const struct row *row)
+{
+	json_t *json = json_pack("{s:s, s:s?, s:s?}", "name", row->name, "owner", row->owner, "kind", row->kind);
+	json_t *figures = figures_json(&row->figures);
+
+	json_object_update(json, figures);
+	json_decref(figures);
+	return json;
+}
+
 json_t *rows_json(const struct rows *rows)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < rows->count; i++) {
-		const struct row *row = &rows->row[i];
-		json_t *json = json_pack("{s:s, s:s?, s:s?}", "name", row->name, "owner", row->owner,
-		                         "kind", row->kind);
-		json_t *figures = figures_json(&row->figures);
-
-		json_object_update(json, figures);
-		json_decref(figures);
-		json_array_append_new(list, json);
-	}
+	for (size_t i = 0; i < rows->count; i++)
+		json_array_append_new(list, row_json(&rows->row[i]));
 	return list;
 }
 

@@ -82,8 +82,12 @@ struct rows_style {
 void rows_print_text(FILE *out, const struct rows *rows, const struct row *total,
                      const struct rows_style *style);
 void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice);
+/* One line of it each, behind other cells: before ends with a comma, or is "". */
+void csv_header(FILE *out, const char *before, const struct columns_choice *choice);
+void csv_row(FILE *out, const char *before, const struct row *row, const struct columns_choice *choice);
 
 json_t *figures_json(const struct figures *figures);
+json_t *row_json(const struct row *row);
 json_t *rows_json(const struct rows *rows);
 /* figures with anon_rss, named_rss and labelled */
 json_t *totals_json(const struct name_totals *totals);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname maps: the kernel's map of a process, with the names that the kernel does not know. */
+#include "columns.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@ static const char help[] =
 	"Print the memory map of a process in the format of /proc/PID/maps. Where the\n"
 	"names come from the registry inside the process, a line is cut at their edges.\n\n"
 	"  -J, --json      print JSON\n"
+	"      --csv       print CSV\n"
 	"      --root DIR  read a recorded tree instead of /proc\n"
 	"      --help      this text\n"
 	"      --version   the version\n";
@@ -49,37 +51,57 @@ static int print_text(void *context, const struct region *region)
 	return ferror(output->out) ? -EPIPE : 0;
 }
 
+/*
+ * One region at a time: a process may have a million. The numbers are printed
+ * here: an address of the kernel's half ([vsyscall]) is negative for jansson.
+ */
 static int print_json(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
 	char name[NAME_SHOWN_MAX], device[48];
-	bool named = region->source != NAME_NONE;
-	json_t *json;
+	json_t *rest;
 	int failed;
 
 	text_clean(name, sizeof(name), vma->name);
 	snprintf(device, sizeof(device), "%02llx:%02llx", (unsigned long long)vma->major,
 	         (unsigned long long)vma->minor);
-	json = json_pack("{s:I, s:I, s:s, s:I, s:s, s:I, s:s?, s:s?, s:b}",
-	                 "start", (json_int_t)vma->start, "end", (json_int_t)vma->end,
-	                 "perms", vma->perms, "offset", (json_int_t)vma->offset,
-	                 "device", device, "inode", (json_int_t)vma->inode,
-	                 "name", named ? name : NULL, "source", source_names[region->source],
+	rest = json_pack("{s:s, s:s, s:s?, s:s?, s:b}", "perms", vma->perms, "device", device,
+	                 "name", region->source != NAME_NONE ? name : NULL, "source", source_names[region->source],
 	                 "anonymous", vma_is_anonymous(vma));
-	fputs(output->first ? "\n  " : ",\n  ", output->out);
+	fprintf(output->out, "%s{\"start\":%llu,\"end\":%llu,\"offset\":%llu,\"inode\":%llu,",
+	        output->first ? "\n  " : ",\n  ", (unsigned long long)vma->start, (unsigned long long)vma->end,
+	        (unsigned long long)vma->offset, (unsigned long long)vma->inode);
 	output->first = false;
-	/* One region at a time: a process may have a million. */
-	failed = !json || json_dumpf(json, output->out, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	json_decref(json);
+	failed = !rest || json_dumpf(rest, output->out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_EMBED);
+	json_decref(rest);
+	fputc('}', output->out);
 	return failed ? -EPIPE : 0;
+}
+
+static int print_csv(void *context, const struct region *region)
+{
+	struct output *output = context;
+	const struct vma *vma = &region->vma;
+	const char *source = source_names[region->source];
+	char name[NAME_SHOWN_MAX] = "";
+
+	if (region->source != NAME_NONE)
+		text_clean(name, sizeof(name), vma->name);
+	fprintf(output->out, "%llu,%llu,%s,%llu,%02llx:%02llx,%llu,", (unsigned long long)vma->start,
+	        (unsigned long long)vma->end, vma->perms, (unsigned long long)vma->offset,
+	        (unsigned long long)vma->major, (unsigned long long)vma->minor, (unsigned long long)vma->inode);
+	csv_text(output->out, name);
+	fprintf(output->out, ",%s,%s\n", source ? source : "", vma_is_anonymous(vma) ? "true" : "false");
+	return ferror(output->out) ? -EPIPE : 0;
 }
 
 int tool_maps(int argc, char **argv)
 {
-	enum { OPT_ROOT = 256, OPT_HELP, OPT_VERSION };
+	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
 		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -89,13 +111,14 @@ int tool_maps(int argc, char **argv)
 	const char *root = NULL;
 	struct process process;
 	struct proc proc;
-	bool json = false;
+	bool json = false, csv = false;
 	pid_t pid;
 	int c, error;
 
 	while ((c = getopt_long(argc, argv, "J", options, NULL)) != -1) {
 		switch (c) {
 		case 'J': json = true; break;
+		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
 		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
 		case OPT_VERSION: return tool_version();
@@ -109,9 +132,11 @@ int tool_maps(int argc, char **argv)
 	if (!error && json)
 		printf("{\n \"format\": \"anonname-maps\",\n \"version\": 1,\n \"pid\": %d,\n \"regions\": [",
 		       (int)pid);
+	else if (!error && csv)
+		puts("start,end,perms,offset,device,inode,name,source,anonymous");
 	if (!error)
-		error = process_read(&proc, pid, PROCESS_NAMES, NULL, json ? print_json : print_text, &output,
-		                     &process);
+		error = process_read(&proc, pid, PROCESS_NAMES, NULL, json ? print_json : csv ? print_csv : print_text,
+		                     &output, &process);
 	proc_close(&proc);
 	if (ferror(stdout))
 		return tool_finish(EXIT_FAILED);

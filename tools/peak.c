@@ -190,6 +190,32 @@ static json_t *sample_json(const struct sample *sample)
 	return json;
 }
 
+static void sample_csv(FILE *out, const char *moment, const struct sample *sample)
+{
+	struct columns_choice choice;
+	char before[64];
+	struct rows rows;
+
+	if (!sample->taken || measure_rows(&sample->measurement, &groups[0], false, &rows))
+		return;
+	columns_default(&choice);
+	rows_sort(&rows, columns_find("pss"));
+	snprintf(before, sizeof(before), "%s,%.3f,", moment, (double)sample->at / 1e9);
+	for (size_t i = 0; i < rows.count; i++)
+		csv_row(out, before, &rows.row[i], &choice);
+	rows_free(&rows);
+}
+
+static void print_csv(FILE *out, const struct watch *watch)
+{
+	struct columns_choice choice;
+
+	columns_default(&choice);
+	csv_header(out, "moment,at_seconds,", &choice);
+	sample_csv(out, "peak", &watch->peak);
+	sample_csv(out, "end", &watch->last);
+}
+
 static void print(FILE *out, const struct watch *watch, const struct peak_options *options,
                   const struct rusage *usage, int status)
 {
@@ -207,6 +233,10 @@ static void print(FILE *out, const struct watch *watch, const struct peak_option
 			json_dumpf(json, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
 		json_decref(json);
 		fputc('\n', out);
+		return;
+	}
+	if (options->csv) {
+		print_csv(out, watch);
 		return;
 	}
 	if (!watch->peak.taken)

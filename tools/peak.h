@@ -8,7 +8,7 @@
 struct peak_options {
 	unsigned interval_ms;
 	const char *output;         /* NULL: standard error */
-	bool json;
+	bool json, csv;
 };
 
 /* Runs argv in the environment as it is; returns its exit status, or run's own 125 to 127. */

@@ -22,6 +22,7 @@ static const char help[] =
 	"  -i, --interval MS     with --peak: look this often, default 20\n"
 	"  -o, --output FILE     with --peak: print to FILE\n"
 	"  -J, --json            with --peak: print JSON\n"
+	"      --csv             with --peak: print CSV\n"
 	"      --help            this text\n"
 	"      --version         the version\n\n"
 	"ANONNAME_LIBRARY is the path of libanonname.so when it is not beside this program\n"
@@ -56,7 +57,7 @@ enum { EXIT_RUN_FAILED = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 int tool_run(int argc, char **argv)
 {
-	enum { OPT_PEAK = 256, OPT_HELP, OPT_VERSION };
+	enum { OPT_PEAK = 256, OPT_CSV, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "allocator", required_argument, NULL, 'a' },
 		{ "library", required_argument, NULL, 'l' },
@@ -64,6 +65,7 @@ int tool_run(int argc, char **argv)
 		{ "interval", required_argument, NULL, 'i' },
 		{ "output", required_argument, NULL, 'o' },
 		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ 0 },
@@ -107,6 +109,10 @@ int tool_run(int argc, char **argv)
 			peak_options.json = true;
 			peak_only = true;
 			break;
+		case OPT_CSV:
+			peak_options.csv = true;
+			peak_only = true;
+			break;
 		case OPT_HELP:
 			preload_list_allocators(list, sizeof(list));
 			printf(help, list);
@@ -123,7 +129,7 @@ int tool_run(int argc, char **argv)
 		return tool_usage_error();
 	}
 	if (peak_only && !peak) {
-		tool_error("-i, -o and -J go with --peak");
+		tool_error("-i, -o, -J and --csv go with --peak");
 		return tool_usage_error();
 	}
 	if (!preload_find_library(library, sizeof(library)))

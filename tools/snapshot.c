@@ -21,6 +21,8 @@ static const char snapshot_help[] =
 	"Write the figures of a process by name, as JSON, for anonname diff.\n\n"
 	"  -t, --tree      the process and all below it\n"
 	"  -g, --gentle    never hold up the process: maps and pagemap in place of smaps\n"
+	"  -J, --json      print JSON; so it does without\n"
+	"      --csv       print CSV, which anonname diff does not read\n"
 	"      --root DIR  read a recorded tree instead of /proc\n"
 	"      --help      this text\n"
 	"      --version   the version\n";
@@ -72,10 +74,12 @@ static int measure_pid(const struct proc *proc, pid_t pid, bool tree, enum proce
 
 int tool_snapshot(int argc, char **argv)
 {
-	enum { OPT_ROOT = 256, OPT_HELP, OPT_VERSION };
+	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "tree", no_argument, NULL, 't' },
 		{ "gentle", no_argument, NULL, 'g' },
+		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
 		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -84,16 +88,19 @@ int tool_snapshot(int argc, char **argv)
 	enum process_mode mode = PROCESS_FIGURES;
 	struct measurement measurement;
 	const char *root = NULL;
-	bool tree = false;
+	struct columns_choice choice;
+	bool tree = false, csv = false;
 	struct proc proc;
 	struct rows rows;
 	pid_t pid;
 	int c, error;
 
-	while ((c = getopt_long(argc, argv, "tg", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "tgJ", options, NULL)) != -1) {
 		switch (c) {
 		case 't': tree = true; break;
 		case 'g': mode = PROCESS_GENTLE; break;
+		case 'J': csv = false; break;
+		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
 		case OPT_HELP: fputs(snapshot_help, stdout); return tool_finish(EXIT_DONE);
 		case OPT_VERSION: return tool_version();
@@ -116,7 +123,13 @@ int tool_snapshot(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	rows_sort(&rows, columns_find("name"));
-	c = tool_print_json(measure_json(&measurement, FORMAT, &groups[0], &rows));
+	if (csv) {
+		columns_default(&choice);
+		rows_print_csv(stdout, &rows, &choice);
+		c = tool_finish(EXIT_DONE);
+	} else {
+		c = tool_print_json(measure_json(&measurement, FORMAT, &groups[0], &rows));
+	}
 	rows_free(&rows);
 	measure_free(&measurement);
 	return c;

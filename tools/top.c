@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <ncurses.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static const char help[] =
 	"  -g, --gentle         never hold up a process: maps and pagemap in place of smaps\n"
 	"  -d, --delay SECONDS  the interval; longer when reading takes 2 % of a CPU. Default 2\n"
 	"  -b, --batch          print instead of drawing; so does a pipe\n"
+	"  -J, --json           print JSON, a line for each reading\n"
+	"      --csv            print CSV, a line for each row of each reading\n"
 	"  -n, --iterations N   end after N readings\n"
 	"      --root DIR       read a recorded tree instead of /proc\n"
 	"      --help           this text\n"
@@ -69,7 +72,7 @@ struct top {
 	const struct group *group;
 	enum cell sort;
 	enum process_mode mode;
-	bool fold, batch, frozen, helping;
+	bool fold, batch, json, csv, frozen, helping;
 	char filter[64];
 	double delay;
 	uint64_t iterations;
@@ -296,11 +299,81 @@ static void format_summary(const struct top *top, char *first, char *second, siz
 	         *top->filter ? ", filter " : "", top->filter);
 }
 
-static int run_batch(struct top *top)
+static json_t *bytes_or_null(int64_t value, bool known)
+{
+	return known ? json_integer(value) : json_null();
+}
+
+static void print_json(const struct top *top, double seconds)
+{
+	const struct rows none = { 0 };
+	json_t *json = measure_json(&top->measurement, "anonname-top", top->group, &none);
+	json_t *list = json_object_get(json, "names");
+
+	for (size_t i = 0; i < top->lines; i++) {
+		const struct line *line = &top->line[i];
+		json_t *row;
+
+		if (!line_is_shown(top, line))
+			continue;
+		row = row_json(line->row);
+		json_object_set_new(row, "growth", bytes_or_null(line->growth, line->known));
+		json_object_set_new(row, "growth_per_second", bytes_or_null(line->rate, line->known));
+		json_array_append_new(list, row);
+	}
+	json_object_set_new(json, "at_seconds", json_real(seconds));
+	json_object_set_new(json, "interval_seconds", json_real(top->interval));
+	json_object_set_new(json, "cpu_share", json_real(top->cost));
+	json_dumpf(json, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(json);
+	putchar('\n');
+}
+
+static void print_csv(const struct top *top, double seconds, bool with_header)
+{
+	struct columns_choice choice;
+	char before[96];
+
+	columns_default(&choice);
+	if (with_header)
+		csv_header(stdout, "at_seconds,growth,growth_per_second,", &choice);
+	for (size_t i = 0; i < top->lines; i++) {
+		const struct line *line = &top->line[i];
+
+		if (!line_is_shown(top, line))
+			continue;
+		if (line->known)
+			snprintf(before, sizeof(before), "%.3f,%" PRId64 ",%" PRId64 ",", seconds, line->growth,
+			         line->rate);
+		else
+			snprintf(before, sizeof(before), "%.3f,,,", seconds);
+		csv_row(stdout, before, line->row, &choice);
+	}
+}
+
+static void print_text(const struct top *top, bool first_time)
 {
 	char buffer[NAME_PART_MAX + 128], first[256], second[256];
 
+	format_summary(top, first, second, sizeof(first));
+	printf("%s%s\n%s\n", first_time ? "" : "\n", first, second);
+	format_line(NULL, 0, buffer, sizeof(buffer));
+	puts(buffer);
+	for (size_t i = 0; i < top->lines; i++) {
+		if (!line_is_shown(top, &top->line[i]))
+			continue;
+		format_line(&top->line[i], 0, buffer, sizeof(buffer));
+		puts(buffer);
+	}
+}
+
+static int run_batch(struct top *top)
+{
+	uint64_t began = clock_ns();
+
 	for (uint64_t i = 0; !top->iterations || i < top->iterations; i++) {
+		double seconds;
+
 		if (i)
 			poll(NULL, 0, (int)(top->interval * 1000));
 		if (!take_reading(top)) {
@@ -309,16 +382,13 @@ static int run_batch(struct top *top)
 				                          ? top->measurement.process[0].error : -ESRCH);
 			break;
 		}
-		format_summary(top, first, second, sizeof(first));
-		printf("%s%s\n%s\n", i ? "\n" : "", first, second);
-		format_line(NULL, 0, buffer, sizeof(buffer));
-		puts(buffer);
-		for (size_t k = 0; k < top->lines; k++) {
-			if (!line_is_shown(top, &top->line[k]))
-				continue;
-			format_line(&top->line[k], 0, buffer, sizeof(buffer));
-			puts(buffer);
-		}
+		seconds = (double)(top->previous_ns - began) / 1e9;
+		if (top->json)
+			print_json(top, seconds);
+		else if (top->csv)
+			print_csv(top, seconds, i == 0);
+		else
+			print_text(top, i == 0);
 		if (fflush(stdout))
 			break;
 	}
@@ -518,7 +588,7 @@ static int run(struct top *top)
 
 int tool_top(int argc, char **argv)
 {
-	enum { OPT_BY = 256, OPT_SORT, OPT_FILTER, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	enum { OPT_BY = 256, OPT_SORT, OPT_FILTER, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "by", required_argument, NULL, OPT_BY },
 		{ "sort", required_argument, NULL, OPT_SORT },
@@ -527,6 +597,8 @@ int tool_top(int argc, char **argv)
 		{ "gentle", no_argument, NULL, 'g' },
 		{ "delay", required_argument, NULL, 'd' },
 		{ "batch", no_argument, NULL, 'b' },
+		{ "json", no_argument, NULL, 'J' },
+		{ "csv", no_argument, NULL, OPT_CSV },
 		{ "iterations", required_argument, NULL, 'n' },
 		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -540,7 +612,7 @@ int tool_top(int argc, char **argv)
 	unsigned i;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "fgd:bn:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "fgd:bn:J", options, NULL)) != -1) {
 		switch (c) {
 		case OPT_BY:
 			if (!(top.group = groups_find(optarg)))
@@ -566,6 +638,8 @@ int tool_top(int argc, char **argv)
 			}
 			break;
 		case 'b': top.batch = true; break;
+		case 'J': top.batch = top.json = true; break;
+		case OPT_CSV: top.batch = top.csv = true; break;
 		case 'n':
 			if (!tool_number(optarg, UINT64_MAX, "a number of readings", &top.iterations))
 				return EXIT_USAGE;

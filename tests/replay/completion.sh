@@ -30,6 +30,7 @@ done
 offers "anonname report --by" "" owner
 offers "anonname report -o" "name,sw" name,swap
 offers "anonname report --sort" "" swap_pss
+offers "anonname top --sort" g growth
 offers "anonname run -a" j jemalloc
 offers "anonname maps" "" $$
 if command -v zsh >/dev/null; then

@@ -46,35 +46,66 @@ def refused(what, change):
         check(True, f"the schema refuses {what}")
 
 
+def table(*args):
+    """The rows that a command prints as CSV, each as long as the header."""
+    result = run(*args)
+    rows = list(csv.DictReader(io.StringIO(result.stdout or result.stderr)))
+    check(result.returncode == 0 and rows and all(None not in row and None not in row.values() for row in rows),
+          f"{' '.join(map(str, args))}: {len(rows)} whole rows")
+    return rows
+
+
+def tables(pid):
+    """CSV says what the JSON says."""
+    names = [one["name"] for one in json.loads(run("report", "--json", pid).stdout)["names"]]
+    rows = table("report", "--csv", "-o", "name,owner,kind,rss,pss", pid)
+    check([row["name"] for row in rows] == names and all(int(row["rss"]) >= 0 for row in rows), "report --csv has the rows of --json")
+    check(sorted(row["name"] for row in table("snapshot", "--csv", pid)) == sorted(names), "snapshot --csv has them, too")
+    rows = table("top", "--csv", "-n", "2", "-d", "0.1", pid)
+    check(len({row["at_seconds"] for row in rows}) == 2 and {row["name"] for row in rows} == set(names), "top --csv has them twice")
+    check(all(int(row["growth"]) == 0 for row in rows if row["at_seconds"] == rows[0]["at_seconds"]), "top --csv begins with no growth")
+    regions = json.loads(run("maps", "--json", pid).stdout)["regions"]
+    rows = table("maps", "--csv", pid)
+    check([(int(row["start"]), row["perms"], row["name"] or None, row["source"] or None) for row in rows] ==
+          [(one["start"], one["perms"], one["name"], one["source"]) for one in regions], "maps --csv has the regions of --json")
+    values = {row["member"]: row["value"] for row in table("check", "--csv", pid)}
+    check(values["format"] == "anonname-check" and values["pid"] == str(pid) and values["library.state"] in ("ready", "absent") and
+          any(member.startswith("advice.") for member in values) == bool(json.loads(run("check", "--json", pid).stdout)["advice"]),
+          "check --csv has the members of --json")
+
+
 def documents(pid):
     for args in (["report"], ["report", "-g"], ["report", "--by", "owner"], ["report", "--by", "process"], ["report", "--fold", "-n", "3"],
-                 ["maps"], ["check"], ["snapshot"]):
-        command = args[:1] + ([] if args[0] == "snapshot" else ["--json"]) + args[1:] + [pid]
+                 ["maps"], ["check"], ["snapshot"], ["top", "-n", "1"], ["top", "-n", "1", "--by", "process"]):
+        command = args[:1] + ["--json"] + args[1:] + [pid]
         valid(" ".join(map(str, command)), run(*command).stdout)
+    check(run("snapshot", pid).stdout.startswith("{"), "snapshot is JSON without --json, too")
+    readings = run("top", "--json", "-n", "2", "-d", "0.1", pid).stdout.splitlines()
+    check(len(readings) == 2 and all(valid("a line of top --json", line) for line in readings), "top --json: a line for each reading")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(run("snapshot", pid).stdout)
         file.flush()
         valid("diff --json", run("diff", "--json", file.name, pid).stdout)
-        rows = list(csv.DictReader(io.StringIO(run("diff", "--csv", file.name, os.getpid()).stdout)))
-        check(rows and all(row["state"] in ("new", "gone", "") and None not in row for row in rows), "diff --csv has whole rows")
+        rows = table("diff", "--csv", file.name, os.getpid())
+        check(all(row["state"] in ("new", "gone", "") for row in rows), "diff --csv knows what is new and what is gone")
 
 
 with Family("mixed", os.path.exists(LIBRARY)) as family:
     documents(family.pid)
-    rows = list(csv.DictReader(io.StringIO(run("report", "--csv", "-o", "name,owner,kind,rss,pss", family.pid).stdout)))
-    check(rows and all(None not in row and int(row["rss"]) >= 0 for row in rows), "report --csv has whole rows")
+    tables(family.pid)
 valid("report --all", run("report", "--all", "--json").stdout)
 valid("check", run("check", "--json").stdout)
 if os.path.exists(LIBRARY):
     valid("run --peak", run("run", "--peak", "--json", "sleep", "0.5").stderr)
     valid("run --peak of nothing", run("run", "--peak", "--json", "true").stderr)
+    check({row["moment"] for row in table("run", "--peak", "--csv", "sleep", "0.5")} == {"peak", "end"}, "run --peak --csv has both moments")
 else:
     skip("run --peak: no library in the build tree")
 trees = os.path.join(SOURCE, "tests", "replay", "trees")
 for tree in sorted(os.listdir(trees)):
     root = os.path.join(trees, tree)
     pid = os.listdir(os.path.join(root, "proc"))[0]
-    for command in (["report", "--json"], ["maps", "--json"], ["snapshot"], ["check", "--json"]):
+    for command in (["report", "--json"], ["maps", "--json"], ["snapshot"], ["check", "--json"], ["top", "--json", "-n", "1"]):
         valid(f"{tree}: {command[0]}", run(*command, "--root", root, pid).stdout)
 
 refused("a figure below 0", lambda value: value["total"].update(rss=-1))
