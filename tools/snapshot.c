@@ -168,6 +168,7 @@ static const char *keep_kind(const char *kind)
 
 static bool moment_from_file(const char *path, bool fold, struct moment *moment)
 {
+	char safe[NAME_PART_MAX];
 	json_error_t where;
 	json_t *json = json_load_file(path, 0, &where), *names, *one;
 	const char *format;
@@ -175,7 +176,12 @@ static bool moment_from_file(const char *path, bool fold, struct moment *moment)
 
 	memset(moment, 0, sizeof(*moment));
 	if (!json) {
-		tool_error("%s: %s", path, where.text);
+		/* The message quotes the file. */
+		text_clean(safe, sizeof(safe), (struct text){ where.text, strlen(where.text) });
+		if (json_error_code(&where) == json_error_cannot_open_file)
+			tool_error("%s", safe);
+		else
+			tool_error("%s is no whole file of anonname snapshot: line %d: %s", path, where.line, safe);
 		return false;
 	}
 	format = json_string_value(json_object_get(json, "format"));
@@ -197,7 +203,7 @@ static bool moment_from_file(const char *path, bool fold, struct moment *moment)
 		const char *name = json_string_value(json_object_get(one, "name"));
 		const char *kind = json_string_value(json_object_get(one, "kind"));
 		struct row *row = &moment->rows.row[moment->rows.count];
-		char folded[NAME_PART_MAX], safe[NAME_PART_MAX];
+		char folded[NAME_PART_MAX];
 
 		if (!name) {
 			tool_error("%s: a row has no name", path);
