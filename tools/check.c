@@ -524,7 +524,7 @@ int tool_check(int argc, char **argv)
 	}
 	if (optind < argc && !(pid = tool_pid(argv[optind])))
 		return EXIT_USAGE;
-	if (!tool_proc(&proc, root))
+	if (pid ? !tool_proc(&proc, root) : !tool_own_proc(&proc))
 		return EXIT_FAILED;
 	check.probed = proc.live;
 	if (check.probed)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void measure_begin(struct measurement *measurement, bool with_comm)
 {
@@ -79,9 +80,23 @@ int measure_process(struct measurement *measurement, const struct proc *proc, pi
 	names_free(&names);
 	entry->error = error;
 	/* Neither one that is gone nor a kernel thread has memory to speak of. */
+	measurement->kernel_threads += !error && process.identity.kernel_thread;
 	if (error == -ESRCH || (!error && process.identity.kernel_thread))
 		measurement->count--;
 	return error;
+}
+
+int measure_listed(struct measurement *measurement, const struct proc *proc, pid_t pid, enum process_mode mode)
+{
+	/* The id of a thread opens its process. */
+	long group = proc_status(proc, pid, "Tgid");
+
+	if (group > 0)
+		pid = (pid_t)group;
+	for (size_t i = 0; i < measurement->count; i++)
+		if (measurement->process[i].pid == pid)
+			return measurement->process[i].error;
+	return measure_process(measurement, proc, pid, mode);
 }
 
 int measure_smaps(struct measurement *measurement, int fd)
@@ -275,8 +290,8 @@ void measure_complain(const struct measurement *measurement)
 	size_t found = list_pids(measurement, is_denied, list, sizeof(list));
 
 	if (found)
-		tool_error("%zu of %zu processes may not be read (%s). Run as root to see them.", found,
-		           measurement->count, list);
+		tool_error("%zu of %zu processes may not be read (%s). %s", found, measurement->count, list,
+		           geteuid() ? "Run as root to see them." : TOOL_ROOT_IS_NOT_ENOUGH);
 	found = list_pids(measurement, is_nameless, list, sizeof(list));
 	for (size_t i = 0; found && i < measurement->count; i++)
 		if (is_nameless(&measurement->process[i])) {

@@ -26,6 +26,7 @@ struct measurement {
 	uint64_t malformed;         /* lines that made no sense */
 	bool with_comm;             /* the names of the processes are wanted */
 	bool library_met;           /* some process has it */
+	size_t kernel_threads;      /* that were asked for, and have no entry */
 };
 
 void measure_begin(struct measurement *measurement, bool with_comm);
@@ -33,6 +34,8 @@ void measure_begin(struct measurement *measurement, bool with_comm);
 /* Adds a process. An error of reading it is kept in its entry and returned. */
 int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,
                     enum process_mode mode);
+/* The same for one of a list by hand: given twice, or by the id of a thread, it is counted once. */
+int measure_listed(struct measurement *measurement, const struct proc *proc, pid_t pid, enum process_mode mode);
 int measure_smaps(struct measurement *measurement, int fd);
 void measure_end(struct measurement *measurement);
 void measure_free(struct measurement *measurement);

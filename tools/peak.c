@@ -279,7 +279,7 @@ int peak_run(char **argv, const struct peak_options *options)
 	FILE *out = stderr;
 	int status = 0, failure[2], why = 0, pidfd;
 
-	if (!tool_proc(&watch.proc, NULL))
+	if (!tool_own_proc(&watch.proc))
 		return 125;
 	if (options->output && !(out = fopen(options->output, "we"))) {
 		tool_error("%s: %s", options->output, strerror(errno));

@@ -136,15 +136,14 @@ static int measure_processes(const struct request *request, int count, char **ar
 			code = EXIT_USAGE;
 			break;
 		}
-		for (size_t k = 0; k < measurement->count && pid; k++)
-			if (measurement->process[k].pid == pid)
-				pid = 0;        /* given twice, counted once */
-		error = pid ? measure_process(measurement, &proc, pid, request->mode) : 0;
+		error = measure_listed(measurement, &proc, pid, request->mode);
 		if (error)
 			code = tool_process_error(pid, error);
 	}
 	free(pids);
 	proc_close(&proc);
+	if (!request->all && measurement->kernel_threads && !measurement->count)
+		tool_error("a kernel thread has no memory of its own");
 	if (request->all || request->tree)
 		measure_complain(measurement);
 	else if (code == EXIT_DONE)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *tool_name = "";
 
@@ -44,8 +45,9 @@ int tool_process_error(pid_t pid, int error)
 		return EXIT_NO_PROCESS;
 	case -EACCES:
 	case -EPERM:
-		tool_error("process %d may not be read: %s. Run as its owner or as root. "
-		           "A set-user-ID program can be read by root only.", (int)pid, strerror(-error));
+		tool_error("process %d may not be read: %s. %s", (int)pid, strerror(-error), geteuid()
+		           ? "Run as its owner or as root. A set-user-ID program can be read by root only."
+		           : TOOL_ROOT_IS_NOT_ENOUGH);
 		return EXIT_FAILED;
 	default:
 		tool_error("process %d could not be read: %s", (int)pid, strerror(-error));
@@ -113,6 +115,17 @@ bool tool_proc(struct proc *proc, const char *root)
 	if (!error)
 		return true;
 	tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));
+	return false;
+}
+
+bool tool_own_proc(struct proc *proc)
+{
+	if (!tool_proc(proc, NULL))
+		return false;
+	if (proc_is_own(proc))
+		return true;
+	tool_error("/proc is that of another PID namespace. Mount it: mount -t proc proc /proc");
+	proc_close(proc);
 	return false;
 }
 

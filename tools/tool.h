@@ -46,6 +46,9 @@ int tool_version(void);
 /* Says why a process could not be read, and what to do. Returns the exit code. */
 int tool_process_error(pid_t pid, int error);
 
+/* What to say to a root that was refused. */
+#define TOOL_ROOT_IS_NOT_ENOUGH "Root needs CAP_SYS_PTRACE in its user namespace, which a container may not have."
+
 /* A process id, or 0 after an error message. */
 pid_t tool_pid(const char *text);
 
@@ -60,6 +63,9 @@ bool tool_size(const char *text, uint64_t *bytes);
 
 /* Opens /proc or --root's tree; false after an error message. */
 bool tool_proc(struct proc *proc, const char *root);
+
+/* This machine's, for a process that we start ourselves. */
+bool tool_own_proc(struct proc *proc);
 
 /* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
 int tool_finish(int code);

@@ -216,7 +216,7 @@ static bool take_reading(struct top *top)
 		measure_process(&top->measurement, &top->proc, pids[i], top->mode);
 	free(pids);
 	for (size_t i = 0; i < top->pid_count; i++)
-		any |= measure_process(&top->measurement, &top->proc, top->pids[i], top->mode) == 0;
+		any |= measure_listed(&top->measurement, &top->proc, top->pids[i], top->mode) == 0;
 	measure_end(&top->measurement);
 	seconds = top->previous_ns ? (double)(now - top->previous_ns) / 1e9 : 0;
 	top->previous_ns = now;
@@ -294,8 +294,8 @@ static void format_summary(const struct top *top, char *first, char *second, siz
 		snprintf(share, sizeof(share), "%.1f %%", 100 * labelled);
 	snprintf(first, size, "%s  PSS %s, RSS %s, swap %s, named %s%s", clock, pss, rss, swap, share,
 	         top->frozen ? "  FROZEN" : "");
-	snprintf(second, size, "%zu processes%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
-	         denied ? " (some not permitted)" : "", top->group->id, top->interval, 100 * top->cost,
+	snprintf(second, size, "%zu process%s%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
+	         read == 1 ? "" : "es", denied ? " (some not permitted)" : "", top->group->id, top->interval, 100 * top->cost,
 	         *top->filter ? ", filter " : "", top->filter);
 }
 

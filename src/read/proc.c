@@ -53,6 +53,14 @@ void proc_close(struct proc *proc)
 	proc->maps = NULL;
 }
 
+bool proc_is_own(const struct proc *proc)
+{
+	char self[16] = "";
+
+	/* The link knows its reader by the number that the mount knows it by. */
+	return readlinkat(proc->fd, "self", self, sizeof(self) - 1) > 0 && atoi(self) == (int)getpid();
+}
+
 int proc_open(const struct proc *proc, pid_t pid, const char *name)
 {
 	char path[PATH_MAX];

@@ -21,6 +21,9 @@ struct proc {
 int proc_init(struct proc *proc, const char *root);
 void proc_close(struct proc *proc);
 
+/* Whether process ids mean here what they mean to us: /proc may be that of another PID namespace. */
+bool proc_is_own(const struct proc *proc);
+
 /* A file descriptor or a negative errno. pid 0: a file of /proc itself. */
 int proc_open(const struct proc *proc, pid_t pid, const char *name);
 

@@ -312,10 +312,48 @@ def errors():
         result = run(*args)
         check(result.returncode == code and text in result.stderr,
               f"{' '.join(args)}: {result.returncode} {result.stderr.splitlines()[:1]}")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        for text, message in (('{"format": "anonname-snapshot", "version": 1, "names": [{"na', "no whole file of anonname snapshot"),
+                              ("\033[31mred", "\\x1b"), ('{"format": "anonname-report", "version": 1, "names": []}', "no file of anonname snapshot"),
+                              ('{"format": "anonname-snapshot", "version": 2, "names": []}', "another version")):
+            file.truncate(0)
+            file.seek(0)
+            file.write(text)
+            file.flush()
+            result = run("diff", file.name, file.name)
+            check(result.returncode == 1 and message in result.stderr and "\033" not in result.stderr, f"diff says what is wrong: {result.stderr.strip()}")
+    check("No such file" in run("diff", "/nonexistent", "1").stderr, "diff of a file that is not there says so")
     for command in ("run", "maps", "report", "top", "snapshot", "diff", "check"):
         result = run(command, "--help")
         check(result.returncode == 0 and result.stdout.startswith("Usage: anonname " + command), command + " --help")
         check(run(command, "--version").stdout.startswith("anonname "), command + " --version")
+
+
+def other_ids():
+    """The ids of threads and of kernel threads, one that ended, and those of another namespace."""
+    thread = subprocess.Popen([sys.executable, "-c", "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+                               "print(threading.enumerate()[1].native_id, flush=True)"], stdout=subprocess.PIPE, text=True)
+    tid = int(thread.stdout.readline())
+    result = report(tid, thread.pid, tid)
+    check([one["pid"] for one in result["processes"]] == [thread.pid], f"a process and its thread are one: {result['processes']}")
+    check(run("top", "-b", "-n", "1", tid, thread.pid).stdout.splitlines()[1].startswith("1 process"), "top: a process and its thread are one")
+    check(report(tid)["total"]["rss"] > 0 and run("maps", tid).returncode == 0, "the id of a thread is that of its process")
+    thread.kill()
+    os.waitid(os.P_PID, thread.pid, os.WEXITED | os.WNOWAIT)
+    for command in ("report", "maps", "check", "snapshot"):
+        check(run(command, thread.pid).returncode == 42, f"{command}: a process that nobody waited for has ended")
+    thread.communicate()
+    if os.path.exists("/proc/2/stat") and "kthreadd" in open("/proc/2/stat").read():
+        result = run("report", 2)
+        check(result.returncode == 0 and "kernel thread" in result.stderr, "a kernel thread is told")
+    else:
+        skip("kernel threads: none are seen here")
+    for command in (["run", "--peak", "--", "true"], ["check"]):
+        result = subprocess.run(["unshare", "-pf", TOOL, *command], capture_output=True, text=True)
+        if "unshare" in result.stderr:
+            skip(f"another PID namespace: {result.stderr.strip()}")
+            break
+        check(result.returncode in (1, 125) and "another PID namespace" in result.stderr, f"{command[0]}: /proc of another PID namespace: {result.stderr.strip()}")
 
 
 def growth():
@@ -411,6 +449,7 @@ pipes()
 as_nobody()
 refused_memory()
 errors()
+other_ids()
 growth()
 peak()
 done()
