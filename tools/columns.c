@@ -261,11 +261,11 @@ void rows_sort(struct rows *rows, const struct column *column)
 		qsort_r(rows->row, rows->count, sizeof(*rows->row), row_order, &copy);
 }
 
-size_t terminal_width(void)
+size_t terminal_width(int fd)
 {
 	struct winsize size;
 
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+	if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) || !size.ws_col)
 		return 0;
 	return size.ws_col;
 }

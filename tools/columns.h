@@ -93,8 +93,9 @@ json_t *rows_json(const struct rows *rows);
 json_t *totals_json(const struct name_totals *totals);
 void csv_text(FILE *out, const char *text);
 
-/* The width of the terminal on standard output, 0 when it is none. */
-size_t terminal_width(void);
+/* The width of a terminal, 0 when it is none. */
+size_t terminal_width(int fd);
+/* Whether standard output is a terminal that takes colour. */
 bool terminal_color(void);
 
 /* Cuts text in the middle so that it takes at most width columns. */

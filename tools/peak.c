@@ -156,7 +156,7 @@ static void print_sample(FILE *out, const char *title, const struct sample *samp
 {
 	struct columns_choice choice;
 	const size_t limit = 20;    /* the rest is in the JSON */
-	struct rows_style style = { .choice = &choice, .limit = limit };
+	struct rows_style style = { .choice = &choice, .limit = limit, .width = terminal_width(fileno(out)) };
 	double labelled = names_labelled(&sample->measurement.names.totals);
 	char name[96] = "TOTAL";
 	struct row total = { .name = name, .figures = sample->measurement.names.totals.figures };

@@ -49,7 +49,7 @@ static int print(const struct request *request, const struct measurement *measur
 	struct row total = { .figures = measurement->names.totals.figures };
 	struct rows_style style = {
 		.choice = &request->choice, .unit = request->unit, .color = terminal_color(),
-		.width = terminal_width(), .limit = request->lines,
+		.width = terminal_width(STDOUT_FILENO), .limit = request->lines,
 	};
 	double labelled = names_labelled(&measurement->names.totals);
 	char name[96];

@@ -376,39 +376,68 @@ static const enum figure diff_figures[] = {
 };
 #define DIFF_FIGURES (sizeof(diff_figures) / sizeof(*diff_figures))
 
-static const char *figure_header(enum figure figure, bool id)
+static const struct column *figure_column(enum figure figure)
 {
-	for (size_t i = 0; i < columns_count; i++)
-		if (!columns[i].is_text && columns[i].index == figure)
-			return id ? columns[i].id : columns[i].header;
-	return "";
+	const struct column *column = columns;
+
+	while (column->is_text || column->index != figure)
+		column++;
+	return column;
+}
+
+/* Leaves out what matters least until the name has room. widths: 0 is left out. */
+static size_t fit_diff(const struct diff *diff, size_t *widths, size_t width)
+{
+	const size_t room_for_name = 20;
+
+	for (;;) {
+		size_t sum = sizeof("gone"), drop = DIFF_FIGURES;
+
+		for (size_t k = 0; k < DIFF_FIGURES; k++) {
+			const struct column *column = figure_column(diff_figures[k]);
+
+			if (!widths[k])
+				continue;
+			sum += widths[k] + 1;
+			if (column != diff->column &&
+			    (drop == DIFF_FIGURES || column->keep > figure_column(diff_figures[drop])->keep))
+				drop = k;
+		}
+		if (!width || sum + room_for_name <= width || drop == DIFF_FIGURES)
+			return sum;
+		widths[drop] = 0;
+	}
 }
 
 static void print_text(const struct diff *diff)
 {
-	size_t widths[DIFF_FIGURES], width = terminal_width(), sum = 0;
+	size_t widths[DIFF_FIGURES], width = terminal_width(STDOUT_FILENO), sum;
 	char cell[40], fitted[NAME_PART_MAX];
 
 	for (size_t k = 0; k < DIFF_FIGURES; k++) {
-		widths[k] = strlen(figure_header(diff_figures[k], false));
+		widths[k] = strlen(figure_column(diff_figures[k])->header);
 		for (size_t i = 0; i <= diff->count; i++) {
 			format_change(i < diff->count ? &diff->change[i] : &diff->total, diff_figures[k], diff->unit,
 			              cell, sizeof(cell));
 			widths[k] = strlen(cell) > widths[k] ? strlen(cell) : widths[k];
 		}
-		sum += widths[k] + 1;
-		printf("%*s ", (int)widths[k], figure_header(diff_figures[k], false));
 	}
+	sum = fit_diff(diff, widths, width);
+	for (size_t k = 0; k < DIFF_FIGURES; k++)
+		if (widths[k])
+			printf("%*s ", (int)widths[k], figure_column(diff_figures[k])->header);
 	puts("     NAME");
 	for (size_t i = 0; i <= diff->count; i++) {
 		const struct change *change = i < diff->count ? &diff->change[i] : &diff->total;
 
 		for (size_t k = 0; k < DIFF_FIGURES; k++) {
+			if (!widths[k])
+				continue;
 			format_change(change, diff_figures[k], diff->unit, cell, sizeof(cell));
 			printf("%*s ", (int)widths[k], cell);
 		}
 		if (width)
-			text_fit(change->name, width > sum + 10 ? width - sum - 5 : 5, fitted, sizeof(fitted));
+			text_fit(change->name, width > sum ? width - sum : 1, fitted, sizeof(fitted));
 		printf("%-4s %s\n", change_state(change), width ? fitted : change->name);
 	}
 }
@@ -417,7 +446,7 @@ static void print_csv(const struct diff *diff)
 {
 	printf("name,kind,state");
 	for (unsigned k = 0; k < FIG_COUNT; k++)
-		printf(",%s", figure_header(k, true));
+		printf(",%s", figure_column(k)->id);
 	putchar('\n');
 	for (size_t i = 0; i < diff->count; i++) {
 		csv_text(stdout, diff->change[i].name);
@@ -438,7 +467,7 @@ static json_t *change_json(const struct change *change, bool with_name)
 	                         : json_object();
 
 	for (unsigned k = 0; k < FIG_COUNT; k++)
-		json_object_set_new(json, figure_header(k, true), change_known(change, k)
+		json_object_set_new(json, figure_column(k)->id, change_known(change, k)
 		                    ? json_integer(change_of(change, k)) : json_null());
 	return json;
 }

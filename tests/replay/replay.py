@@ -20,10 +20,11 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 
-from common import SOURCE, TOOL, check, done, run, skip
+from common import LIBRARY, SOURCE, TOOL, check, done, run, skip
 
 TREES = os.path.join(SOURCE, "tests", "replay", "trees")
 VIEWS = {
@@ -150,14 +151,38 @@ class Terminal:
         return None
 
 
+def longest_line(terminal):
+    lines = terminal.text.replace(b"\033[1m", b"").replace(b"\033[0m", b"").decode().replace("\r", "").split("\n")
+    return max(len(line) for line in lines if not line.startswith("#") and not line.startswith("anonname"))
+
+
 def widths():
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as before, tempfile.NamedTemporaryFile("w", suffix=".json") as after:
+        # Two processes that have little in common, so that nearly every name is new or gone.
+        for file, tree, pid in ((before, "chromium", 4711), (after, "android", 4711)):
+            file.write(run("snapshot", "--root", os.path.join(TREES, tree), pid).stdout)
+            file.flush()
+        for columns in (40, 80):
+            terminal = Terminal(24, columns, "diff", before.name, after.name)
+            terminal.wait_for(b"TOTAL")
+            code = terminal.end()
+            header = terminal.text.decode().split("\r\n")[0]
+            check(code == 0 and longest_line(terminal) <= columns and "PSS" in header and header.index("NAME") <= columns - 20,
+                  f"diff in {columns} columns: the longest line has {longest_line(terminal)}")
+    if os.path.exists(LIBRARY):
+        terminal = Terminal(24, 40, "run", "--peak", "sleep", "0.3")
+        terminal.wait_for(b"watching took")
+        code = terminal.end()
+        rows = [line for line in terminal.text.decode().split("\r\n") if line and not line.startswith(("#", "Highest", "Last"))]
+        check(code == 0 and rows and max(map(len, rows)) <= 40, f"run --peak in 40 columns: the longest line has {max(map(len, rows or ['']))}")
+    else:
+        skip("run --peak in a terminal: no library in the build tree")
     for tree, pid in (("chromium", 4711), ("malformed", 1)):
         for columns in (20, 40, 80, 200):
             terminal = Terminal(24, columns, "report", "--root", os.path.join(TREES, tree), pid)
             terminal.wait_for(b"# 1 process")
             code = terminal.end()
-            lines = terminal.text.replace(b"\033[1m", b"").replace(b"\033[0m", b"").decode().replace("\r", "").split("\n")
-            longest = max(len(line) for line in lines if not line.startswith("#") and not line.startswith("anonname"))
+            longest = longest_line(terminal)
             check(code == 0 and longest <= columns, f"report of {tree} in {columns} columns: the longest line has {longest}")
 
 
