@@ -280,6 +280,12 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 		                                                            : field[F_ANONYMOUS];
 		vma->figures.estimate |= FIG_BIT(FIG_COW);
 	}
+	if (field[F_SHARED_HUGETLB] && vma->perms[3] == 'p') {
+		/* Nor whether they are the file's or copied ones. Without a file of its own, they are copied. */
+		value[FIG_COW] = field[F_SHARED_HUGETLB];
+		if (vma->class != VMA_SHARED)
+			vma->figures.estimate |= FIG_BIT(FIG_COW);
+	}
 }
 
 static void reader_value(struct maps_reader *reader, int field, uint64_t value)

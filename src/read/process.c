@@ -249,7 +249,7 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 	if (!anonymous || vma->perms[0] != 'r' ||
 	    f->value[FIG_SIZE] <= f->value[FIG_RSS] + f->value[FIG_SWAP])
 		f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
-	if (knows(f, FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM)) && !(f->estimate & FIG_BIT(FIG_COW)))
+	if (knows(f, FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM)) && !(f->estimate & (FIG_BIT(FIG_COW) | FIG_BIT(FIG_PSS))))
 		return;
 	if (!reader->proc || !need_pagemap(reader) ||
 	    (!reader->zero && !(reader->zero = calloc(1, sizeof(*reader->zero)))))
@@ -266,6 +266,16 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 		if (bytes >= 0) {
 			f->value[FIG_COW] = (uint64_t)bytes;
 			f->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+		}
+	}
+	/* PSS: of shared hugetlb pages. */
+	if (f->estimate & FIG_BIT(FIG_PSS) && pagemap_privileged(reader->pagemap)) {
+		struct figures counted = *f;
+
+		pagemap_begin(reader->pagemap, vma->start, vma->end);
+		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
+			f->value[FIG_PSS] = counted.value[FIG_PSS];
+			f->estimate &= (uint16_t)~FIG_BIT(FIG_PSS);
 		}
 	}
 	if (anonymous && (!knows(f, FIG_BIT(FIG_KSM)) ||

@@ -137,6 +137,21 @@ static void huge(void)
 	printf("%d\n", (int)getpid());
 }
 
+/* Pages of hugetlbfs, shared with a child; 1: there are none. */
+static int hugetlb(void)
+{
+	char *p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	if (p == MAP_FAILED)
+		return 1;
+	memset(p, 1, 4 * MIB);
+	if (!child())
+		for (;;)
+			pause();
+	printf("%d\n", (int)getpid());
+	return 0;
+}
+
 static void alike(void)
 {
 	char *p = map(16 * MIB);
@@ -191,6 +206,9 @@ int main(int argc, char **argv)
 		printf("%d\n", (int)getpid());
 	} else if (!strcmp(what, "huge")) {
 		huge();
+	} else if (!strcmp(what, "hugetlb")) {
+		if (hugetlb())
+			return 1;
 	} else if (!strcmp(what, "alike")) {
 		alike();
 	} else if (!strcmp(what, "swapped")) {
@@ -201,7 +219,7 @@ int main(int argc, char **argv)
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | huge | alike | swapped | mixed | churn\n");
+		fprintf(stderr, "usage: family golden | zero | huge | hugetlb | alike | swapped | mixed | churn\n");
 		return 2;
 	}
 	fflush(stdout);

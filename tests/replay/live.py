@@ -172,6 +172,17 @@ def huge_pages():
         both_ways("huge pages", family.pid, "test:huge", {"rss": (8 * MIB, 0), "uss": (8 * MIB, 0), "thp": (8 * MIB, 0), "cow": (0, 0)})
 
 
+def reserved_pages():
+    """hugetlbfs: not in the fields of smaps that all other memory is in."""
+    pool = "/proc/sys/vm/nr_hugepages"
+    put(pool, 4)
+    check(number(pool) >= 2, f"the kernel reserved {number(pool)} huge pages")
+    with Family("hugetlb") as family:
+        expected = {"rss": (4 * MIB, 0), "pss": (2 * MIB, 0), "uss": (0, 0), "cow": (4 * MIB, 0), "thp": (4 * MIB, 0)}
+        both_ways("hugetlb", family.pid, "/anon_hugepage (deleted)", expected)
+    put(pool, 0)
+
+
 def same_pages():
     ksm = "/sys/kernel/mm/ksm/"
     with Family("alike") as family:
@@ -429,6 +440,7 @@ have_library = os.path.exists(LIBRARY)
 if os.environ.get("ANONNAME_WHOLE_MACHINE"):
     check(kernel_names(), "the kernel takes names")
     huge_pages()
+    reserved_pages()
     same_pages()
     swapped()
 else:
