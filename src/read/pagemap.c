@@ -35,6 +35,9 @@ struct scan {
 
 #define HUGE_PAGE    (2ULL << 20)
 #define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
+/* Where there are not even page tables a piece takes a microsecond, and address spaces of 16 TiB are mostly that. */
+#define SCAN_QUICK   20000                      /* ns */
+#define SCAN_FURTHER (64ULL << 30)
 
 void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
@@ -96,10 +99,12 @@ bool pagemap_is_alive(const struct pagemap *pagemap)
 static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uint64_t all, uint64_t any,
                      uint64_t max_pages, struct scan_region *region)
 {
+	uint64_t piece = SCAN_PIECE;
+
 	while (*start < end) {
 		struct scan scan = {
 			.size = sizeof(scan), .start = *start,
-			.end = end - *start > SCAN_PIECE ? *start + SCAN_PIECE : end,
+			.end = end - *start > piece ? *start + piece : end,
 			.vec = (uintptr_t)region, .vec_len = 1, .max_pages = max_pages,
 			.category_mask = all, .category_anyof_mask = any,
 			.return_mask = SCAN_ZERO | SCAN_HUGE | SCAN_PRESENT,
@@ -115,6 +120,9 @@ static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uin
 		*start = scan.walk_end;
 		if (found)
 			return 1;
+		/* It stops at the first page that it finds, so more than nothing is not walked over. */
+		if (max_pages == 1)
+			piece = clock_ns() - began > SCAN_QUICK ? SCAN_PIECE : piece < SCAN_FURTHER ? piece * 2 : piece;
 	}
 	return 0;
 }
@@ -356,10 +364,10 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 	struct tally tally = { 0 };
 	uint64_t *value = figures->value;
 	uint64_t thp = 0, limit = end > pagemap->limit ? end : pagemap->limit;
-	int64_t zero;
+	int64_t zero = 0;
 
 	for (uint64_t at = start, to; at < end; at = to) {
-		uint64_t before = tally.present;
+		uint64_t before = tally.present, shared_before = tally.anon_shared;
 
 		if (at >= pagemap->window_end && at < pagemap->empty_to) {
 			to = end < pagemap->empty_to ? end : pagemap->empty_to;
@@ -379,19 +387,20 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 		              (to - at) / pagemap->page, &tally);
 		if (pagemap->scan && tally.present > before)
 			thp += huge_bytes(pagemap, at, to);
+		/* Only where it may be: in an address space of 16 TiB even looking takes a second. */
+		if (!pagemap_privileged(pagemap) && tally.anon_shared > shared_before && zero >= 0) {
+			int64_t more = pagemap_zero(pagemap, at, to);
+
+			zero = more < 0 ? -1 : zero + more;
+		}
 	}
 
 	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |
 	                                FIG_BIT(FIG_COW) | FIG_BIT(FIG_KSM) | FIG_BIT(FIG_ZERO) |
 	                                FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_THP));
 	figures->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
-	if (pagemap_privileged(pagemap)) {
+	if (pagemap_privileged(pagemap))
 		zero = (int64_t)(tally.zero * pagemap->page);
-	} else if (!tally.anon_shared) {
-		zero = 0;
-	} else {
-		zero = pagemap_zero(pagemap, start, end);
-	}
 	value[FIG_USS] = tally.exclusive * pagemap->page;
 	value[FIG_PSS] = value[FIG_USS];
 	value[FIG_SWAP] = tally.swapped * pagemap->page;

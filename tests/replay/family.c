@@ -152,6 +152,24 @@ static int hugetlb(void)
 	return 0;
 }
 
+/* What sanitizers and other runtimes do: 8 TiB of addresses with a few pages, and many small VMAs. */
+static void sparse(void)
+{
+	const size_t size = (size_t)8 << 40;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *small = map(600 * 4096);
+
+	if (p == MAP_FAILED)
+		exit(1);
+	name(p, size, "test:sparse");
+	for (size_t i = 0; i < 8; i++)
+		p[size / 8 * i] = 1;
+	memset(small, 1, 600 * 4096);
+	for (size_t i = 0; i < 600; i += 2)
+		mprotect(small + i * 4096, 4096, PROT_READ);
+	printf("%d\n", (int)getpid());
+}
+
 static void alike(void)
 {
 	char *p = map(16 * MIB);
@@ -209,6 +227,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "hugetlb")) {
 		if (hugetlb())
 			return 1;
+	} else if (!strcmp(what, "sparse")) {
+		sparse();
 	} else if (!strcmp(what, "alike")) {
 		alike();
 	} else if (!strcmp(what, "swapped")) {
@@ -219,7 +239,7 @@ int main(int argc, char **argv)
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | huge | hugetlb | alike | swapped | mixed | churn\n");
+		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | churn\n");
 		return 2;
 	}
 	fflush(stdout);

@@ -144,6 +144,17 @@ def kernel_names():
         return "[anon:test:zero]" in maps.read()
 
 
+def sparse(library):
+    """An address space of 8 TiB with next to nothing in it is not looked at piece by piece."""
+    for mode in ([], ["--gentle"]):
+        what = " ".join(["sparse", "with the library" if library else "without", *mode])
+        with Family("sparse", library) as family:
+            result = report(*mode, family.pid)
+            one = row(result, "test:sparse") or row(result, "[anon]")
+            check(one["size"] >= 8 << 40 and 8 * 4096 <= one["rss"] <= 4 * MIB, f"{what}: size {one['size']}, rss {one['rss']}")
+            check(result["cost"]["reads"] < 5000, f"{what}: {result['cost']['reads']} reads")
+
+
 def put(name, value):
     with open(name, "w") as file:
         file.write(str(value))
@@ -451,6 +462,7 @@ for library in (False, True):
         continue
     golden(library)
     zero_pages(library)
+    sparse(library)
     for mode in ([], ["--gentle"]):
         against_rollup(library, mode)
         if library:
