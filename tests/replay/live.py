@@ -8,6 +8,7 @@ ANONNAME_WHOLE_MACHINE=1: the machine is for this test alone. KSM is switched
 on, swap is expected to be there, and a kernel that names memory must be seen to.
 """
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -28,6 +29,16 @@ def rollup(pid):
             if rest.endswith("kB\n"):
                 values[key] = int(rest.split()[0]) * 1024
     return values
+
+
+def reads_take_pages():
+    """Some hypervisors turn a read of untouched memory into a write: there is no zero page then."""
+    memory = mmap.mmap(-1, 16 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    before = rollup(os.getpid())["Rss"]
+    for i in range(0, 16 * MIB, 4096):
+        memory[i]
+    return rollup(os.getpid())["Rss"] - before > 8 * MIB
 
 
 def near(a, b, tolerance):
@@ -85,7 +96,7 @@ def parts(mode):
         check(half["rss"] == 2 * MIB and half["uss"] == 0 and half["cow"] == 2 * MIB,
               f"{what}: half rss {half['rss']} uss {half['uss']} cow {half['cow']}")
         check(none["rss"] == 0 and none["zero"] in (0, None), f"{what}: none rss {none['rss']} zero {none['zero']}")
-        check(zero["rss"] == 0 and zero["zero"] in (4 * MIB, None), f"{what}: zero rss {zero['rss']} zero {zero['zero']}")
+        check((zero["rss"] == 0 and zero["zero"] in (4 * MIB, None)) or no_zero_page, f"{what}: zero rss {zero['rss']} zero {zero['zero']}")
         if full["pss"] is not None:
             check(near(full["pss"], 5 * MIB // 2, 4096), f"{what}: full PSS {full['pss']} is 2.5 MiB")
             check(near(half["pss"], MIB, 4096), f"{what}: half PSS {half['pss']} is 1 MiB")
@@ -128,6 +139,9 @@ def golden(library):
 
 
 def zero_pages(library):
+    if no_zero_page:
+        skip("zero pages: on this machine a page that was only read is a page of its own")
+        return
     with Family("zero", library) as family:
         result = report(family.pid)
         one = row(result, "test:zero") or row(result, "[anon]")
@@ -448,6 +462,7 @@ def peak():
 
 
 have_library = os.path.exists(LIBRARY)
+no_zero_page = reads_take_pages()
 if os.environ.get("ANONNAME_WHOLE_MACHINE"):
     check(kernel_names(), "the kernel takes names")
     huge_pages()
