@@ -100,6 +100,13 @@ def many_vmas():
         print("20,000 VMAs")
         show(results)
         verdict("report, against one read of smaps", results["anonname report"][0] / results["read of smaps"][0], 1.10)
+        if subprocess.run([TARGET, "query", str(pid)]).returncode:
+            print("SKIPPED PROCMAP_QUERY: this kernel has it not (Linux 6.11)")
+        else:
+            ways = interleaved({"read of maps": [TARGET, "drain", f"/proc/{pid}/maps"], "PROCMAP_QUERY for each VMA": [TARGET, "query", pid]})
+            show(ways)
+            quotient = ways["PROCMAP_QUERY for each VMA"][0] / ways["read of maps"][0]
+            print(f"    --gentle reads maps: PROCMAP_QUERY is {quotient:.1f} times the CPU")
         for name in present:
             verdict(f"{name}, against report", results[name][0] / results["anonname report"][0], 5, at_least=True)
 
