@@ -55,9 +55,10 @@ static const struct {
 };
 #define CELL_WIDTH 8
 
-/* PSS of a row at the start and at the last reading. Sorted by name. */
+/* PSS of a row at the start and at the last reading. Sorted by name and kind: two kinds may share a name. */
 struct history {
 	char *name;
+	const char *kind;           /* "" when there is none */
 	uint64_t first, last;
 };
 
@@ -92,7 +93,10 @@ struct top {
 
 static int history_order(const void *a, const void *b)
 {
-	return strcmp(((const struct history *)a)->name, ((const struct history *)b)->name);
+	const struct history *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : strcmp(x->kind, y->kind);
 }
 
 static void history_forget(struct top *top)
@@ -119,7 +123,7 @@ static bool take_growth(struct top *top, double seconds)
 	}
 	for (size_t i = 0; i < top->rows.count; i++) {
 		const struct row *row = &top->rows.row[i];
-		struct history key = { .name = row->name };
+		struct history key = { .name = row->name, .kind = row->kind ? row->kind : "" };
 		struct history *old = first_time ? NULL : bsearch(&key, top->history, top->histories,
 		                                                  sizeof(key), history_order);
 		uint64_t pss = row->figures.value[FIG_PSS];
@@ -133,9 +137,12 @@ static bool take_growth(struct top *top, double seconds)
 		line->growth = (int64_t)(pss - next[i].first);
 		if (!first_time && seconds > 0)
 			line->rate = (int64_t)((double)(int64_t)(pss - (old ? old->last : 0)) / seconds);
+		next[i].kind = key.kind;
 		next[i].name = strdup(row->name);
 		if (!next[i].name) {
-			top->histories = 0;
+			while (i--)
+				free(next[i].name);
+			free(next);
 			return false;
 		}
 	}
