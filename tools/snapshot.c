@@ -235,10 +235,14 @@ bad:
 
 static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, struct moment *moment)
 {
+	static pid_t complained;    /* once for the two moments of a process */
 	struct measurement measurement;
 	int error = measure_pid(proc, pid, false, PROCESS_FIGURES, &measurement);
 
 	memset(moment, 0, sizeof(*moment));
+	if (!error && pid != complained)
+		measure_complain(&measurement);
+	complained = pid;
 	if (!error)
 		error = measure_rows(&measurement, &groups[0], fold, &moment->rows);
 	moment->total = measurement.names.totals.figures;

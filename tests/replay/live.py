@@ -323,9 +323,10 @@ def refused_memory():
     own.stdout.readline()
     with tempfile.NamedTemporaryFile() as closed:
         os.chmod(closed.name, 0)
-        for command in ("maps", "report", "snapshot", "check"):
+        for command in ("maps", "report", "snapshot", "diff", "check"):
+            pids = [str(own.pid)] * (2 if command == "diff" else 1)
             result = subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', closed.name,
-                                     f"/proc/{own.pid}/mem", *nobody, TOOL, command, str(own.pid)], capture_output=True, text=True)
+                                     f"/proc/{own.pid}/mem", *nobody, TOOL, command, *pids], capture_output=True, text=True)
             if "mount" in result.stderr or "unshare" in result.stderr:
                 skip(f"memory that is refused: {result.stderr.strip()}")
                 break
