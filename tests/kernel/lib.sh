@@ -18,10 +18,12 @@ else
 	trap 'rm -rf "$build"' EXIT
 fi
 
-# compile NAME: builds NAME.c as $build/NAME.
+# compile NAME [OPTION...]: builds NAME.c as $build/NAME.
 compile() {
-	${CC:-cc} -O2 -Wall -Wextra -pthread -o "$build/$1" "$here/$1.c" ||
-		fail "$1.c does not compile"
+	local name=$1
+	shift
+	${CC:-cc} -O2 -Wall -Wextra -pthread "$@" -o "$build/$name" "$here/$name.c" ||
+		fail "$name.c does not compile"
 }
 
 # have_kernel KERNEL: a kernel that does not build is a failure, a machine that
