@@ -115,9 +115,11 @@ static void threads(void)
 		anonname_heap_destroy(heaps[i]);
 }
 
+enum { MANY = 1000 };
+
 static void many(int count)
 {
-	static anonname_heap *heaps[1000];
+	static anonname_heap *heaps[MANY];
 
 	for (int i = 0; i < count; i++) {
 		char name[32];
@@ -156,8 +158,9 @@ static void forked(void)
 	anonname_heap_destroy(heap);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	int count = argc > 1 ? atoi(argv[1]) : MANY;
 	unsigned arenas;
 	long vmas, pages;
 	bool still = false;
@@ -167,24 +170,24 @@ int main(void)
 	one_heap();
 	threads();
 	forked();
-	many(1000);
+	many(count);
 	/*
 	 * jemalloc's own tables may grow once more, when an address comes up that
 	 * they had no room for. A leak grows in each ten rounds.
 	 */
 	arenas = narenas();
 	for (int tries = 0; tries < 3 && !still; tries++) {
-		many(1000);
-		many(1000);
+		many(count);
+		many(count);
 		vmas = live_vmas();
 		pages = rss();
 		for (int round = 0; round < 10; round++)
-			many(1000);
+			many(count);
 		printf("VMAs %ld, ten rounds later %ld; pages %ld, %ld\n", vmas, live_vmas(), pages, rss());
 		/* fopen's buffer and the like; one page a heap would be 10,000. */
 		still = live_vmas() <= vmas && rss() < pages + 16;
 	}
-	check(still, "ten rounds of 1,000 heaps leave something behind, three times");
+	check(still, "ten rounds of %d heaps leave something behind, three times", count);
 	check(narenas() == arenas, "%u arenas became %u", arenas, narenas());
 	return live_status();
 }
