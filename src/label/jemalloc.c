@@ -24,7 +24,7 @@ struct arena {
 	struct extent_hooks ours;       /* first: what jemalloc hands to our hooks */
 	struct extent_hooks *next;      /* whose place they took */
 	uint32_t state;
-	bool foreign;                   /* next is the program's own, not jemalloc's */
+	bool foreign;                   /* next are the program's own, not jemalloc's */
 	bool discard;                   /* it is being destroyed, and its memory with it */
 	uint8_t kind;                   /* enum kind */
 	uint32_t tid;                   /* KIND_THREAD_ARENA: whose it is */
@@ -330,9 +330,7 @@ static bool on_merge(struct extent_hooks *h, void *left, size_t left_size, void 
 /* jemalloc asks whether a hook is there at all: what was not, is not now. */
 static void stand_before(struct arena *a, struct extent_hooks *next)
 {
-	const struct object *o = objects_find((uintptr_t)next->alloc);
-
-	a->foreign = o != je_object;
+	a->foreign = next != default_hooks;
 	store_release(&a->next, next);
 	/*
 	 * jemalloc's own look at no first argument. Those that never map are
@@ -428,7 +426,9 @@ static bool hook_arena(unsigned i)
 	if (!a || !__atomic_compare_exchange_n(&a->state, &no, ARENA_BUSY, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
 	new = &a->ours;
-	if (control(OUR_HOOKS, i, &old, sizeof(old), NULL, 0) == 0 && old && old->alloc && old != new) {
+	/* Another thread may just be making one that has our hooks from the start. */
+	if (control(OUR_HOOKS, i, &old, sizeof(old), NULL, 0) == 0 && old && old->alloc && old != new &&
+	    old != &made_by_us.ours) {
 		stand_before(a, old);
 		if (control(OUR_HOOKS, i, NULL, 0, &new, sizeof(new)) == 0) {
 			store_release(&a->state, (uint32_t)ARENA_HOOKED);
@@ -437,7 +437,8 @@ static bool hook_arena(unsigned i)
 			return true;
 		}
 	}
-	store_release(&a->state, (uint32_t)ARENA_NEW);
+	no = ARENA_BUSY;
+	__atomic_compare_exchange_n(&a->state, &no, ARENA_NEW, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	return false;
 }
 
@@ -568,6 +569,11 @@ static bool still_there(void)
 	return false;
 }
 
+/*
+ * Which arenas exist jemalloc tells from the state of the last `epoch`, and
+ * that is the program's to advance. But to ask for the hooks of one past the
+ * automatic ones makes none.
+ */
 static void hook_all(void)
 {
 	unsigned n = narenas();
@@ -575,7 +581,7 @@ static void hook_all(void)
 	for (unsigned i = 0; i < MIN(n, MAX_ARENAS); i++) {
 		struct arena *a = arena_at(i);
 
-		if (!(a && load_relaxed(&a->state) == ARENA_HOOKED) && initialized(i))
+		if (!(a && load_relaxed(&a->state) == ARENA_HOOKED) && (i >= automatic || initialized(i)))
 			hook_arena(i);
 	}
 	store_relaxed(&arenas_known, n);
@@ -862,9 +868,7 @@ void jemalloc_thread_begin(void)
 		jemalloc_look();
 	if (!jemalloc_calls())
 		return;
-	if (arena_a_thread() && take_arena())
-		return;
-	if (load_relaxed(&automatic_hooked) < automatic)
+	if (!(arena_a_thread() && take_arena()) && load_relaxed(&automatic_hooked) < automatic)
 		settle_arena();
 	if (narenas() != load_relaxed(&arenas_known))
 		hook_all();

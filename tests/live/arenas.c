@@ -68,6 +68,47 @@ static void *body(void *arg)
 	return p;
 }
 
+static void *nothing(void *unused) { return unused; }
+
+/* --- the program's own hooks; where jemalloc is linked in nobody sees them set */
+
+static extent_hooks_t own;
+static int splits;
+
+static bool own_split(extent_hooks_t *hooks, void *addr, size_t size, size_t a, size_t b, bool committed, unsigned arena)
+{
+	(void)addr, (void)size, (void)a, (void)b, (void)committed, (void)arena;
+	check(hooks == &own, "the program's hook got somebody else's hooks");
+	splits++;
+	return false;
+}
+
+static void own_hooks(void)
+{
+	extent_hooks_t *hooks = NULL;
+	unsigned arena = 0;
+	size_t len = sizeof(arena);
+	char name[40], *p;
+	pthread_t t;
+
+	check(mallctl("arenas.create", &arena, &len, NULL, 0) == 0);
+	snprintf(name, sizeof(name), "arena.%u.extent_hooks", arena);
+	len = sizeof(hooks);
+	check(mallctl(name, &hooks, &len, NULL, 0) == 0 && hooks);
+	own = *hooks;
+	own.split = own_split;
+	hooks = &own;
+	check(mallctl(name, NULL, NULL, &hooks, sizeof(hooks)) == 0);
+	/* When a thread starts, ours go before them at the latest. */
+	check(pthread_create(&t, NULL, nothing, NULL) == 0);
+	pthread_join(t, NULL);
+	p = mallocx(3 * MIB, MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE);
+	check(p && splits > 0, "%d splits", splits);
+	snprintf(name, sizeof(name), "jemalloc:arena%u", arena);
+	check_name(p, name);
+	dallocx(p, MALLOCX_TCACHE_NONE);
+}
+
 int main(void)
 {
 	enum { N = 8 };
@@ -100,6 +141,7 @@ int main(void)
 	}
 	/* Automatic arenas, the one for large allocations, and at most one a thread: they are used again. */
 	check(highest <= (unsigned)sysconf(_SC_NPROCESSORS_ONLN) * 4 + N, "arena %u", highest);
+	own_hooks();
 
 	pid_t child = live_fork();
 
