@@ -51,6 +51,7 @@ static bool hooked_first;               /* arena 0 has our hooks: from now on a 
 static const char *mallctl_name, *mallctlbymib_name;
 static struct extent_hooks *default_hooks;
 static unsigned automatic;              /* opt.narenas */
+static bool retain;                     /* opt.retain: jemalloc's own dalloc always refuses */
 static size_t oversize;                 /* opt.oversize_threshold; 0: no such arena */
 static uint32_t automatic_hooked;
 static uint32_t arenas_known;           /* arenas.narenas when we last looked */
@@ -327,6 +328,22 @@ static bool on_merge(struct extent_hooks *h, void *left, size_t left_size, void 
 	return a->next->merge(a->next, left, left_size, right, right_size, committed, i);
 }
 
+/* libc's: where the heap ends. */
+extern char *__curbrk __attribute__((weak));
+
+/*
+ * In the place of jemalloc's own merge, which asks for the thread's state, the
+ * slow way inside a hook, only to say that two extents may be merged if none
+ * of them or both are from sbrk. Above the heap's end none is.
+ */
+static bool merge_quickly(struct extent_hooks *h, void *left, size_t left_size, void *right, size_t right_size,
+			  bool committed, unsigned i)
+{
+	if (likely(&__curbrk && (uintptr_t)left >= (uintptr_t)__curbrk))
+		return false;
+	return on_merge(h, left, left_size, right, right_size, committed, i);
+}
+
 /* jemalloc asks whether a hook is there at all: what was not, is not now. */
 static void stand_before(struct arena *a, struct extent_hooks *next)
 {
@@ -334,15 +351,19 @@ static void stand_before(struct arena *a, struct extent_hooks *next)
 	store_release(&a->next, next);
 	/*
 	 * jemalloc's own look at no first argument. Those that never map are
-	 * called straight: jemalloc splits and merges often.
+	 * called straight: jemalloc splits and merges often. And a dalloc that
+	 * always refuses is left out, as jemalloc does not ask its own then.
 	 */
 	if (!a->foreign) {
 		a->ours = *next;
 		a->ours.alloc = on_alloc;
 		a->ours.commit = on_commit;
 		a->ours.decommit = on_decommit;
+		a->ours.merge = merge_quickly;
 		if (a == &made_by_us)
 			a->ours.dalloc = on_dalloc;
+		else if (retain)
+			a->ours.dalloc = NULL;
 		return;
 	}
 	a->ours = (struct extent_hooks){
@@ -516,6 +537,9 @@ static void ask_once(void)
 	len = sizeof(oversize);
 	if (jemalloc_functions.mallctl("opt.oversize_threshold", &oversize, &len, NULL, 0) != 0)
 		oversize = 0;
+	len = sizeof(retain);
+	if (jemalloc_functions.mallctl("opt.retain", &retain, &len, NULL, 0) != 0)
+		retain = false;
 	control(OUR_HOOKS, 0, &default_hooks, sizeof(default_hooks), NULL, 0);
 	stand_before(&made_by_us, default_hooks);
 	/*
