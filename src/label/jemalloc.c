@@ -17,6 +17,8 @@
 /* jemalloc_types.h: MALLCTL_ARENAS_ALL is 4096; an index is below that. */
 #define MAX_ARENAS 4096U
 #define CHUNK 64U
+/* A thread that hooks an arena takes some microseconds, but may be put off its processor. */
+#define MAX_YIELDS 10000U
 
 enum { ARENA_NEW, ARENA_BUSY, ARENA_HOOKED };
 
@@ -781,8 +783,13 @@ static void settle_arena(void)
 	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
 		i = SCOPE_UNKNOWN;
 	jemalloc_scope_end(&s, i);
-	if (i != SCOPE_UNKNOWN)
-		hook_arena(i);
+	if (i == SCOPE_UNKNOWN)
+		return;
+	hook_arena(i);
+	/* Another thread is at it: what this one maps before it is done would be nobody's. */
+	for (unsigned tries = 0; tries < MAX_YIELDS && arena_at(i) && load_acquire(&arena_at(i)->state) == ARENA_BUSY &&
+				 sandbox_allows(MAY_YIELD); tries++)
+		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
 /* --- an arena a thread */
