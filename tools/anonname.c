@@ -33,9 +33,12 @@ static int help(FILE *out)
 
 int main(int argc, char **argv)
 {
-	setlocale(LC_ALL, "");
-	/* Numbers in our output are for scripts, too. */
-	setlocale(LC_NUMERIC, "C");
+	/*
+	 * How characters are written, and the language of strerror(). Not all: each of
+	 * the twelve is a file to open, and numbers in our output are for scripts, too.
+	 */
+	setlocale(LC_CTYPE, "");
+	setlocale(LC_MESSAGES, "");
 	/* Each process is read with the same few buffers: giving them back in between costs a tenth. */
 	mallopt(M_TRIM_THRESHOLD, 16 << 20);
 	mallopt(M_MMAP_THRESHOLD, 16 << 20);
