@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * The end of a name's count, which no test can reach in a kernel: 2^31 VMAs.
  * The series' own include/linux/vma_name.h is compiled here, with a count of
