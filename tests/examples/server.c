@@ -58,8 +58,13 @@ static void *must(void *p)
 
 static void subsystem_start(struct subsystem *s)
 {
-	s->heap = anonname_heap_create_any(s->name);
-	s->bucket = must(anonname_heap_calloc(s->heap, BUCKETS, sizeof(struct entry *)));
+	/* Without jemalloc: a heap that works all the same, or NULL, which is malloc. */
+	s->heap = anonname_heap_create(s->name);
+	if (!s->heap)
+		s->heap = anonname_heap_create_any(s->name);
+	/* On cache lines of its own. */
+	s->bucket = must(anonname_heap_aligned_alloc(s->heap, 64, BUCKETS * sizeof(struct entry *)));
+	memset(s->bucket, 0, BUCKETS * sizeof(struct entry *));
 	s->bytes = 0;
 }
 
@@ -160,7 +165,7 @@ static void memory(void)
 int main(void)
 {
 	char line[256], what[32], arg[128];
-	/* A page that is in no heap is named by hand. */
+	/* Pages that are in no heap are named by hand. */
 	static char settings[3 * 4096];
 	char *start = (char *)(((unsigned long)settings + 4095) & ~4095UL);
 
@@ -169,7 +174,8 @@ int main(void)
 	subsystem_start(&sessions);
 	subsystem_start(&words);
 	strcpy(start, "greeting=hello");
-	if (anonname_setf(start, 4096, "server:settings:%d", 1) != 0)
+	strcpy(start + 4096, "nobody was here yet");
+	if (anonname_setf(start, 4096, "server:settings:%d", 1) != 0 || anonname_set(start + 4096, 4096, "server:visitors") != 0)
 		perror("server: settings have no name");
 	while (fgets(line, sizeof(line), stdin)) {
 		/* What the work maps directly, and not through a heap, is told apart by the request. */
@@ -192,8 +198,10 @@ int main(void)
 		} else if (!strcmp(what, "find")) {
 			printf("found in: %s\n", *place(&words, arg) ? (*place(&words, arg))->value : "no page");
 		} else if (!strcmp(what, "flush")) {
+			anonname_push("flush");
 			subsystem_stop(&cache);
 			subsystem_start(&cache);
+			anonname_pop();
 			printf("flushed\n");
 		} else if (!strcmp(what, "memory")) {
 			memory();
@@ -203,7 +211,7 @@ int main(void)
 			printf("unknown: %s\n", what);
 		}
 	}
-	anonname_clear(start, 4096);
+	anonname_clear(start, 2 * 4096);
 	anonname_sweep();
 	subsystem_stop(&cache);
 	subsystem_stop(&sessions);

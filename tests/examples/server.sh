@@ -52,6 +52,7 @@ if [ -n "$jemalloc" ]; then
 		says "$report" " $s:heap"
 	done
 	says "$maps" "anon:server:settings:1"
+	says "$maps" "anon:server:visitors"
 	says "$named" "^flushed"
 else
 	echo "SKIP: no jemalloc, so the heaps have no names: install libjemalloc2"
