@@ -13,7 +13,7 @@ import os, re, shutil, subprocess, sys
 
 BUILD = os.getcwd()
 LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
-PROGRAMS = [("busy", "60"), ("api",), ("handlers",), ("heaps", "40")]
+PROGRAMS = [("busy", "60"), ("api",), ("handlers",), ("heaps", "40"), ("arenas",)]
 SECONDS = 400           # one that takes longer is ended, and what it reported by then counts
 OPTIONS = ("symbolize=0:detect_deadlocks=0:report_signal_unsafe=0:use_sigaltstack=0:handle_segv=0:"
            "handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
@@ -23,6 +23,10 @@ BY_DESIGN = {
     "registry_next": "reads without the lock, and looks afterwards whether what it read was changed meanwhile",
     "thread_renamed": "two that rename one thread at the same moment may mix the two names; the kernel's own is the same",
 }
+
+# While a thread is inside its own pthread_create and fork, ThreadSanitizer does not see that thread's atomics. Who
+# frees a note there leaves no trace, and the next who writes that note seems to race with the one before.
+NOTE = "submit"
 
 FRAME = re.compile(r"#\d+ \S+ \S+ \((\S+?)\+(0x[0-9a-f]+)\)")
 
@@ -37,15 +41,19 @@ def resolve(objects, name, offset):
 
 
 def reports(said, objects):
-    """(text, functions) of each report."""
+    """(text, functions, where the two accesses are) of each report."""
     for block in said.split("WARNING: ThreadSanitizer: ")[1:]:
-        text, functions = [], set()
+        text, functions, accesses, fresh = [], set(), set(), False
         for line in block.split("SUMMARY:")[0].split("\n"):
             frame = FRAME.search(line)
             found = resolve(objects, os.path.basename(frame[1]), frame[2]) if frame else []
-            functions.update(f.split(" ")[0].split(".")[0] for f in found)
+            names = [f.split(" ")[0].split(".")[0] for f in found]
+            functions.update(names)
+            if fresh and names:
+                accesses.add(names[0])
+            fresh = bool(re.search(r"(write|read) of size", line, re.I))
             text += [f"    {f}" for f in found] or [line.rstrip()]
-        yield "\n".join(t for t in text if t.strip(" =")), functions
+        yield "\n".join(t for t in text if t.strip(" =")), functions, accesses
 
 
 def main():
@@ -70,8 +78,8 @@ def main():
             said = log.read()
         objects = {"libanonname.so": LIBRARY, os.path.basename(os.path.realpath(LIBRARY)): LIBRARY, name: path}
         expected, seen = 0, set()
-        for text, functions in reports(said, objects):
-            if functions & BY_DESIGN.keys():
+        for text, functions, accesses in reports(said, objects):
+            if functions & BY_DESIGN.keys() or accesses == {NOTE}:
                 expected += 1
             else:
                 seen.add(re.sub(r"0x[0-9a-f]+", "...", text))
