@@ -7,7 +7,8 @@ ThreadSanitizer; nothing is to be reported that stands not below with its reason
 
 Only reports count. ThreadSanitizer's runtime brings its own malloc and starts
 later than our hooks, so names and figures are not the usual ones there. It
-must not resolve addresses itself: that would call our hooks before it is up."""
+must not resolve addresses itself: that would call our hooks before it is up. Nor
+may it look for colours: isatty() changes errno when a report comes in a handler."""
 
 import os, re, shutil, subprocess, sys
 
@@ -15,8 +16,8 @@ BUILD = os.getcwd()
 LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
 PROGRAMS = [("busy", "60"), ("api",), ("handlers",), ("heaps", "40"), ("arenas",)]
 SECONDS = 400           # one that takes longer is ended, and what it reported by then counts
-OPTIONS = ("symbolize=0:detect_deadlocks=0:report_signal_unsafe=0:use_sigaltstack=0:handle_segv=0:"
-           "handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
+OPTIONS = ("symbolize=0:color=never:history_size=7:detect_deadlocks=0:report_signal_unsafe=0:"
+           "use_sigaltstack=0:handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
 
 # A function of ours, and why a report that has it on a stack is none.
 BY_DESIGN = {
