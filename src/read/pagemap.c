@@ -195,6 +195,7 @@ int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64
 {
 	uint64_t at = start / pagemap->page, last = end / pagemap->page, sum = 0;
 
+	pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
 	while (at < last) {
 		size_t want = last - at < PAGEMAP_ENTRIES ? last - at : PAGEMAP_ENTRIES;
 		uint64_t began = clock_ns();
