@@ -48,9 +48,9 @@ bool library_is_ours(struct text path)
 	return text_starts(text_base_name(path), LIBRARY_NAME);
 }
 
-/* The address of the main program's dynamic section. */
+/* The main program's dynamic section. */
 static int find_dynamic(const struct proc *proc, pid_t pid, const struct memory *memory,
-                        uint64_t *dynamic)
+                        uint64_t *dynamic, uint64_t *size)
 {
 	Elf64_auxv_t auxv[64] = { 0 };
 	Elf64_Phdr segment[32];
@@ -75,6 +75,7 @@ static int find_dynamic(const struct proc *proc, pid_t pid, const struct memory 
 	for (uint64_t i = 0; i < count; i++)
 		if (segment[i].p_type == PT_DYNAMIC) {
 			*dynamic = bias + segment[i].p_vaddr;
+			*size = segment[i].p_memsz;
 			return 0;
 		}
 	return -ENOENT;
@@ -105,21 +106,20 @@ static size_t read_string(const struct memory *memory, uint64_t address, char *b
 static int find_in_link_map(const struct proc *proc, pid_t pid, const struct memory *memory,
                             uint64_t *base, struct library *library)
 {
-	uint64_t dynamic, next = 0;
+	uint64_t dynamic, next = 0, size = 0;
+	Elf64_Dyn section[256];
 	struct r_debug debug;
 	struct link_map object;
 	char name[1024];
-	int error = find_dynamic(proc, pid, memory, &dynamic);
+	int error = find_dynamic(proc, pid, memory, &dynamic, &size);
 
-	for (unsigned i = 0; !error && i < 256; i++) {
-		Elf64_Dyn entry;
-
-		error = memory->read(memory->context, dynamic + i * sizeof(entry), &entry, sizeof(entry));
-		if (error || entry.d_tag == DT_NULL)
-			break;
-		if (entry.d_tag == DT_DEBUG)
-			next = entry.d_un.d_ptr;
-	}
+	if (size > sizeof(section))
+		size = sizeof(section);
+	if (!error)
+		error = memory->read(memory->context, dynamic, section, size);
+	for (size_t i = 0; !error && i < size / sizeof(*section) && section[i].d_tag != DT_NULL; i++)
+		if (section[i].d_tag == DT_DEBUG)
+			next = section[i].d_un.d_ptr;
 	if (error || !next)
 		return error ? error : -ENOENT;
 	error = memory->read(memory->context, next, &debug, offsetof(struct r_debug, r_brk));

@@ -103,7 +103,7 @@ static uint64_t segment_address(const uint64_t *segments, uint64_t offset, uint6
  * A bulk reader: items are asked for in order of offset; neighbours come out
  * of one read of up to WINDOW bytes.
  */
-#define WINDOW (1U << 20)
+#define WINDOW (128U << 10)
 
 struct window {
 	uint64_t address;
@@ -111,17 +111,34 @@ struct window {
 	unsigned char *bytes;
 };
 
-static int window_get(struct reading *r, struct window *w, uint64_t address, size_t size,
-                      uint64_t useful, const unsigned char **at)
+/* Bytes from item i on that can be fetched at once: up to a gap, within one segment. */
+static uint64_t run_length(const uint64_t *offsets, size_t count, size_t i, uint64_t item)
 {
+	uint64_t from = offsets[i], to = from + item;
+	unsigned k = 0;
+
+	while (k < REGISTRY_SEGMENTS - 1 && from >= registry_segment_start(k) + registry_segment_size(k))
+		k++;
+	for (i++; i < count && offsets[i] <= to + BULK_GAP && offsets[i] + item - from <= WINDOW; i++)
+		to = offsets[i] + item;
+	if (to > registry_segment_start(k) + registry_segment_size(k))
+		to = registry_segment_start(k) + registry_segment_size(k);
+	return to - from;
+}
+
+/* Item i of those at offsets[], which lies at this address. */
+static int window_get(struct reading *r, struct window *w, uint64_t address, size_t size,
+                      const uint64_t *offsets, size_t count, size_t i, const unsigned char **at)
+{
+	uint64_t useful;
 	int error;
 
 	if (w->len && address >= w->address && address - w->address + size <= w->len) {
 		*at = w->bytes + (address - w->address);
 		return 0;
 	}
-	/* useful: how far from address the caller will want to read on. */
 	w->len = 0;
+	useful = run_length(offsets, count, i, size);
 	if (useful < size)
 		useful = size;
 	if (useful > WINDOW)
@@ -137,21 +154,6 @@ static int window_get(struct reading *r, struct window *w, uint64_t address, siz
 	w->len = useful;
 	*at = w->bytes;
 	return 0;
-}
-
-/* Bytes from item i on that can be fetched at once: up to a gap, within one segment. */
-static uint64_t run_length(const uint64_t *offsets, size_t count, size_t i, uint64_t item)
-{
-	uint64_t from = offsets[i], to = from + item;
-	unsigned k = 0;
-
-	while (k < REGISTRY_SEGMENTS - 1 && from >= registry_segment_start(k) + registry_segment_size(k))
-		k++;
-	for (i++; i < count && offsets[i] <= to + BULK_GAP && offsets[i] + item - from <= WINDOW; i++)
-		to = offsets[i] + item;
-	if (to > registry_segment_start(k) + registry_segment_size(k))
-		to = registry_segment_start(k) + registry_segment_size(k);
-	return to - from;
 }
 
 static bool leaf_is_sane(const struct registry_leaf *leaf, uint64_t low, uint64_t next_low)
@@ -170,37 +172,35 @@ static bool leaf_is_sane(const struct registry_leaf *leaf, uint64_t low, uint64_
 	return true;
 }
 
-static int compare_index(const void *a, const void *b, void *context)
+static int compare_keys(const void *a, const void *b)
 {
-	const uint64_t *offset = context;
-	uint64_t x = offset[*(const uint32_t *)a], y = offset[*(const uint32_t *)b];
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
 }
 
-/* Sorts items by offset, keeping which item each was. */
-static int order_by_offset(uint64_t *offset, uint32_t *item, size_t count)
+/* Sorts items by offset, which is a 32-bit number of units, keeping which item each was. */
+static int order_by_offset(uint64_t *offset, uint32_t *item, size_t count, uint64_t unit)
 {
-	uint32_t *order = malloc(count * sizeof(*order));
-	uint64_t *offset2 = malloc(count * sizeof(*offset2));
-	uint32_t *item2 = malloc(count * sizeof(*item2));
-	int error = order && offset2 && item2 ? 0 : -ENOMEM;
+	uint64_t *key;
+	size_t sorted = 1;
 
-	if (!error) {
-		for (size_t i = 0; i < count; i++)
-			order[i] = (uint32_t)i;
-		qsort_r(order, count, sizeof(*order), compare_index, offset);
-		for (size_t i = 0; i < count; i++) {
-			offset2[i] = offset[order[i]];
-			item2[i] = item[order[i]];
-		}
-		memcpy(offset, offset2, count * sizeof(*offset));
-		memcpy(item, item2, count * sizeof(*item));
+	while (sorted < count && offset[sorted - 1] <= offset[sorted])
+		sorted++;
+	if (sorted >= count)
+		return 0;
+	key = malloc(count * sizeof(*key));
+	if (!key)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		key[i] = offset[i] / unit << 32 | item[i];
+	qsort(key, count, sizeof(*key), compare_keys);
+	for (size_t i = 0; i < count; i++) {
+		offset[i] = (key[i] >> 32) * unit;
+		item[i] = (uint32_t)key[i];
 	}
-	free(order);
-	free(offset2);
-	free(item2);
-	return error;
+	free(key);
+	return 0;
 }
 
 /* Copies every leaf that is not verified yet. */
@@ -218,8 +218,8 @@ static int read_leaves(struct reading *r, struct window *w)
 		offset[count] = (r->leaf[i].slot.ref >> 32) * REGISTRY_BLOCK_SIZE;
 		item[count++] = (uint32_t)i;
 	}
-	if (!error && count)
-		error = order_by_offset(offset, item, count);
+	if (!error)
+		error = order_by_offset(offset, item, count, REGISTRY_BLOCK_SIZE);
 	for (size_t j = 0; !error && j < count; j++) {
 		struct leaf_copy *copy = &r->leaf[item[j]];
 		uint64_t next_low = item[j] + 1 < r->leaves ? r->leaf[item[j] + 1].slot.low : UINT64_MAX;
@@ -227,8 +227,7 @@ static int read_leaves(struct reading *r, struct window *w)
 		struct registry_leaf leaf;
 
 		copy->ready = false;
-		if (!address || window_get(r, w, address, REGISTRY_BLOCK_SIZE,
-		                           run_length(offset, count, j, REGISTRY_BLOCK_SIZE), &at)) {
+		if (!address || window_get(r, w, address, REGISTRY_BLOCK_SIZE, offset, count, j, &at)) {
 			if (r->bytes + REGISTRY_BLOCK_SIZE > BYTES_MAX)
 				error = -EFBIG;
 			continue;
@@ -281,9 +280,12 @@ static int keep_name(struct reading *r, const unsigned char *at, uint32_t *text)
 }
 
 /* Copies the names of the leaves that were just copied. */
+#define LATELY 1024
+
 static int read_names(struct reading *r, struct window *w, size_t first_range)
 {
-	size_t total = r->ranges - first_range, count = 0;
+	size_t total = r->ranges - first_range, count = 0, others = total;
+	uint32_t lately[LATELY] = { 0 };
 	uint64_t *offset = malloc((total + 1) * sizeof(*offset));
 	uint32_t *item = malloc((total + 1) * sizeof(*item));
 	uint64_t last_offset = UINT64_MAX;
@@ -291,12 +293,21 @@ static int read_names(struct reading *r, struct window *w, size_t first_range)
 	const unsigned char *at;
 	int error = offset && item ? 0 : -ENOMEM;
 
+	/* Few names for many ranges: one that was met lately goes to the end of the list, with who has it. */
 	for (size_t i = first_range; !error && i < r->ranges; i++) {
-		offset[count] = (uint64_t)r->range[i].name * REGISTRY_NAME_GRANULE;
+		uint32_t name = r->range[i].name, *met = &lately[name % LATELY];
+
+		if (*met && r->range[*met - 1].name == name) {
+			offset[--others] = *met - 1;
+			item[others] = (uint32_t)i;
+			continue;
+		}
+		*met = (uint32_t)i + 1;
+		offset[count] = (uint64_t)name * REGISTRY_NAME_GRANULE;
 		item[count++] = (uint32_t)i;
 	}
-	if (!error && count)
-		error = order_by_offset(offset, item, count);
+	if (!error)
+		error = order_by_offset(offset, item, count, REGISTRY_NAME_GRANULE);
 	for (size_t j = 0; !error && j < count; j++) {
 		/* Read as much as a name can have, but not over the segment's end. */
 		size_t size = NAME_BYTES;
@@ -311,7 +322,7 @@ static int read_names(struct reading *r, struct window *w, size_t first_range)
 		while (size > NAME_HEAD && !(address = segment_address(r->where.names, offset[j], size)))
 			size -= size % REGISTRY_NAME_GRANULE ? size % REGISTRY_NAME_GRANULE
 			                                     : REGISTRY_NAME_GRANULE;
-		if (!address || window_get(r, w, address, size, run_length(offset, count, j, size), &at))
+		if (!address || window_get(r, w, address, size, offset, count, j, &at))
 			continue;
 		if (at[offsetof(struct registry_name, length)] > size - NAME_HEAD)
 			continue;
@@ -320,6 +331,8 @@ static int read_names(struct reading *r, struct window *w, size_t first_range)
 			error = 0;
 		r->range[item[j]].text = last_text;
 	}
+	for (; !error && others < total; others++)
+		r->range[item[others]].text = r->range[offset[others]].text;
 	free(offset);
 	free(item);
 	return error;
