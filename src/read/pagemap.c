@@ -33,6 +33,7 @@ struct scan {
 #define SCAN_HUGE    (1U << 6)
 #define SCAN_IOCTL   _IOWR('f', 16, struct scan)
 
+#define TALLY_BLOCK  64
 #define HUGE_PAGE    (2ULL << 20)
 #define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
 /* For the next page, where there is none: mostly there are no page tables either. 4 GiB of empty ones cost 1.5 ms. */
@@ -61,7 +62,7 @@ int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, st
 	pagemap->kpagecount = proc->kpagecount;
 	pagemap->kpageflags = proc->kpageflags;
 	pagemap->scan = false;
-	pagemap->known_count = 0;
+	pagemap->last_frame = pagemap->asked = 0;
 	pagemap->error = 0;
 	pagemap->limit = pagemap->ahead = pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
 	pagemap->huge_block = UINT64_MAX;
@@ -219,36 +220,72 @@ struct tally {
 	double shared_part;         /* bytes of PSS in shared pages */
 };
 
-/* kpagecount and kpageflags of one page; false: it went away. */
-static bool ask_page(struct pagemap *pagemap, uint64_t pfn, uint64_t *count, uint64_t *flags)
+/*
+ * Who shares a page frame, as it was asked for lately: the pages of libc are
+ * those of every process, and to ask is two system calls. Frames belong to the
+ * machine, so one table serves all processes; what is not touched costs nothing.
+ */
+#define FRAMES 32768
+
+static struct frame {
+	uint64_t number_flags;                  /* 0: nothing */
+	uint32_t uses;
+	uint32_t when;                          /* ms */
+} frames[FRAMES];
+
+#define FRAME_KSM     1U
+#define FRAME_ZERO    2U
+#define FRAME_NO_PAGE 4U
+#define FRAME_VALID   8U
+#define FRAME_SHIFT   4
+#define FRAMES_AT_ONCE 64
+#define FRAME_FRESH   200                       /* ms: a report of a machine takes that long */
+
+/* kpagecount and kpageflags of a frame; false: it went away. */
+static bool ask_frames(struct pagemap *pagemap, uint64_t number)
 {
-	uint64_t i = pfn - pagemap->known_first;
+	uint64_t uses[FRAMES_AT_ONCE], flags[FRAMES_AT_ONCE];
+	/* Frames that follow one another, up or down, were likely given together: a block of them then. */
+	bool block = number - pagemap->last_frame + 1 <= 2;
+	uint64_t first = block ? number / FRAMES_AT_ONCE * FRAMES_AT_ONCE : number;
+	size_t want = block ? FRAMES_AT_ONCE : 1;
+	ssize_t got = pread(pagemap->kpagecount, uses, want * 8, (off_t)(first * 8));
+	ssize_t also = pread(pagemap->kpageflags, flags, want * 8, (off_t)(first * 8));
+	size_t count = got < 8 || also < 8 ? 0 : (size_t)(got < also ? got : also) / 8;
 
-	if (i >= pagemap->known_count) {
-		/* Read on only where the last read was followed by its neighbour. */
-		size_t want = pagemap->known_count && i == pagemap->known_count ? 64 : 1;
-		off_t at = (off_t)(pfn * 8);
-		ssize_t got = pread(pagemap->kpagecount, pagemap->known_uses, want * 8, at);
-		ssize_t also = pread(pagemap->kpageflags, pagemap->known_flags, want * 8, at);
+	pagemap->asked++;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t known = (first + i) << FRAME_SHIFT | FRAME_VALID;
 
-		pagemap->known_first = pfn;
-		pagemap->known_count = got < 8 || also < 8 ? 0 : (uint64_t)(got < also ? got : also) / 8;
-		i = 0;
-		if (!pagemap->known_count)
-			return false;
+		known |= flags[i] & KPF_KSM ? FRAME_KSM : 0;
+		known |= flags[i] & KPF_ZERO_PAGE ? FRAME_ZERO : 0;
+		known |= flags[i] & KPF_NOPAGE ? FRAME_NO_PAGE : 0;
+		frames[(first + i) % FRAMES] = (struct frame){
+			.number_flags = known, .uses = (uint32_t)uses[i], .when = (uint32_t)(pagemap->now / 1000000),
+		};
 	}
-	*count = pagemap->known_uses[i];
-	*flags = pagemap->known_flags[i];
-	return true;
+	return first + count > number;
+}
+
+/* What is known of a page frame, or NULL. */
+static const struct frame *find_frame(struct pagemap *pagemap, uint64_t number)
+{
+	const struct frame *frame = &frames[number % FRAMES];
+	uint32_t age = (uint32_t)(pagemap->now / 1000000) - frame->when;
+	bool found = frame->number_flags & FRAME_VALID && frame->number_flags >> FRAME_SHIFT == number && age <= FRAME_FRESH;
+
+	found = found || ask_frames(pagemap, number);
+	pagemap->last_frame = number;
+	return found ? frame : NULL;
 }
 
 static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *tally)
 {
-	uint64_t count = 0, flags = 0;
-	bool known = entry & PM_PFN && ask_page(pagemap, entry & PM_PFN, &count, &flags);
+	const struct frame *frame = entry & PM_PFN ? find_frame(pagemap, entry & PM_PFN) : NULL;
+	uint64_t flags = frame ? frame->number_flags : 0;
 
 	/* Mapped, but no page that somebody could own: a device's, or [vvar]'s. */
-	if (known && !(entry & PM_FILE) && !(flags & KPF_ZERO_PAGE) && (!count || flags & KPF_NOPAGE)) {
+	if (frame && !(entry & PM_FILE) && !(flags & FRAME_ZERO) && (!frame->uses || flags & FRAME_NO_PAGE)) {
 		tally->present--;
 		return;
 	}
@@ -256,37 +293,54 @@ static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *
 		tally->file_shared++;
 	else
 		tally->anon_shared++;
-	if (!known)
+	if (!frame)
 		return;
-	if (flags & KPF_ZERO_PAGE) {
+	if (flags & FRAME_ZERO) {
 		tally->zero++;
 		return;
 	}
-	tally->ksm += (flags & KPF_KSM) != 0;
-	tally->shared_part += (double)pagemap->page / (double)(count ? count : 1);
+	tally->ksm += (flags & FRAME_KSM) != 0;
+	tally->shared_part += (double)pagemap->page / (double)(frame->uses ? frame->uses : 1);
 }
 
+static void tally_entry(struct pagemap *pagemap, uint64_t entry, struct tally *tally)
+{
+	if (entry & PM_PRESENT) {
+		tally->present++;
+		if (entry & PM_EXCLUSIVE)
+			tally->exclusive++;
+		else if (pagemap_privileged(pagemap))
+			tally_shared(pagemap, entry, tally);
+		else if (entry & PM_FILE)
+			tally->file_shared++;
+		else
+			tally->anon_shared++;
+	} else if (entry & PM_SWAPPED) {
+		tally->swapped++;
+	}
+}
+
+/* Most pages are their process's own, or not there: those are counted without a branch. */
 static void tally_entries(struct pagemap *pagemap, const uint64_t *entries, size_t count,
                           struct tally *tally)
 {
-	bool privileged = pagemap_privileged(pagemap);
+	for (size_t i = 0; i < count; i += TALLY_BLOCK) {
+		size_t n = count - i < TALLY_BLOCK ? count - i : TALLY_BLOCK;
+		uint64_t own = 0, other = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t entry = entries[i];
+		for (size_t j = i; j < i + n; j++) {
+			uint64_t present = entries[j] >> 63, exclusive = entries[j] >> 56 & present;
 
-		if (entry & PM_PRESENT) {
-			tally->present++;
-			if (entry & PM_EXCLUSIVE)
-				tally->exclusive++;
-			else if (privileged)
-				tally_shared(pagemap, entry, tally);
-			else if (entry & PM_FILE)
-				tally->file_shared++;
-			else
-				tally->anon_shared++;
-		} else if (entry & PM_SWAPPED) {
-			tally->swapped++;
+			own += exclusive;
+			other |= (present ^ exclusive) | (entries[j] >> 62 & 1);
 		}
+		if (!other) {
+			tally->present += own;
+			tally->exclusive += own;
+			continue;
+		}
+		for (size_t j = i; j < i + n; j++)
+			tally_entry(pagemap, entries[j], tally);
 	}
 }
 
@@ -305,21 +359,33 @@ static bool is_huge(struct pagemap *pagemap, uint64_t block)
 	return pagemap->huge_answer;
 }
 
+/*
+ * Whether pages between two addresses of one huge page's place may be its own.
+ * A system call less for nearly all: such pages are all there and all alike, and
+ * where frames are told, theirs follow one another from an aligned one on.
+ */
+static bool may_be_huge(const struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	const uint64_t *entry = pagemap->entry + (start - pagemap->window) / pagemap->page;
+	uint64_t pages = (end - start) / pagemap->page, first = entry[0], last = entry[pages - 1];
+	uint64_t inside = start % HUGE_PAGE / pagemap->page;
+
+	if (!(first & PM_PRESENT) || (first ^ last) & ~PM_PFN)
+		return false;
+	return !(first & PM_PFN) || ((first & PM_PFN) % (HUGE_PAGE / pagemap->page) == inside &&
+	                             (last & PM_PFN) == (first & PM_PFN) + pages - 1);
+}
+
 /* Bytes in huge pages between two addresses of the window. */
 static uint64_t huge_bytes(struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
 	uint64_t sum = 0;
 
 	for (uint64_t at = start, next; at < end; at = next) {
-		uint64_t first, last;
-
 		next = (at & ~(HUGE_PAGE - 1)) + HUGE_PAGE;
 		if (next > end)
 			next = end;
-		/* Cheap first: the pages of a huge page are all there and all alike. */
-		first = pagemap->entry[(at - pagemap->window) / pagemap->page];
-		last = pagemap->entry[(next - pagemap->page - pagemap->window) / pagemap->page];
-		if (first & PM_PRESENT && !((first ^ last) & ~PM_PFN) && is_huge(pagemap, at & ~(HUGE_PAGE - 1)))
+		if (may_be_huge(pagemap, at, next) && is_huge(pagemap, at & ~(HUGE_PAGE - 1)))
 			sum += next - at;
 	}
 	return sum;
@@ -328,7 +394,7 @@ static uint64_t huge_bytes(struct pagemap *pagemap, uint64_t start, uint64_t end
 /* Fills the window from at on. 0: nothing can be read there. */
 static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 {
-	uint64_t want = (end - at) / pagemap->page, began = clock_ns();
+	uint64_t want = (end - at) / pagemap->page, began = pagemap->now = clock_ns();
 	struct scan_region region;
 	ssize_t got;
 	bool empty = true;

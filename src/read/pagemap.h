@@ -25,9 +25,9 @@ struct pagemap {
 	struct cost *cost;
 	uint64_t limit;             /* how far a read may go */
 	uint64_t ahead;             /* bytes of that beyond the VMA, see pagemap_begin() */
-	/* The last pages that were asked for: their numbers often follow each other. */
-	uint64_t known_first, known_count;
-	uint64_t known_uses[64], known_flags[64];
+	uint64_t last_frame;        /* asked for last: their numbers often follow each other */
+	uint64_t asked;             /* how often kpagecount and kpageflags were read, each a system call */
+	uint64_t now;               /* ns, as of the last read */
 	/* What entry[] holds: [window, window_end). Up to empty_to nothing is there. */
 	uint64_t window, window_end, empty_to;
 	uint64_t huge_block;        /* asked last, and what came of it */

@@ -109,26 +109,42 @@ ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *bu
 	return got;
 }
 
-long proc_status(const struct proc *proc, pid_t pid, const char *key)
+int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count)
 {
-	char buffer[4096];
+	char buffer[4096], *at = buffer;
 	ssize_t len = proc_text(proc, pid, pid ? "status" : "meminfo", buffer, sizeof(buffer));
-	size_t key_len = strlen(key);
-	uint64_t value;
 
 	if (len < 0)
-		return len;
-	for (char *at = buffer; at; at = strchr(at, '\n')) {
-		at += *at == '\n';
-		if (!strncmp(at, key, key_len) && at[key_len] == ':') {
-			struct text rest = { at + key_len + 1, strlen(at + key_len + 1) };
+		return (int)len;
+	for (size_t i = 0; i < count; i++) {
+		size_t key_len = strlen(keys[i]);
+		char *line = at;
+		uint64_t value;
 
-			text_blanks(&rest);
-			if (text_u64(&rest, 10, &value) && value <= LONG_MAX)
-				return (long)value;
+		values[i] = -1;
+		while (line && !(!strncmp(line, keys[i], key_len) && line[key_len] == ':')) {
+			line = strchr(line, '\n');
+			line += line != NULL;
 		}
+		if (!line)
+			continue;
+		at = line + key_len + 1;
+
+		struct text rest = { at, strlen(at) };
+
+		text_blanks(&rest);
+		if (text_u64(&rest, 10, &value) && value <= LONG_MAX)
+			values[i] = (long)value;
 	}
-	return -ENODATA;
+	return 0;
+}
+
+long proc_status(const struct proc *proc, pid_t pid, const char *key)
+{
+	long value;
+	int error = proc_status_all(proc, pid, &key, &value, 1);
+
+	return error ? error : value < 0 ? -ENODATA : value;
 }
 
 long proc_number(const struct proc *proc, const char *name)

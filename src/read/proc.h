@@ -36,6 +36,9 @@ int proc_exists(const struct proc *proc, pid_t pid);
 /* The number after "key:" of /proc/PID/status (or of /proc/meminfo with pid 0), or a negative errno. */
 long proc_status(const struct proc *proc, pid_t pid, const char *key);
 
+/* Several in one read, in the order of the file: -1 for one that it does not have. 0 or a negative errno. */
+int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count);
+
 /* The number in a file of its own, such as sys/vm/max_map_count. */
 long proc_number(const struct proc *proc, const char *name);
 

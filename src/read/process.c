@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 struct reader {
@@ -23,53 +24,16 @@ struct reader {
 	struct zero_scan *zero;
 	bool library_searched;
 	bool library_seen;          /* its file went by, and nobody has asked it yet */
-	bool nothing_locked, nothing_swapped;
-	/* Of the first VMAs, to tell what kind of process it is. */
-	bool may_leave_smaps, left_smaps;
-	uint64_t sample_vmas, sample_anonymous, sample_rss, sample_shared;
+	bool nothing_locked, nothing_swapped, nothing_huge;
+	bool prefers_smaps;         /* too much of it is shared */
+	uint64_t asked;             /* about pages of VMAs that smaps gives exactly */
 	struct process *process;
 	region_function *each;
 	void *context;
-	struct region *part;        /* room for the parts of one VMA */
+	struct region *part;        /* of one VMA, those not yet handed out */
 	size_t parts, parts_room;
+	size_t handed;              /* how many of its parts went before */
 };
-
-static int add_part(struct reader *reader, const struct vma *vma, uint64_t start, uint64_t end,
-                    const char *name)
-{
-	struct region *last = reader->parts ? &reader->part[reader->parts - 1] : NULL;
-	struct region *part;
-
-	/* Neighbours with one name are one region, as in the kernel. */
-	if (last && name && last->source == NAME_REGISTRY && text_is(last->vma.name, name)) {
-		last->vma.end = end;
-		last->vma.figures.value[FIG_SIZE] = end - last->vma.start;
-		return 0;
-	}
-	if (reader->parts == reader->parts_room) {
-		size_t room = reader->parts_room ? 2 * reader->parts_room : 64;
-		struct region *grown = realloc(reader->part, room * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		reader->part = grown;
-		reader->parts_room = room;
-	}
-	part = &reader->part[reader->parts++];
-	part->vma = *vma;
-	part->vma.start = start;
-	part->vma.end = end;
-	if (vma->class == VMA_FILE || vma->class == VMA_SHARED)
-		part->vma.offset += start - vma->start;
-	part->vma.figures.value[FIG_SIZE] = end - start;
-	part->source = vma->class == VMA_UNNAMED ? NAME_NONE : NAME_KERNEL;
-	if (name) {
-		part->vma.name = (struct text){ name, strlen(name) };
-		part->vma.class = vma->class == VMA_SHARED ? VMA_SHARED_NAMED : VMA_NAMED;
-		part->source = NAME_REGISTRY;
-	}
-	return 0;
-}
 
 /* The library among the mapped files: the sign of a registry that was not expected. */
 static bool is_library(const struct vma *vma)
@@ -82,44 +46,6 @@ static struct pagemap *need_pagemap(struct reader *reader)
 	if (!reader->pagemap && (reader->pagemap = malloc(sizeof(*reader->pagemap))))
 		pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->cost);
 	return reader->pagemap && reader->pagemap->fd >= 0 ? reader->pagemap : NULL;
-}
-
-/* Cuts a VMA where the registry's names begin and end. */
-static int cut(struct reader *reader, const struct vma *vma)
-{
-	const struct registry *registry = &reader->registry;
-	uint64_t page = reader->page;
-	uint64_t at = vma->start;
-	int error = 0;
-
-	reader->parts = 0;
-	if (registry->count && vma_takes_registry_name(vma)) {
-		while (reader->cursor < registry->count && registry->entry[reader->cursor].end <= vma->start)
-			reader->cursor++;
-		for (size_t i = reader->cursor; !error && i < registry->count; i++) {
-			uint64_t start = registry->entry[i].start, end = registry->entry[i].end;
-
-			if (start >= vma->end)
-				break;
-			start = start > vma->start ? start : vma->start;
-			end = end < vma->end ? end : vma->end;
-			/* Figures are counted in pages, so names begin and end with them. */
-			start &= ~(page - 1);
-			end = (end + page - 1) & ~(page - 1);
-			if (start < at)
-				start = at;
-			if (start >= end)
-				continue;
-			if (start > at)
-				error = add_part(reader, vma, at, start, NULL);
-			if (!error)
-				error = add_part(reader, vma, start, end, registry_name(registry, i));
-			at = end;
-		}
-	}
-	if (!error && at < vma->end)
-		error = add_part(reader, vma, at, vma->end, NULL);
-	return error;
 }
 
 /* a * b / c without overflow, for shares of a whole. */
@@ -195,16 +121,16 @@ static bool is_uniform(const struct figures *f)
 	                (!f->value[FIG_THP] || f->value[FIG_THP] == size));
 }
 
-/* The figures of the parts of one VMA. */
-static int split_figures(struct reader *reader, const struct vma *whole)
+/* The figures of the first parts. */
+static int split_figures(struct reader *reader, const struct vma *whole, size_t count)
 {
 	bool uniform = reader->with_smaps && is_uniform(&whole->figures);
 	uint64_t shared_total = 0;
 	int error = 0;
 
-	if (!uniform && need_pagemap(reader))
+	if (!uniform && !reader->handed && need_pagemap(reader))
 		pagemap_begin(reader->pagemap, whole->start, whole->end);
-	for (size_t i = 0; i < reader->parts; i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct vma *part = &reader->part[i].vma;
 		struct figures *f = &part->figures;
 		uint64_t size = part->end - part->start;
@@ -228,7 +154,7 @@ static int split_figures(struct reader *reader, const struct vma *whole)
 		}
 		shared_total += f->value[FIG_RSS] - f->value[FIG_USS];
 	}
-	for (size_t i = 0; !uniform && !error && i < reader->parts; i++) {
+	for (size_t i = 0; !uniform && !error && i < count; i++) {
 		struct figures *f = &reader->part[i].vma.figures;
 
 		if (reader->with_smaps)
@@ -296,39 +222,150 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 
 static void ask_counters(struct reader *reader)
 {
-	reader->nothing_locked = proc_status(reader->proc, reader->pid, "VmLck") == 0;
-	reader->nothing_swapped = proc_status(reader->proc, reader->pid, "VmSwap") == 0;
+	static const char *const keys[] = { "VmLck", "VmSwap", "HugetlbPages" };
+	long values[3];
+
+	if (proc_status_all(reader->proc, reader->pid, keys, values, 3))
+		return;
+	reader->nothing_locked = values[0] == 0;
+	reader->nothing_swapped = values[1] == 0;
+	reader->nothing_huge = values[2] <= 0;  /* a kernel without them has no such line */
+}
+
+/* VmSwap leaves out shared memory, and pagemap does as well. */
+static bool swap_is_empty(void)
+{
+	struct sysinfo info;
+
+	return !sysinfo(&info) && info.freeswap == info.totalswap;
 }
 
 /* Whether maps and pagemap give every figure exactly. */
 static bool can_do_without_smaps(struct reader *reader)
 {
-	if (!need_pagemap(reader) || !reader->pagemap->scan || !pagemap_privileged(reader->pagemap))
+	if (!need_pagemap(reader) || !reader->pagemap->scan || !pagemap_privileged(reader->pagemap) || !swap_is_empty())
 		return false;
 	ask_counters(reader);
-	return reader->nothing_locked && reader->nothing_swapped;
+	return reader->nothing_locked && reader->nothing_swapped && reader->nothing_huge;
 }
 
 /*
  * smaps costs the kernel 2.5 us a VMA whatever is in it, maps and pagemap a
- * fifth of that; but a shared page costs two reads to learn who shares it. So
- * a process with many VMAs of private memory is better read without smaps.
+ * fifth of that; but to learn who shares a page costs half of it. Shared
+ * memory of gigabytes is therefore left to smaps.
  */
-#define SAMPLE_VMAS 128
-#define LEAVE_SMAPS 1                           /* result of take_vma() */
+#define ASK_AT_FIRST 512
+#define PREFERS_SMAPS 1                         /* result of take_vma() */
+#define PARTS_AT_ONCE 64
 
-static bool should_leave_smaps(struct reader *reader, const struct vma *vma)
+static bool asks_too_much(const struct reader *reader)
 {
-	if (!reader->may_leave_smaps)
-		return false;
-	reader->sample_anonymous += vma_is_anonymous(vma);
-	reader->sample_rss += vma->figures.value[FIG_RSS];
-	reader->sample_shared += vma->figures.value[FIG_RSS] - vma->figures.value[FIG_USS];
-	if (++reader->sample_vmas < SAMPLE_VMAS)
-		return false;
-	reader->may_leave_smaps = false;
-	return reader->sample_anonymous >= SAMPLE_VMAS / 8 * 7 &&
-	       reader->sample_shared <= reader->sample_rss / 20 && can_do_without_smaps(reader);
+	return reader->asked > ASK_AT_FIRST + 2 * reader->process->vmas;
+}
+
+/* Counts and hands out the parts of a VMA but for the last few. */
+static int hand_out(struct reader *reader, const struct vma *vma, size_t keep)
+{
+	uint64_t asked = reader->pagemap ? reader->pagemap->asked : 0;
+	size_t count = reader->parts - keep;
+	bool split = reader->handed + reader->parts > 1;
+	int error = 0;
+
+	if (reader->mode != PROCESS_NAMES && (split || !reader->with_smaps))
+		error = split_figures(reader, vma, count);
+	if (!error && reader->pagemap && !split)
+		reader->asked += reader->pagemap->asked - asked;
+	if (!error && !reader->with_smaps && reader->mode != PROCESS_GENTLE && asks_too_much(reader))
+		error = PREFERS_SMAPS;
+	reader->process->split |= split;
+	for (size_t i = 0; !error && i < count; i++)
+		error = reader->each(reader->context, &reader->part[i]);
+	reader->handed += count;
+	reader->parts = keep;
+	memmove(reader->part, reader->part + count, keep * sizeof(*reader->part));
+	return error;
+}
+
+static int add_part(struct reader *reader, const struct vma *vma, uint64_t start, uint64_t end,
+                    const char *name)
+{
+	struct region *last = reader->parts ? &reader->part[reader->parts - 1] : NULL;
+	struct region *part;
+
+	/* Neighbours with one name are one region, as in the kernel. */
+	if (last && name && last->source == NAME_REGISTRY && text_is(last->vma.name, name)) {
+		last->vma.end = end;
+		last->vma.figures.value[FIG_SIZE] = end - last->vma.start;
+		return 0;
+	}
+	/* One more may yet grow. Of smaps' figures each part gets a share, so there all are needed at once. */
+	if (reader->parts == PARTS_AT_ONCE && !reader->with_smaps) {
+		int error = hand_out(reader, vma, 1);
+
+		if (error)
+			return error;
+	}
+	if (reader->parts == reader->parts_room) {
+		size_t room = reader->parts_room ? 2 * reader->parts_room : PARTS_AT_ONCE;
+		struct region *grown = realloc(reader->part, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		reader->part = grown;
+		reader->parts_room = room;
+	}
+	part = &reader->part[reader->parts++];
+	part->vma = *vma;
+	part->vma.start = start;
+	part->vma.end = end;
+	if (vma->class == VMA_FILE || vma->class == VMA_SHARED)
+		part->vma.offset += start - vma->start;
+	part->vma.figures.value[FIG_SIZE] = end - start;
+	part->source = vma->class == VMA_UNNAMED ? NAME_NONE : NAME_KERNEL;
+	if (name) {
+		part->vma.name = (struct text){ name, strlen(name) };
+		part->vma.class = vma->class == VMA_SHARED ? VMA_SHARED_NAMED : VMA_NAMED;
+		part->source = NAME_REGISTRY;
+	}
+	return 0;
+}
+
+/* Cuts a VMA where the registry's names begin and end. */
+static int cut(struct reader *reader, const struct vma *vma)
+{
+	const struct registry *registry = &reader->registry;
+	uint64_t page = reader->page;
+	uint64_t at = vma->start;
+	int error = 0;
+
+	reader->parts = reader->handed = 0;
+	if (registry->count && vma_takes_registry_name(vma)) {
+		while (reader->cursor < registry->count && registry->entry[reader->cursor].end <= vma->start)
+			reader->cursor++;
+		for (size_t i = reader->cursor; !error && i < registry->count; i++) {
+			uint64_t start = registry->entry[i].start, end = registry->entry[i].end;
+
+			if (start >= vma->end)
+				break;
+			start = start > vma->start ? start : vma->start;
+			end = end < vma->end ? end : vma->end;
+			/* Figures are counted in pages, so names begin and end with them. */
+			start &= ~(page - 1);
+			end = (end + page - 1) & ~(page - 1);
+			if (start < at)
+				start = at;
+			if (start >= end)
+				continue;
+			if (start > at)
+				error = add_part(reader, vma, at, start, NULL);
+			if (!error)
+				error = add_part(reader, vma, start, end, registry_name(registry, i));
+			at = end;
+		}
+	}
+	if (!error && at < vma->end)
+		error = add_part(reader, vma, at, vma->end, NULL);
+	return error;
 }
 
 static int take_vma(void *context, struct vma *vma)
@@ -336,22 +373,13 @@ static int take_vma(void *context, struct vma *vma)
 	struct reader *reader = context;
 	int error;
 
-	if (reader->with_smaps && should_leave_smaps(reader, vma))
-		return LEAVE_SMAPS;
-
 	reader->process->vmas++;
 	if (!reader->library_searched && is_library(vma))
 		reader->library_seen = true;
 	if (reader->with_smaps)
 		complete_from_pagemap(reader, vma);
 	error = cut(reader, vma);
-	if (!error && reader->mode != PROCESS_NAMES && (reader->parts > 1 || !reader->with_smaps))
-		error = split_figures(reader, vma);
-	if (reader->parts > 1)
-		reader->process->split = true;
-	for (size_t i = 0; !error && i < reader->parts; i++)
-		error = reader->each(reader->context, &reader->part[i]);
-	return error;
+	return error ? error : hand_out(reader, vma, 0);
 }
 
 static void read_registry(struct reader *reader)
@@ -431,7 +459,7 @@ static bool smaps_is_needed(struct reader *reader)
 		ask_counters(reader);
 		return false;
 	}
-	return !(reader->registry.count || reader->left_smaps) || !can_do_without_smaps(reader);
+	return reader->prefers_smaps || !reader->proc->live || !can_do_without_smaps(reader);
 }
 
 static int read_vmas(struct reader *reader)
@@ -521,15 +549,15 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 	}
 	if (expected)
 		read_registry(&reader);
-	reader.may_leave_smaps = proc->live && (mode == PROCESS_FIGURES || mode == PROCESS_FIGURES_PLAIN);
 	error = read_vmas(&reader);
-	if (error == LEAVE_SMAPS) {
-		reader.left_smaps = true;
-		error = start_over(&reader);
-	}
-	if (!error && reader.library_seen && proc->live) {
-		read_registry(&reader);
-		if (reader.registry.count)
+	for (;;) {
+		if (error == PREFERS_SMAPS)
+			reader.prefers_smaps = true;
+		else if (!error && reader.library_seen && !reader.library_searched && proc->live)
+			read_registry(&reader);
+		else
+			break;
+		if (error || reader.registry.count)
 			error = start_over(&reader);
 	}
 	if (!error && !process->vmas && proc->live) {
