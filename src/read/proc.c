@@ -124,7 +124,8 @@ int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys,
 		values[i] = -1;
 		while (line && !(!strncmp(line, keys[i], key_len) && line[key_len] == ':')) {
 			line = strchr(line, '\n');
-			line += line != NULL;
+			if (line)
+				line++;
 		}
 		if (!line)
 			continue;
