@@ -192,26 +192,6 @@ int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t
 	}
 }
 
-int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64_t end)
-{
-	uint64_t at = start / pagemap->page, last = end / pagemap->page, sum = 0;
-
-	pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
-	while (at < last) {
-		size_t want = last - at < PAGEMAP_ENTRIES ? last - at : PAGEMAP_ENTRIES;
-		uint64_t began = clock_ns();
-		ssize_t got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at * 8));
-
-		cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
-		if (got < 8)
-			return -1;
-		for (size_t i = 0; i < (size_t)got / 8; i++)
-			sum += (pagemap->entry[i] & (PM_PRESENT | PM_FILE | PM_EXCLUSIVE)) == PM_PRESENT;
-		at += (uint64_t)got / 8;
-	}
-	return (int64_t)(sum * pagemap->page);
-}
-
 struct tally {
 	uint64_t present, exclusive, file_shared, swapped;
 	uint64_t anon_shared;       /* COW, KSM or the zero page */
@@ -329,10 +309,10 @@ static void tally_entries(struct pagemap *pagemap, const uint64_t *entries, size
 		uint64_t own = 0, other = 0;
 
 		for (size_t j = i; j < i + n; j++) {
-			uint64_t present = entries[j] >> 63, exclusive = entries[j] >> 56 & present;
+			uint64_t bits = entries[j] & (PM_PRESENT | PM_EXCLUSIVE);
 
-			own += exclusive;
-			other |= (present ^ exclusive) | (entries[j] >> 62 & 1);
+			own += bits == (PM_PRESENT | PM_EXCLUSIVE);
+			other |= (bits == PM_PRESENT) | (entries[j] & PM_SWAPPED);
 		}
 		if (!other) {
 			tally->present += own;
@@ -425,6 +405,44 @@ static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 	return 1;
 }
 
+/*
+ * The entries of [at, to), as far as one read has them; NULL: nothing is there.
+ * limit: how far a read may go. 1, 0 where nothing can be read, or a negative errno.
+ */
+static int entries_from(struct pagemap *pagemap, uint64_t at, uint64_t end, uint64_t limit,
+                        const uint64_t **entries, uint64_t *to)
+{
+	if (at >= pagemap->window_end && at < pagemap->empty_to) {
+		*to = end < pagemap->empty_to ? end : pagemap->empty_to;
+		*entries = NULL;
+		return 1;
+	}
+	if (at < pagemap->window || at >= pagemap->window_end) {
+		int got = read_window(pagemap, at, limit);
+
+		if (got <= 0)
+			return got;
+	}
+	*to = end < pagemap->window_end ? end : pagemap->window_end;
+	*entries = pagemap->entry + (at - pagemap->window) / pagemap->page;
+	return 1;
+}
+
+int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64_t end)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t at = start, to; at < end; at = to) {
+		const uint64_t *entries;
+
+		if (entries_from(pagemap, at, end, end, &entries, &to) <= 0)
+			return -1;
+		for (size_t i = 0; entries && i < (to - at) / pagemap->page; i++)
+			sum += (entries[i] & (PM_PRESENT | PM_FILE | PM_EXCLUSIVE)) == PM_PRESENT;
+	}
+	return (int64_t)(sum * pagemap->page);
+}
+
 int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures)
 {
 	struct tally tally = { 0 };
@@ -435,22 +453,17 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 	for (uint64_t at = start, to; at < end; at = to) {
 		uint64_t before = tally.present, shared_before = tally.anon_shared;
 
-		if (at >= pagemap->window_end && at < pagemap->empty_to) {
-			to = end < pagemap->empty_to ? end : pagemap->empty_to;
-			continue;
-		}
-		if (at < pagemap->window || at >= pagemap->window_end) {
-			int got = read_window(pagemap, at, limit);
+		const uint64_t *entries;
+		int got = entries_from(pagemap, at, end, limit, &entries, &to);
 
-			if (got < 0)
-				return got;
-			/* Beyond what the process can map (the vsyscall page), or it has ended. */
-			if (!got)
-				break;
-		}
-		to = end < pagemap->window_end ? end : pagemap->window_end;
-		tally_entries(pagemap, pagemap->entry + (at - pagemap->window) / pagemap->page,
-		              (to - at) / pagemap->page, &tally);
+		if (got < 0)
+			return got;
+		/* Beyond what the process can map (the vsyscall page), or it has ended. */
+		if (!got)
+			break;
+		if (!entries)
+			continue;
+		tally_entries(pagemap, entries, (to - at) / pagemap->page, &tally);
 		if (pagemap->scan && tally.present > before)
 			thp += huge_bytes(pagemap, at, to);
 		/* Only where it may be: in an address space of 16 TiB even looking takes a second. */

@@ -279,9 +279,10 @@ static int keep_name(struct reading *r, const unsigned char *at, uint32_t *text)
 	return 0;
 }
 
-/* Copies the names of the leaves that were just copied. */
+/* How many names are looked for among those before; another only costs a sort. */
 #define LATELY 1024
 
+/* Copies the names of the leaves that were just copied. */
 static int read_names(struct reading *r, struct window *w, size_t first_range)
 {
 	size_t total = r->ranges - first_range, count = 0, others = total;
