@@ -18,8 +18,10 @@ static void *churn(void *arg)
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		char *p = map(8 * 4096);
 
+		/* Each page once: what was given back may be another thread's by now, or the library's. */
 		munmap(p + 4096, 4096);
-		munmap(p, 8 * 4096);
+		munmap(p, 4096);
+		munmap(p + 2 * 4096, 6 * 4096);
 		free(malloc(2 * MIB));
 	}
 	return arg;

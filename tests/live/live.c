@@ -8,7 +8,9 @@
 
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <ucontext.h>
 
 #include "base/registry_format.h"
 
@@ -16,10 +18,53 @@ const char *live_program = "";
 static int wrong;
 static const struct root *root;
 
+/*
+ * A program that dies says where: the fault, the place in the code, the words on
+ * the stack and the map of the process, by which both can be looked up.
+ */
+static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
+{
+	char line[128];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (n > 0)
+		(void)!write(STDOUT_FILENO, line, (size_t)n);
+}
+
+__attribute__((unused)) static void say_where(int sig, siginfo_t *info, void *context)
+{
+	const ucontext_t *u = context;
+	char text[4096];
+	ssize_t n;
+	int fd;
+#if defined(__x86_64__)
+	const uintptr_t pc = (uintptr_t)u->uc_mcontext.gregs[REG_RIP], sp = (uintptr_t)u->uc_mcontext.gregs[REG_RSP];
+#else
+	const uintptr_t pc = u->uc_mcontext.pc, sp = u->uc_mcontext.sp;
+#endif
+	const uintptr_t *words = (const uintptr_t *)(sp & -sizeof(uintptr_t));
+
+	say("signal %d (code %d) in %d: address %p, pc %#lx, sp %#lx\n", sig, info->si_code, (int)getpid(),
+	    info->si_addr, (unsigned long)pc, (unsigned long)sp);
+	fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && (n = read(fd, text, sizeof(text))) > 0)
+		(void)!write(STDOUT_FILENO, text, (size_t)n);
+	for (int i = 0; i < 64; i++)
+		say(i % 4 == 3 ? "%#lx\n" : "%#lx ", (unsigned long)words[i]);
+	/* The handler is gone (SA_RESETHAND): the same again, to the end. */
+}
+
 __attribute__((constructor)) static void find_program(int argc, char **argv)
 {
 	(void)argc;
 	live_program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	sigaction(SIGSEGV, &(struct sigaction){ .sa_sigaction = say_where, .sa_flags = SA_SIGINFO | SA_RESETHAND }, NULL);
+#endif
 	/* A test that hangs is a failure, not a wait. */
 	alarm(getenv("LIVE_ALARM") ? (unsigned)atoi(getenv("LIVE_ALARM")) : 1200);
 }

@@ -36,7 +36,7 @@ told() {
 	case $2 in
 	0) echo "ok    $1"; sed 's/^/      /' "$out/said"; passed=$((passed + 1)) ;;
 	77) echo "SKIP  $1: $(sed -n 's/^SKIP: //p' "$out/said" | head -n 1)"; skipped=$((skipped + 1)) ;;
-	*) echo "FAIL  $1 (status $2)"; sed 's/^/      /' "$out/said" | head -n 12; failed=$((failed + 1)) ;;
+	*) echo "FAIL  $1 (status $2)"; sed 's/^/      /' "$out/said" | head -n 120; failed=$((failed + 1)) ;;
 	esac
 }
 
