@@ -122,7 +122,7 @@ static void thread_ended(void *caches)
 	mine = &no_caches;
 	pthread_mutex_unlock(&lock);
 
-	struct sink_unmap unmap = sink_unmap_begin();
+	struct sink_unmap unmap = label_unmap_begin();
 
 	label_unmapped(unmap, (uintptr_t)c, sizeof(*c), sys_munmap(c, page_up(sizeof(*c))) == 0);
 }

@@ -80,7 +80,7 @@ EXPORT int dlclose(void *handle)
 	hook_start();
 	if (!hook_next.dlclose)
 		return -1;
-	unmap = sink_unmap_begin();
+	unmap = label_unmap_begin();
 	/* Nobody may be walking through what goes away. */
 	paused = label_active() && walk_pause();
 	r = hook_next.dlclose(handle);

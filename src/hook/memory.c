@@ -42,7 +42,7 @@ long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, u
 
 long hook_munmap(void *addr, size_t len)
 {
-	struct sink_unmap unmap = sink_unmap_begin();
+	struct sink_unmap unmap = label_unmap_begin();
 	long r = sys_munmap(addr, len);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
@@ -53,7 +53,7 @@ long hook_munmap(void *addr, size_t len)
 
 long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
 {
-	struct sink_unmap unmap = sink_unmap_begin();
+	struct sink_unmap unmap = label_unmap_begin();
 	long r = sys_mremap(old, old_len, len, flags, to);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
@@ -96,7 +96,7 @@ EXPORT int munmap(void *addr, size_t len)
 {
 	hook_start();
 	if (unlikely(hook_next.munmap != NULL)) {
-		struct sink_unmap unmap = sink_unmap_begin();
+		struct sink_unmap unmap = label_unmap_begin();
 		int r = hook_next.munmap(addr, len);
 
 		label_unmapped(unmap, (uintptr_t)addr, len, r == 0);
@@ -117,7 +117,7 @@ EXPORT void *mremap(void *old, size_t old_len, size_t len, int flags, ...)
 		to = va_arg(args, void *);
 	va_end(args);
 	if (unlikely(hook_next.mremap != NULL)) {
-		struct sink_unmap unmap = sink_unmap_begin();
+		struct sink_unmap unmap = label_unmap_begin();
 		void *p = hook_next.mremap(old, old_len, len, flags, to);
 
 		if (p != MAP_FAILED)

@@ -290,7 +290,7 @@ static bool on_purge_forced(struct extent_hooks *h, void *at, size_t size, size_
 
 static bool unmap(void *at, size_t size)
 {
-	struct sink_unmap begun = sink_unmap_begin();
+	struct sink_unmap begun = label_unmap_begin();
 	long r = sys_munmap(at, size);
 
 	label_unmapped(begun, (uintptr_t)at, size, r == 0);

@@ -112,10 +112,15 @@ void label_mapped(const struct mapping *m)
 	label_range(kind, m->start, m->len, &f);
 }
 
+struct sink_unmap label_unmap_begin(void)
+{
+	label_notice_fork();
+	return sink_unmap_begin();
+}
+
 void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
 {
 	if (label_active()) {
-		label_notice_fork();
 		if (unmapped) {
 			jemalloc_unmapped(start, page_up(len));
 			thread_stack_unmapped(start, page_up(start + len));
@@ -134,7 +139,6 @@ void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr
 #else
 	bool keep = false;
 #endif
-	label_notice_fork();
 	sink_moved(unmap, old, old_len, to, to_len, keep);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "base/registry_format.h"
+#include "base/registry_format.h"
 #include "live.h"
 
 extern char **environ;
@@ -39,6 +40,22 @@ static void child_work(const char *what, const char *parents)
 	q = malloc(4 * MIB);
 	check_name(q, "glibc:large:forks");
 	free(q);
+}
+
+/* Neighbours of one name are one range of the registry, also after something was unmapped. */
+static void merges(void)
+{
+	enum { PAGES = 64 };
+	char *area = map(2 * PAGES * 4096);
+	uint64_t before;
+
+	munmap(area + PAGES * 4096, PAGES * 4096);
+	before = live_counter(COUNT_RANGES);
+	for (int i = 0; i < PAGES; i++)
+		mmap(area + (PAGES + i) * 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	check(live_counter(COUNT_RANGES) <= before + 1, "%lu ranges, before %lu", (unsigned long)live_counter(COUNT_RANGES),
+	      (unsigned long)before);
+	munmap(area, 2 * PAGES * 4096);
 }
 
 /* A thread forks: in the child its stack has its new tid, and another thread's is unused. */
@@ -101,7 +118,7 @@ static int cloned(void *arg)
 int main(void)
 {
 	pthread_t churners[2], waiter, t;
-	char *parents = map(64 * KIB), *stack = map(256 * KIB), *made = NULL;
+	char *parents = map(64 * KIB), *stack = map(256 * KIB), *made = NULL, *spare;
 	struct stacks s = { .parents = parents };
 	char program[] = "/bin/true", *const args[] = { program, NULL };
 	int status;
@@ -135,16 +152,21 @@ int main(void)
 		live_join(child, "posix_spawn");
 		check(posix_spawn(&child, "/no/such/program", NULL, NULL, args, environ) == ENOENT, "posix_spawn's error");
 
-		/* A fork that no handler sees. */
+		/* A fork that no handler sees, and whose first call unmaps. */
+		spare = map(4096);
 		child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 		if (child == 0) {
-			char *p = map(64 * KIB);
+			char *p;
 
+			munmap(spare, 4096);
+			p = map(64 * KIB);
 			check_name(p, "forks:mmap");
 			check_name(parents, "forks:mmap");
+			merges();
 			_exit(live_status());
 		}
 		live_join(child, "clone without CLONE_VM");
+		munmap(spare, 4096);
 
 		child = clone(cloned, stack + 256 * KIB, CLONE_VM | SIGCHLD, &made);
 		check(child > 0, "clone: errno %d", errno);
