@@ -77,7 +77,7 @@ struct caches {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;        /* of all that follows, but for the owner's own entries */
 static struct caches *all;
-static struct heap *chunks[MAX_HEAPS / CHUNK], *free_heaps;
+static struct heap *chunks[MAX_HEAPS / CHUNK] COLD_BSS, *free_heaps;
 static uint32_t heaps_made = 1;         /* number 0 is NULL's */
 static uintptr_t generations;
 static struct jemalloc je;
@@ -85,7 +85,7 @@ static pthread_key_t key;
 static bool ready;
 
 /* A thread that has used no heap has no caches; a lookup in these finds none, so nobody asks for NULL first. */
-static struct caches no_caches;
+static struct caches no_caches COLD_BSS;
 static THREAD_LOCAL struct caches *mine = &no_caches;
 
 static void *map(size_t size)

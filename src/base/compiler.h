@@ -15,9 +15,12 @@
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
 /*
- * Large or seldom used: kept out of the pages that every process touches
- * (the linker sorts .bss.cold behind .bss, see Makefile.am).
+ * The first touch of a page is what costs most at the start of a process, so
+ * what every process touches lies together: the linker sorts .bss before
+ * .bss.big and that before .bss.cold (see Makefile.am). Cold is what is large
+ * or seldom used; big, what is used from its first bytes on.
  */
+#define LAST_BSS __attribute__((section(".bss.big")))
 #define COLD_BSS __attribute__((section(".bss.cold")))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

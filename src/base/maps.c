@@ -31,6 +31,8 @@ static bool parse(const char *line, const char *end, struct maps_line *out, char
 
 	struct text t;
 
+	if ((size_t)(end - line) >= room)
+		line = end - room + 1;
 	text_init(&t, path, room);
 	text_add_bytes(&t, line, (size_t)(end - line));
 	out->start = start;

@@ -19,7 +19,6 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
-#include <sys/stat.h>
 
 #include "base/elf.h"
 #include "base/root.h"
@@ -149,10 +148,8 @@ static enum part_reason make_plan(const struct detour *d, const struct elf_symbo
 /* Another thread could be in the middle of the bytes that we change. */
 static bool single_threaded(void)
 {
-	struct stat st;
-	long r = sys_call6(SYS_newfstatat, AT_FDCWD, SYS_ARG("/proc/self/task"), SYS_ARG(&st), 0, 0, 0);
-
-	return __libc_single_threaded && (sys_failed(r) || st.st_nlink == 3);
+	/* A thread that was not made by libc is one to the kernel only. */
+	return __libc_single_threaded && sandbox_threads <= 1;
 }
 
 /* --- write ----------------------------------------------------------------------------- */
@@ -162,16 +159,9 @@ static bool single_threaded(void)
  * whatever its protection: the text is never writable, not even for a moment,
  * and its VMA stays whole. proc(5); some kernels forbid it (proc_mem.force_override).
  */
-static bool write_through_proc(const struct plan *plan, const uint8_t *bytes)
+static bool write_through_proc(long mem, const struct plan *plan, const uint8_t *bytes)
 {
-	long fd = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	long n;
-
-	if (sys_failed(fd))
-		return false;
-	n = sys_pwrite((int)fd, bytes, plan->len, (off_t)(uintptr_t)plan->at);
-	sys_close((int)fd);
-	return n == (long)plan->len;
+	return !sys_failed(mem) && sys_pwrite((int)mem, bytes, plan->len, (off_t)(uintptr_t)plan->at) == (long)plan->len;
 }
 
 /*
@@ -201,12 +191,13 @@ static bool may_toggle_text(void)
 }
 
 /* Never writable and executable at once. Nothing of libc runs in between: the loop is ours. */
-static bool write_by_mprotect(const struct plan *plan, const uint8_t *bytes)
+static bool write_by_mprotect(long mem, const struct plan *plan, const uint8_t *bytes)
 {
 	uintptr_t start = page_down((uintptr_t)plan->at);
 	size_t len = page_up((uintptr_t)plan->at + plan->len) - start;
 	volatile uint8_t *at = plan->at;
 
+	(void)mem;
 	if (!may_toggle_text() || sys_mprotect((void *)start, len, PROT_READ | PROT_WRITE) != 0)
 		return false;
 	for (size_t i = 0; i < plan->len; i++)
@@ -225,18 +216,18 @@ static bool arrives(const struct detour *d, const struct plan *plan)
 	return trial_arrived;
 }
 
-static enum part_reason write_jump(const struct detour *d, const struct plan *plan)
+static enum part_reason write_jump(long mem, const struct detour *d, const struct plan *plan)
 {
-	static bool (*const ways[])(const struct plan *, const uint8_t *) = { write_through_proc, write_by_mprotect };
+	static bool (*const ways[])(long mem, const struct plan *, const uint8_t *) = { write_through_proc, write_by_mprotect };
 	enum part_reason reason = REASON_NOT_WRITABLE;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-		if (!ways[i](plan, plan->new))
+		if (!ways[i](mem, plan, plan->new))
 			continue;
 		if (arrives(d, plan))
 			return REASON_NONE;
 		reason = REASON_NO_EFFECT;
-		ways[i](plan, plan->old);
+		ways[i](mem, plan, plan->old);
 	}
 	return reason;
 }
@@ -247,6 +238,7 @@ void detour_install(void)
 	const struct object *o = objects_named("libc.so.6");
 	struct elf_symbols libc;
 	enum part_reason all = REASON_NONE;
+	long mem = -EPERM;
 
 	if (!config_detour() || !root.sink)
 		all = REASON_OFF;
@@ -256,6 +248,8 @@ void detour_install(void)
 		all = REASON_SANDBOX;
 	else if (!single_threaded())
 		all = REASON_THREADS;
+	if (all == REASON_NONE)
+		mem = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	for (size_t i = 0; i < ARRAY_SIZE(detours); i++) {
 		struct plan plan;
 		enum part_reason reason = all;
@@ -263,7 +257,9 @@ void detour_install(void)
 		if (reason == REASON_NONE)
 			reason = make_plan(&detours[i], &libc, &plan);
 		if (reason == REASON_NONE)
-			reason = write_jump(&detours[i], &plan);
+			reason = write_jump(mem, &detours[i], &plan);
 		part_set(detours[i].part, reason == REASON_NONE ? PART_ACTIVE : PART_DECLINED, reason);
 	}
+	if (!sys_failed(mem))
+		sys_close((int)mem);
 }

@@ -113,7 +113,8 @@ bool hook_start_now(void)
 __attribute__((constructor)) static void constructor(void)
 {
 	hook_start();
-	pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
+	if (!label_notices_forks())
+		hook_watch_forks();
 	label_objects_changed();
 	mallctl_look();
 }

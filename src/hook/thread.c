@@ -72,6 +72,19 @@ __attribute__((constructor)) static void make_key(void)
 		pthread_key_delete(end_key);
 }
 
+/*
+ * Handlers keep a fork's child from being made in the middle of what another
+ * thread does. Without another thread there is nothing to keep apart, and the
+ * child finds out by itself (label_notice_fork).
+ */
+void hook_watch_forks(void)
+{
+	static bool watched;
+
+	if (!__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
+		pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
+}
+
 static void begin(struct start *from, struct told *copy)
 {
 	*copy = from->told;
@@ -122,6 +135,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 	if (!hook_next.pthread_create)
 		return EAGAIN;
+	hook_watch_forks();
 	/* Only then: it takes the dynamic linker's lock, which pthread_create itself does not. */
 	label_objects_catch_up();
 	if (!s)
@@ -146,6 +160,7 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 
 	if (!hook_next.thrd_create)
 		return thrd_error;
+	hook_watch_forks();
 	if (!s)
 		return hook_next.thrd_create(thread, function, arg);
 	fill(&s->told, arg);

@@ -2,7 +2,8 @@
 /* Templates and choices from the environment. See config.h. */
 #include "label/config.h"
 
-#include <stdlib.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -23,7 +24,7 @@ struct template {
 static char copies[1024] COLD_BSS;
 static struct text copied;
 
-static struct template templates[KIND_COUNT + RULES_MAX];
+static struct template of_kinds[KIND_COUNT], of_rules[RULES_MAX] COLD_BSS;
 uint8_t config_choice[CHOICE_COUNT];
 
 static const struct kind_entry {
@@ -55,6 +56,11 @@ static const char *const kind_words[KIND_COUNT] = {
 	[KIND_BSS] = "bss", [KIND_JIT] = "jit", [KIND_RESERVE] = "reserve", [KIND_MMAP] = "mmap",
 	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_EARLY] = "early", [KIND_OWN] = "own",
 };
+
+static struct template *template(enum kind kind)
+{
+	return likely(kind < KIND_COUNT) ? &of_kinds[kind] : &of_rules[kind - KIND_COUNT];
+}
 
 /* --- compiling --------------------------------------------------------------- */
 
@@ -118,7 +124,7 @@ static const char *keep_source(struct template *t)
 
 const char *config_rule(unsigned rule, const char *source)
 {
-	return compile(&templates[KIND_COUNT + rule], source);
+	return compile(&of_rules[rule], source);
 }
 
 const char *config_word(enum kind kind)
@@ -126,9 +132,32 @@ const char *config_word(enum kind kind)
 	return kind < KIND_COUNT ? kind_words[kind] : "mmap";
 }
 
+/* From the first of our variables on; NULL: there is none, as in most programs, or none is honoured. */
+static char **settings;
+
+static void find_settings(void)
+{
+	/* As secure_getenv: a set-user-ID program is not told by whoever starts it. */
+	if (getauxval(AT_SECURE))
+		return;
+	for (char **e = environ; e && *e && !settings; e++)
+		if (text_starts(*e, "ANONNAME_"))
+			settings = e;
+}
+
+const char *config_setting(const char *variable)
+{
+	size_t len = text_length(variable);
+
+	for (char **e = settings; e && *e; e++)
+		if (text_starts(*e, variable) && (*e)[len] == '=')
+			return *e + len + 1;
+	return NULL;
+}
+
 static void read_choice(enum choice c)
 {
-	const char *value = secure_getenv(choices_table[c].variable);
+	const char *value = config_setting(choices_table[c].variable);
 	const char *word = choices_table[c].choices;
 
 	if (!value || !*value)
@@ -149,19 +178,20 @@ static void read_choice(enum choice c)
 
 void config_read(void)
 {
+	find_settings();
 	for (int c = 0; c < CHOICE_COUNT; c++)
 		read_choice((enum choice)c);
 	for (int k = 0; k < KIND_COUNT; k++) {
 		const char *standard = kinds[k].style[config_choice[CHOICE_STYLE]];
-		const char *value = secure_getenv(kinds[k].variable);
-		const char *wrong = value ? compile(&templates[k], value) : NULL;
+		const char *value = config_setting(kinds[k].variable);
+		const char *wrong = value ? compile(&of_kinds[k], value) : NULL;
 
 		if (value && !wrong)
-			wrong = keep_source(&templates[k]);
+			wrong = keep_source(&of_kinds[k]);
 		if (wrong)
 			complain(kinds[k].variable, "=", value, ": ", wrong, ". Using the default, ", standard, ".");
 		if (!value || wrong)
-			compile(&templates[k], standard);
+			compile(&of_kinds[k], standard);
 	}
 }
 
@@ -169,12 +199,12 @@ void config_read(void)
 
 bool config_is_fixed(enum kind kind)
 {
-	return !(templates[kind].uses & ~(FIELD('a') | FIELD('l') | FIELD('k') | FIELD('e') | FIELD('c')));
+	return !(template(kind)->uses & ~(FIELD('a') | FIELD('l') | FIELD('k') | FIELD('e') | FIELD('c')));
 }
 
 bool config_uses(enum kind kind, char field)
 {
-	return templates[kind].uses & 1U << (field - 'a');
+	return template(kind)->uses & 1U << (field - 'a');
 }
 
 /* --- formatting --------------------------------------------------------------- */
@@ -267,7 +297,7 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 
 size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1])
 {
-	const struct template *t = &templates[kind];
+	const struct template *t = template(kind);
 	char digits[24];
 	size_t used = 0;
 

@@ -42,6 +42,9 @@ static inline bool config_debug(void) { return config_choice[CHOICE_DEBUG] == 1;
 /* Reads the environment. A bad value is told once on standard error; its default is used. */
 void config_read(void);
 
+/* The value of a variable ANONNAME_..., at start; NULL where it is not set, or the program is set-user-ID. */
+const char *config_setting(const char *variable);
+
 /* Rules have templates, too; their kinds follow KIND_COUNT. Returns NULL, or what is wrong with it. It is not copied. */
 #define RULES_MAX 64
 const char *config_rule(unsigned rule, const char *source);

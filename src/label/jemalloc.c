@@ -36,7 +36,7 @@ struct arena {
 	char thread[2][COMM_SIZE];      /* one is shown while the other is written */
 };
 
-static struct arena *chunks[MAX_ARENAS / CHUNK];
+static struct arena *chunks[MAX_ARENAS / CHUNK] COLD_BSS;
 
 /*
  * Hooks for the arenas that we make ourselves, given when they are made: only

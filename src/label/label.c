@@ -343,6 +343,11 @@ void label_fork_child(void)
 	jemalloc_fork_child();
 }
 
+bool label_notices_forks(void)
+{
+	return fork_mark != NULL;
+}
+
 void label_notice_fork(void)
 {
 	if (unlikely(fork_mark && !load_relaxed(fork_mark)))

@@ -51,6 +51,7 @@ void label_objects_closed(struct sink_unmap unmap);
 void label_objects_will_change(void);
 void label_objects_catch_up(void);
 
+bool label_notices_forks(void);
 void label_fork_prepare(void);
 void label_fork_parent(void);
 void label_fork_child(void);

@@ -42,7 +42,7 @@ static const struct known {
 #define CHUNK0 32U
 #define CHUNKS 10U
 
-static struct object chunk0[CHUNK0];
+static struct object chunk0[CHUNK0] LAST_BSS;
 static struct object *chunks[CHUNKS] = { chunk0 };
 static uint32_t object_count;
 static unsigned long long seen_adds, seen_subs;
@@ -117,18 +117,11 @@ bool objects_have_rpath(void)
 	return any_rpath;
 }
 
+/* As it was started; for a script that is the script. */
 static void find_program(void)
 {
-	char path[256];
-	long n = -1;
 	const char *from = (const char *)getauxval(AT_EXECFN);
 
-	if (sandbox_allows(MAY_START))
-		n = sys_call6(SYS_readlinkat, -100, SYS_ARG("/proc/self/exe"), SYS_ARG(path), sizeof(path) - 1, 0, 0);
-	if (!sys_failed(n)) {
-		path[n] = '\0';
-		from = path;
-	}
 	text_copy(program, sizeof(program), from ? text_base_name(from) : "program");
 }
 
@@ -164,13 +157,20 @@ static void classify(struct object *o)
 	}
 }
 
-/*
- * The header of the unwind table: version 1, and the encodings that every
- * linker writes (LSB, "Exception Frames"). Anything else: no walk through it.
- */
-static bool eh_frame_hdr_is_known(const unsigned char *hdr)
+void objects_program_is(const char *path)
 {
-	return hdr[0] == 1 && hdr[1] == 0x1b && hdr[2] == 0x03 && hdr[3] == 0x3b;
+	const struct object *found = objects_find(getauxval(AT_PHDR));
+
+	for (uint32_t i = 0; i < object_count; i++) {
+		struct object *o = object_at(i);
+
+		/* It may have a soname, which stays its name. */
+		if (o != found || !text_equal(o->name, program))
+			continue;
+		text_copy(o->name, sizeof(o->name), text_base_name(path));
+		classify(o);
+	}
+	text_copy(program, sizeof(program), text_base_name(path));
 }
 
 static void read_object(struct object *o, const struct dl_phdr_info *info)
@@ -206,8 +206,6 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 		if (ph->p_type != PT_LOAD || eh->p_vaddr < ph->p_vaddr ||
 		    eh->p_vaddr + eh->p_memsz > ph->p_vaddr + ph->p_memsz || eh->p_memsz < 12)
 			continue;
-		if (!eh_frame_hdr_is_known((const unsigned char *)(o->base + eh->p_vaddr)))
-			break;
 		o->eh_frame_hdr = o->base + eh->p_vaddr;
 		o->unwind_start = o->base + ph->p_vaddr;
 		o->unwind_end = o->unwind_start + ph->p_memsz;

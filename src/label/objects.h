@@ -24,7 +24,7 @@ enum object_class {
 
 struct object {
 	uintptr_t start, end;           /* all its segments; end 0: gone */
-	uintptr_t eh_frame_hdr;         /* 0: none that we can read */
+	uintptr_t eh_frame_hdr;         /* 0: none */
 	uintptr_t unwind_start, unwind_end; /* the segment that holds it and .eh_frame */
 	uintptr_t base;                 /* what its addresses are relative to */
 	uintptr_t dynamic;              /* its dynamic section; 0: none */
@@ -53,8 +53,11 @@ const struct object *objects_named(const char *start);
 /* After fork: the thread that was refreshing does not exist here. */
 void objects_fork_child(void);
 
-/* The base name of the program's file. */
+/* The base name of the program's file; until that is known, of what was started. */
 const char *objects_program(void);
+
+/* Its file, as /proc/self/maps has it. At start only. */
+void objects_program_is(const char *path);
 
 /* Any object uses DT_RPATH, which its dependents inherit. */
 bool objects_have_rpath(void);

@@ -214,7 +214,7 @@ static void read_file(const char *path)
 
 void rules_read(void)
 {
-	const char *value = secure_getenv("ANONNAME_RULES");
+	const char *value = config_setting("ANONNAME_RULES");
 	bool inside = false;
 
 	/* A rule has a = in it, and paths seldom do. */

@@ -5,6 +5,8 @@
  */
 #include "label/startup.h"
 
+#include <sys/auxv.h>
+
 #include "base/maps.h"
 #include "base/root.h"
 #include "base/sandbox.h"
@@ -26,8 +28,9 @@ void startup_name_bss(const struct object *o)
 		label_range(KIND_BSS, o->bss_start, len, &(struct fields){ .library = o->name });
 }
 
-static bool name_early(const struct maps_line *line, void *context)
+static bool name_early(const struct maps_line *line, void *program_headers)
 {
+	const uintptr_t *program = program_headers;
 	const struct object *loader = objects_named("ld-linux");
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
 	struct fields f = { .library = loader ? "ld.so" : objects_program() };
@@ -35,7 +38,8 @@ static bool name_early(const struct maps_line *line, void *context)
 	uintptr_t start = line->start;
 	enum kind kind = KIND_EARLY;
 
-	(void)context;
+	if (*program >= line->start && *program < line->end && line->inode)
+		objects_program_is(line->path);
 	/* A path: a file, [heap], [stack], or a name that somebody gave. */
 	if (!line->anonymous || line->path[0])
 		return true;
@@ -51,12 +55,14 @@ static bool name_early(const struct maps_line *line, void *context)
 
 void startup_sweep(void)
 {
+	uintptr_t program = getauxval(AT_PHDR);
+
 	objects_refresh(NULL, NULL, NULL);
-	objects_each(startup_name_bss);
-	if (maps_read(name_early, NULL) < 0)
+	if (maps_read(name_early, &program) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
+	objects_each(startup_name_bss);
 }
 
 static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t end, long *named)

@@ -174,12 +174,23 @@ static int access_fpreg(unw_addr_space_t as, unw_regnum_t reg, unw_fpreg_t *valu
 	return -UNW_EBADREG;
 }
 
+/*
+ * The header of the unwind table: version 1, and the encodings that every
+ * linker writes (LSB, "Exception Frames"). Anything else: no walk through it.
+ */
+static bool eh_frame_hdr_is_known(uintptr_t hdr)
+{
+	static const unsigned char known[4] = { 1, 0x1b, 0x03, 0x3b };
+
+	return hdr && memcmp((const void *)hdr, known, sizeof(known)) == 0;
+}
+
 /* Our own table in place of dl_iterate_phdr and its lock. */
 static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
 {
 	const struct object *o = objects_find(ip);
 
-	if (!o || !o->eh_frame_hdr)
+	if (!o || !eh_frame_hdr_is_known(o->eh_frame_hdr))
 		return -UNW_ENOINFO;
 
 	/* Header: 4 bytes of encodings, .eh_frame's address, the number of entries, then pairs of 4 bytes. */

@@ -50,10 +50,17 @@ struct note {
  */
 #define NOTES 64
 #define NOTES_INSIDE 24
-#define NAME_BUCKETS 1024
+#define NAME_BUCKETS 512
 #define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
-#define FIRST_TOP_SIZE 2048U            /* two of them share a page */
-#define FIRST_MAPPING (2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
+#define FIRST_TOP_SIZE 512U
+/*
+ * The first mapping: blocks, two tops, names; so that the last two blocks, the
+ * tops and the first names share one page, the only one that most processes
+ * touch. For that block_get begins with the last two blocks.
+ */
+#define FIRST_PAGE_PART 2048U
+#define FIRST_BLOCKS (REGISTRY_SEGMENT0_SIZE / REGISTRY_BLOCK_SIZE)
+#define FIRST_MAPPING (FIRST_PAGE_PART + 2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
 #define MAX_SPINS 2000
 #define MAX_YIELDS 1000
 
@@ -147,7 +154,10 @@ static int64_t block_get(void)
 	if (blocks_made == blocks_room && !add_segment(registry.blocks, &blocks_room, REGISTRY_BLOCK_SIZE))
 		return -1;
 	count_add(COUNT_BYTES, REGISTRY_BLOCK_SIZE);
-	return blocks_made++;
+
+	uint32_t made = blocks_made++;
+
+	return made < FIRST_BLOCKS ? made ^ (FIRST_BLOCKS - 2) : made;
 }
 
 /* Oldest first: a reader in another process has the longest time to copy it. */
@@ -463,7 +473,7 @@ static bool leaf_replace(uint32_t i, const struct registry_range *ranges, uint32
  * Where a leaf's next contents are put together: the holder's. Not on the
  * stack, which may be a small one for signals.
  */
-static struct registry_range scratch[REGISTRY_LEAF_RANGES + 1];
+static struct registry_range scratch[REGISTRY_LEAF_RANGES + 1] COLD_BSS;
 
 /* --- changes ----------------------------------------------------------------- */
 
@@ -911,14 +921,14 @@ int registry_start(void)
 
 	if (!memory)
 		return -12; /* ENOMEM */
-	registry.blocks[0] = (uint64_t)(uintptr_t)memory;
-	registry.names[0] = (uint64_t)(uintptr_t)memory + REGISTRY_SEGMENT0_SIZE;
-	blocks_room = REGISTRY_SEGMENT0_SIZE / REGISTRY_BLOCK_SIZE;
+	registry.blocks[0] = (uint64_t)(uintptr_t)memory + FIRST_PAGE_PART;
+
+	struct registry_top *top = (void *)(uintptr_t)(registry.blocks[0] + REGISTRY_SEGMENT0_SIZE);
+
+	spare_top = (void *)((char *)top + FIRST_TOP_SIZE);
+	registry.names[0] = (uint64_t)(uintptr_t)spare_top + FIRST_TOP_SIZE;
+	blocks_room = FIRST_BLOCKS;
 	names_room = REGISTRY_SEGMENT0_SIZE / REGISTRY_NAME_GRANULE;
-
-	struct registry_top *top = (void *)(memory + 2 * REGISTRY_SEGMENT0_SIZE);
-
-	spare_top = (void *)(memory + 2 * REGISTRY_SEGMENT0_SIZE + FIRST_TOP_SIZE);
 	top->capacity = spare_top->capacity = (FIRST_TOP_SIZE - sizeof(*top)) / sizeof(top->slot[0]);
 	top->count = 1;
 	top->slot[0].low = 0;
