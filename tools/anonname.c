@@ -2,9 +2,33 @@
 /* The anonname command: finds the subcommand and runs it. */
 #include "tool.h"
 
-#include <locale.h>
-#include <malloc.h>
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
+
+/*
+ * A program of its own, as it alone draws: to load what that takes would cost
+ * each report as much as a small process costs to read.
+ */
+static int tool_top(int argc, char **argv)
+{
+	static const char name[] = "anonname-top";
+	char path[PATH_MAX + sizeof(name)];
+	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+	(void)argc;
+	/* A build tree has it beside this one. */
+	path[len > 0 ? len : 0] = '\0';
+	if (strrchr(path, '/')) {
+		strcpy(strrchr(path, '/') + 1, name);
+		execv(path, argv);
+	}
+	snprintf(path, sizeof(path), "%s/%s", ANONNAME_LIBEXECDIR, name);
+	execv(path, argv);
+	tool_error("cannot start %s: %s. Is anonname installed whole?", path, strerror(errno));
+	return EXIT_FAILED;
+}
 
 static const struct tool tools[] = {
 	{ "run", tool_run, "start a program with its memory named" },
@@ -33,16 +57,7 @@ static int help(FILE *out)
 
 int main(int argc, char **argv)
 {
-	/*
-	 * How characters are written, and the language of strerror(). Not all: each of
-	 * the twelve is a file to open, and numbers in our output are for scripts, too.
-	 */
-	setlocale(LC_CTYPE, "");
-	setlocale(LC_MESSAGES, "");
-	/* Each process is read with the same few buffers: giving them back in between costs a tenth. */
-	mallopt(M_TRIM_THRESHOLD, 16 << 20);
-	mallopt(M_MMAP_THRESHOLD, 16 << 20);
-	mallopt(M_TOP_PAD, 1 << 20);
+	tool_begin();
 	if (argc < 2) {
 		help(stderr);
 		return EXIT_USAGE;

@@ -31,9 +31,11 @@ int tool_run(int argc, char **argv);
 int tool_maps(int argc, char **argv);
 int tool_check(int argc, char **argv);
 int tool_report(int argc, char **argv);
-int tool_top(int argc, char **argv);
 int tool_snapshot(int argc, char **argv);
 int tool_diff(int argc, char **argv);
+
+/* What each program of ours does first. */
+void tool_begin(void);
 
 /* "anonname COMMAND: ..." on standard error. */
 extern const char *tool_name;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * anonname top: a report that goes on. It takes its own CPU time into account:
+ * anonname top, a program of its own that the anonname command starts: a report that goes on. It takes its own CPU time into account:
  * when a reading costs more than 2 % of the interval, the interval grows.
  */
 #include "measure.h"
@@ -593,7 +593,7 @@ static int run(struct top *top)
 	return code;
 }
 
-int tool_top(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	enum { OPT_BY = 256, OPT_SORT, OPT_FILTER, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
@@ -619,6 +619,8 @@ int tool_top(int argc, char **argv)
 	unsigned i;
 	int c;
 
+	tool_begin();
+	tool_name = "top";
 	while ((c = getopt_long(argc, argv, "fgd:bn:J", options, NULL)) != -1) {
 		switch (c) {
 		case OPT_BY:
