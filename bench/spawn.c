@@ -3,8 +3,9 @@
  * What preloading costs at the start of a program: starts /bin/true with no
  * library, with an empty one and with each given one in turn, many rounds, so
  * that all see the same noise. For each: median wall time and median processor
- * time (wait4) in microseconds, and the medians of the differences from the
- * empty one in the same round.
+ * time (wait4) in microseconds, the medians of the differences from the empty
+ * one in the same round, and the mean number of page faults: they are most of
+ * what the time goes to, and noise does not change them.
  * usage: spawn ROUNDS EMPTY LIBRARY...
  */
 #include <spawn.h>
@@ -22,7 +23,7 @@ static double microseconds(const struct timeval *t)
 	return (double)t->tv_sec * 1e6 + (double)t->tv_usec;
 }
 
-static void start_true(const char *library, double *wall, double *cpu)
+static void start_true(const char *library, double *wall, double *cpu, double *faults)
 {
 	char preload[4096], program[] = "/bin/true", path[] = "PATH=/usr/bin:/bin";
 	char *argv[] = { program, NULL };
@@ -41,6 +42,7 @@ static void start_true(const char *library, double *wall, double *cpu)
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	*wall = (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
 	*cpu = microseconds(&use.ru_utime) + microseconds(&use.ru_stime);
+	*faults += (double)use.ru_minflt;
 }
 
 static int compare(const void *a, const void *b)
@@ -65,7 +67,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: spawn ROUNDS EMPTY LIBRARY...\n");
 		return 2;
 	}
-	double *wall[MAX_LIBRARIES], *cpu[MAX_LIBRARIES], *more[2];
+	double *wall[MAX_LIBRARIES], *cpu[MAX_LIBRARIES], *more[2], faults[MAX_LIBRARIES] = { 0 };
 
 	for (int i = 0; i < n; i++) {
 		wall[i] = calloc((size_t)rounds, sizeof(double));
@@ -78,9 +80,9 @@ int main(int argc, char **argv)
 			/* Who comes first changes every round. */
 			int at = (i + r) % n;
 
-			start_true(at ? argv[at + 1] : NULL, &wall[at][r], &cpu[at][r]);
+			start_true(at ? argv[at + 1] : NULL, &wall[at][r], &cpu[at][r], &faults[at]);
 		}
-	printf("%10s %10s %14s %14s  library\n", "wall us", "cpu us", "wall - empty", "cpu - empty");
+	printf("%10s %10s %14s %14s %8s  library\n", "wall us", "cpu us", "wall - empty", "cpu - empty", "faults");
 	double *empty_wall = malloc(sizeof(double) * (size_t)rounds), *empty_cpu = malloc(sizeof(double) * (size_t)rounds);
 
 	memcpy(empty_wall, wall[1], sizeof(double) * (size_t)rounds);
@@ -90,8 +92,8 @@ int main(int argc, char **argv)
 			more[0][r] = wall[i][r] - empty_wall[r];
 			more[1][r] = cpu[i][r] - empty_cpu[r];
 		}
-		printf("%10.1f %10.1f %14.1f %14.1f  %s\n", median(wall[i], rounds), median(cpu[i], rounds),
-		       median(more[0], rounds), median(more[1], rounds), i ? argv[i + 1] : "(none)");
+		printf("%10.1f %10.1f %14.1f %14.1f %8.1f  %s\n", median(wall[i], rounds), median(cpu[i], rounds),
+		       median(more[0], rounds), median(more[1], rounds), faults[i] / rounds, i ? argv[i + 1] : "(none)");
 	}
 	return 0;
 }
