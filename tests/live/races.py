@@ -8,7 +8,11 @@ ThreadSanitizer; nothing is to be reported that stands not below with its reason
 Only reports count. ThreadSanitizer's runtime brings its own malloc and starts
 later than our hooks, so names and figures are not the usual ones there. It
 must not resolve addresses itself: that would call our hooks before it is up. Nor
-may it look for colours: isatty() changes errno when a report comes in a handler."""
+may it look for colours: isatty() changes errno when a report comes in a handler.
+
+Two programs cannot run so: in threads libc unmaps old stacks in a thread that
+ThreadSanitizer has taken for ended, in extents jemalloc maps its first memory
+before ThreadSanitizer has started; our hooks, being instrumented, die of either."""
 
 import os, re, shutil, subprocess, sys
 
