@@ -183,7 +183,8 @@ int main(int argc, char **argv)
 		pages = rss();
 		for (int round = 0; round < 10; round++)
 			many(count);
-		printf("VMAs %ld, ten rounds later %ld; pages %ld, %ld\n", vmas, live_vmas(), pages, rss());
+		printf("ten rounds of %d named heaps: arenas %+d, VMAs %+ld, pages of RSS %+ld\n", count,
+		       (int)(narenas() - arenas), live_vmas() - vmas, rss() - pages);
 		/* fopen's buffer and the like; one page a heap would be 10,000. */
 		still = live_vmas() <= vmas && rss() < pages + 16;
 	}
