@@ -26,7 +26,7 @@ static int tool_top(int argc, char **argv)
 	}
 	snprintf(path, sizeof(path), "%s/%s", ANONNAME_LIBEXECDIR, name);
 	execv(path, argv);
-	tool_error("cannot start %s: %s. Is anonname installed whole?", path, strerror(errno));
+	tool_error("cannot start %s: %s. It is installed together with anonname.", path, strerror(errno));
 	return EXIT_FAILED;
 }
 
