@@ -53,6 +53,7 @@ int main(void)
 	try_one("a path", dlopen(path, RTLD_NOW), true);
 	try_one("RUNPATH", dlopen("libbss.so", RTLD_NOW), false);
 	try_one("$ORIGIN", dlopen("$ORIGIN/libbss.so", RTLD_NOW), false);
+	try_one("dlmopen, this namespace", dlmopen(LM_ID_BASE, path, RTLD_NOW), true);
 	h = dlmopen(LM_ID_NEWLM, path, RTLD_NOW);
 	check(h != NULL, "dlmopen: %s", dlerror());
 	if (h) {
