@@ -4,6 +4,7 @@
  * succeed under the library. Two ways to get there: neighbours that the
  * kernel keeps apart anyway, and neighbours that only names keep apart.
  */
+#include <dlfcn.h>
 #include <fcntl.h>
 
 #include "base/registry_format.h"
@@ -48,7 +49,7 @@ static void kept_apart(long count)
  * names all of these are one VMA, and the program may then have nearly all of
  * the limit for others.
  */
-static void differently_named(long count)
+static void differently_named(long count, bool (*split)(char *page))
 {
 	long apart = 0, failed = 0, before, others;
 	char *area = reserve((size_t)count * 2 * MIB), *at = area, *more;
@@ -72,18 +73,31 @@ static void differently_named(long count)
 	others = limit() - before - 470;
 	more = reserve((size_t)others * 4096);
 	for (long i = 1; i < others; i += 2)
-		apart += mprotect(more + i * 4096, 4096, PROT_READ) == 0;
-	check(apart == others / 2, "only %ld of %ld splits by mprotect", apart, others / 2);
+		apart += split(more + i * 4096);
+	check(apart == others / 2, "only %ld of %ld splits", apart, others / 2);
 	munmap(more, (size_t)others * 4096);
 	munmap(area, (size_t)count * 2 * MIB);
+}
+
+static bool by_mprotect(char *page) { return mprotect(page, 4096, PROT_READ) == 0; }
+static bool by_madvise(char *page) { return madvise(page, 4096, MADV_DONTFORK) == 0; }
+
+/* libc's own, which its malloc calls, and not the one that stands in front of it. */
+static bool by_libcs_mprotect(char *page)
+{
+	static int (*own)(void *, size_t, int);
+
+	if (!own)
+		own = (int (*)(void *, size_t, int))dlsym(dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD), "mprotect");
+	return own(page, 4096, PROT_READ) == 0;
 }
 
 int main(int argc, char **argv)
 {
 	if (limit() != 65530)
 		live_skip("vm.max_map_count is %ld, not 65530", limit());
-	if (argc > 1 && !strcmp(argv[1], "names"))
-		differently_named(65000);
+	if (argc > 1)
+		differently_named(65000, !strcmp(argv[1], "madvise") ? by_madvise : !strcmp(argv[1], "inside") ? by_libcs_mprotect : by_mprotect);
 	else
 		kept_apart(65000);
 	return live_status();

@@ -220,6 +220,21 @@ static void rows(void)
 		check_name(p, "moves:shm");
 }
 
+/* What libc unmaps and moves inside. The last, as to free a large chunk makes malloc map fewer. */
+static void inside(void)
+{
+	char *p, *q;
+
+	if (!detoured())
+		return;
+	p = malloc(16 * MIB);
+	check_name(p, "glibc:large:moves");
+	q = realloc(p, 24 * MIB);
+	check_name(q + 24 * MIB - P, "glibc:large:moves");
+	free(q);
+	check_gone(q + 8 * MIB);
+}
+
 int main(void)
 {
 	moves();
@@ -227,5 +242,6 @@ int main(void)
 	huge_pages();
 	by_number();
 	rows();
+	inside();
 	return live_status();
 }
