@@ -119,6 +119,11 @@ check "panic: the log is shown" yes "$(grep -q 'sysrq triggered crash' "$tmp/err
 out=$(./vm-run -k linux-0.0 -- true 2>"$tmp/err")
 check "no such kernel" 125 $?
 check "no such kernel: message" yes "$(grep -q "no kernel 'linux-0.0'" "$tmp/err" && echo yes)"
+out=$(./vm-run -k "$(dirname "$(./build-kernel linux-6.1)")" -- uname -r 2>"$tmp/err")
+check "a kernel of one's own, in a directory" "0 6.1" "$? ${out:0:3}"
+./vm-run -k "$tmp/" -- true 2>"$tmp/err"
+check "a directory without a kernel: status" 125 $?
+check "a directory without a kernel: message" yes "$(grep -q 'there is no bzImage in it' "$tmp/err" && echo yes)"
 
 # Guest nanoseconds are instructions, of kernel and user together.  In C and for
 # some 120 million of them: a stray kernel thread costs about 0.1 million.
