@@ -18,8 +18,10 @@
  * The first touch of a page is what costs most at the start of a process, so
  * what every process touches lies together: the linker sorts .bss before
  * .bss.big and that before .bss.cold (see Makefile.am). Cold is what is large
- * or seldom used; big, what is used from its first bytes on.
+ * or seldom used; big, what is used from its first bytes on. A mark stands
+ * between .bss and .bss.big.
  */
+#define BSS_MARK __attribute__((section(".bss.after")))
 #define LAST_BSS __attribute__((section(".bss.big")))
 #define COLD_BSS __attribute__((section(".bss.cold")))
 

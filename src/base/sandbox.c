@@ -200,7 +200,7 @@ static bool take_number(const char *line, const char *end, const char *key, uint
 /* false: it cannot be read. Line by line, as a list of groups may be long; the lines that count are short. */
 static bool read_status(const char *path, struct status *out)
 {
-	char line[64], piece[2048];
+	char line[64], piece[1024];      /* more would be another page of the stack */
 	size_t len = 0;
 	long fd = sys_open(path, O_CLOEXEC), n = 1;
 	bool complete = false;
@@ -289,20 +289,26 @@ static void reap(long child)
  */
 #define SURELY_ALLOWED (MAY_READ_PROC | MAY_MAP)
 
+static struct status own;
+
+bool sandbox_look(void)
+{
+	if (!read_status("/proc/self/status", &own))
+		own.mode = SECCOMP_MODE_FILTER;         /* no /proc: perhaps there is one, of which nothing is known */
+	sandbox_threads = (uint32_t)own.threads;
+	return own.mode == 0;
+}
+
 void sandbox_probe(bool at_any_risk)
 {
 	static const struct our_call wait = { SYS_wait4, 0, { (uint64_t)-1, 0, __WCLONE, 0, 0, 0 } };
 	uint32_t rights = MAY_ALL;
-	struct status own;
 	long child;
 
-	if (!read_status("/proc/self/status", &own)) {
-		sandbox_restrict(SURELY_ALLOWED);       /* no /proc: perhaps there is a filter */
+	if (!own.threads) {
+		sandbox_restrict(SURELY_ALLOWED);
 		return;
 	}
-	sandbox_threads = (uint32_t)own.threads;
-	if (!own.mode)
-		return;
 	if ((!at_any_risk && !children_allowed(&own)) || !survives(&wait, &child)) {
 		/* A child that died of wait4 is left to whoever waits for us. */
 		sandbox_restrict(SURELY_ALLOWED);

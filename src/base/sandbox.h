@@ -45,9 +45,13 @@ uint32_t sandbox_evaluate(const struct sock_fprog *filter);
 uint32_t sandbox_restrict(uint32_t rights);
 void sandbox_restore(uint32_t rights);
 
+/* Looks whether a filter is in force, by calls that the dynamic linker has made, too. true: certainly none. */
+bool sandbox_look(void);
+
 /*
- * Started under a filter already? Tries the calls in children that may die of
- * them; at_any_risk: also where nothing tells that a child may be made.
+ * After sandbox_look found that there may be one: tries the calls in children
+ * that may die of them; at_any_risk: also where nothing tells that a child may
+ * be made.
  */
 void sandbox_probe(bool at_any_risk);
 

@@ -23,7 +23,14 @@
 
 #define HUGE_PAGE (2UL << 20)
 
-/* Zeroed by the kernel in a fork's child (MADV_WIPEONFORK), however it was forked. */
+/*
+ * Zeroed by the kernel in a fork's child (MADV_WIPEONFORK), however it was
+ * forked. A page of its own is what that takes, so what may be lost shares it.
+ */
+struct wiped {
+	uint32_t mark;
+	uint64_t cache[OBJECTS_CACHE];
+};
 static uint32_t *fork_mark;
 
 /* --- what is it ------------------------------------------------------------------ */
@@ -286,12 +293,16 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 
 static void mark_for_fork(void)
 {
-	uint32_t *page = sandbox_allows(MAY_START) ? own_map(page_size, "fork") : NULL;
+	static struct wiped unwiped COLD_BSS;
+	struct wiped *page = sandbox_allows(MAY_START) ? own_map(sizeof(*page), "fork") : NULL;
 
 	/* Linux 4.14. Without it only the fork handler notices. */
-	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK)))
+	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK))) {
+		objects_cache_in(unwiped.cache);
 		return;
-	fork_mark = page;
+	}
+	objects_cache_in(page->cache);
+	fork_mark = &page->mark;
 	*fork_mark = 1;
 }
 

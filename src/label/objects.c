@@ -52,8 +52,7 @@ static bool any_rpath;
 static char program[OBJECT_NAME_MAX];
 
 /* Code address to object, one word each: address << 12 | index + 1. */
-#define CACHE_SIZE 256U
-static uint64_t cache[CACHE_SIZE];
+static uint64_t *cache;                 /* NULL: not yet */
 
 static struct object *object_at(uint32_t i)
 {
@@ -66,8 +65,8 @@ static struct object *object_at(uint32_t i)
 
 const struct object *objects_find(uintptr_t addr)
 {
-	uint64_t *slot = &cache[(addr ^ addr >> 8) % CACHE_SIZE];
-	uint64_t cached = load_relaxed(slot);
+	uint64_t *where = load_relaxed(&cache), *slot = where ? &where[(addr ^ addr >> 8) % OBJECTS_CACHE] : NULL;
+	uint64_t cached = slot ? load_relaxed(slot) : 0;
 
 	if (likely(cached && cached >> 12 == (addr & (UINT64_MAX >> 12)))) {
 		const struct object *o = object_at((uint32_t)(cached & 0xfff) - 1);
@@ -82,7 +81,7 @@ const struct object *objects_find(uintptr_t addr)
 
 		if (addr < o->start || addr >= load_acquire(&o->end))
 			continue;
-		if (i < 0xfff)
+		if (slot && i < 0xfff)
 			store_relaxed(slot, addr << 12 | (i + 1));
 		return o;
 	}
@@ -100,6 +99,11 @@ const struct object *objects_named(const char *start)
 			return o;
 	}
 	return NULL;
+}
+
+void objects_cache_in(uint64_t *zeroed)
+{
+	store_release(&cache, zeroed);
 }
 
 void objects_fork_child(void)
@@ -322,8 +326,8 @@ void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)
 			each_gone(o, context);
 		store_release(&o->end, (uintptr_t)0);
 	}
-	if (r.changed)
-		for (unsigned i = 0; i < CACHE_SIZE; i++)
+	if (r.changed && cache)
+		for (unsigned i = 0; i < OBJECTS_CACHE; i++)
 			store_relaxed(&cache[i], (uint64_t)0);
 	if (r.changed)
 		__atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE);

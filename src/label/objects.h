@@ -50,6 +50,10 @@ const struct object *objects_find(uintptr_t addr);
 /* The first object whose name starts so, or NULL. */
 const struct object *objects_named(const char *start);
 
+/* Where to keep answers of objects_find: zeroes, now and after anything that zeroes them. */
+#define OBJECTS_CACHE 256U
+void objects_cache_in(uint64_t *zeroed);
+
 /* After fork: the thread that was refreshing does not exist here. */
 void objects_fork_child(void);
 

@@ -127,14 +127,22 @@ static inline uintptr_t unsigned_address(uintptr_t word)
 #endif
 }
 
+/* By a call, and not by address, as an address in a table is one more symbol to look up at each start. */
+static void *unwind_memcpy(void *to, const void *from, size_t n) { return memcpy(to, from, n); }
+static void *unwind_memmove(void *to, const void *from, size_t n) { return memmove(to, from, n); }
+static void *unwind_memset(void *to, int c, size_t n) { return memset(to, c, n); }
+static void *unwind_memchr(const void *in, int c, size_t n) { return memchr(in, c, n); }
+static size_t unwind_strlen(const char *s) { return strlen(s); }
+static int unwind_strcmp(const char *a, const char *b) { return strcmp(a, b); }
+
 /* For what stays off our path: debug frames in files, compressed symbol tables, messages. */
 static long missing(void) { return 0; }
 
 static const struct import imports[] = {
 	{ "malloc", (void *)unwind_malloc }, { "calloc", (void *)unwind_calloc }, { "free", (void *)unwind_free },
 	{ "mmap", (void *)unwind_mmap }, { "getpagesize", (void *)unwind_getpagesize },
-	{ "memcpy", (void *)memcpy }, { "memmove", (void *)memmove }, { "memset", (void *)memset },
-	{ "memchr", (void *)memchr }, { "strlen", (void *)strlen }, { "strcmp", (void *)strcmp },
+	{ "memcpy", (void *)unwind_memcpy }, { "memmove", (void *)unwind_memmove }, { "memset", (void *)unwind_memset },
+	{ "memchr", (void *)unwind_memchr }, { "strlen", (void *)unwind_strlen }, { "strcmp", (void *)unwind_strcmp },
 	{ "__tls_get_addr", (void *)unwind_tls_get_addr }, { "__errno_location", (void *)unwind_errno_location },
 };
 
