@@ -137,6 +137,7 @@ static char **settings;
 
 static void find_settings(void)
 {
+	settings = NULL;
 	/* As secure_getenv: a set-user-ID program is not told by whoever starts it. */
 	if (getauxval(AT_SECURE))
 		return;
