@@ -19,7 +19,7 @@ enum sandbox_right {
 	MAY_COPY = 1 << 4,      /* getpid, process_vm_readv */
 	MAY_LOAD = 1 << 5,      /* what it takes to map a library: openat, read, mmap, mprotect, munmap, close */
 	MAY_UNMAP = 1 << 6,     /* munmap */
-	MAY_PATCH = 1 << 7,     /* what the detour needs: openat, pwrite64, close, mmap, mprotect, munmap */
+	MAY_PATCH = 1 << 7,     /* what the detour needs: newfstatat, openat, pwrite64, close, mmap, mprotect, munmap */
 	MAY_START = 1 << 8,     /* what only start-up asks for: madvise */
 	MAY_YIELD = 1 << 9,     /* sched_yield */
 	MAY_ALL = (1 << 10) - 1,
@@ -54,8 +54,5 @@ bool sandbox_look(void);
  * be made.
  */
 void sandbox_probe(bool at_any_risk);
-
-/* How many threads the process had then; 0: not known. */
-extern uint32_t sandbox_threads;
 
 #endif
