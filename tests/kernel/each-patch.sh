@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# each-patch.sh: applies the series patch by patch to one tree, the optional
+# patch too, and after each of them builds the kernel and boots it, with the
+# option on from where there is one.  From the patch on that brings the prctl a
+# page is named, and from the next one on its name is read back.  Half an hour
+# on two processors.  With the option off the whole series is linux-5.10-off.
+#
+# Exit status: 0 each builds and boots, 1 one does not, 77 nothing could be run.
+
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+. "$here/lib.sh"
+
+kernels=$build/each
+mkdir -p "$kernels"
+compile named
+
+# The tree without the series; build-kernel says where it is.
+tree=$("$top/tests/vm/build-kernel" -k linux-5.10-plain 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
+[ -d "$tree" ] || fail "no tree of linux-5.10-plain"
+work=$build/each/tree
+rm -rf "$work"
+cp -a "$tree" "$work"
+cd "$work"
+
+# made WHERE: builds the kernel as it is configured.
+made() {
+	make -s ARCH=x86_64 olddefconfig >/dev/null
+	nice make -s -j"${JOBS:-$(nproc)}" ARCH=x86_64 bzImage >"$kernels/log" 2>&1 || {
+		tail -n 30 "$kernels/log" >&2
+		fail "$1 does not build"
+	}
+	! grep -q 'warning:' "$kernels/log" || { grep 'warning:' "$kernels/log" >&2; fail "$1: warnings"; }
+	mkdir -p "$kernels/$1"
+	cp arch/x86/boot/bzImage vmlinux "$kernels/$1"
+	cp .config "$kernels/$1/config"
+}
+
+# boots WHERE WANTED: a program names a page in it and says what it sees.
+boots() {
+	local said
+	said=$("$top/tests/vm/vm-run" -k "$kernels/$1" -m 512M -w "$build" -- "$build/named") || fail "$1 does not boot: $said"
+	[ "$said" = "$2" ] || fail "$1: '$said', expected '$2'"
+	echo "ok    $1: $said"
+	rm -rf "${kernels:?}/$1"
+}
+
+shows="not named, not shown"
+for patch in "$top"/patches/linux-5.10/*.patch "$top"/patches/linux-5.10/optional/*.patch; do
+	number=$(basename "$patch" | cut -c 1-4)
+	patch -p1 -F0 -s <"$patch" || fail "$patch does not apply"
+	case $number in
+	0005) shows="named, not shown" ;;
+	0006) shows="named, shown" ;;
+	0010) shows="named, shown, shared too" ;;
+	esac
+	! grep -q '^config ANON_VMA_NAME' mm/Kconfig || scripts/config -e ANON_VMA_NAME
+	made "$number"
+	! grep -q '^config ANON_VMA_NAME' mm/Kconfig || grep -qx CONFIG_ANON_VMA_NAME=y .config ||
+		fail "$number: the option does not hold"
+	boots "$number" "$shows"
+done
+rm -rf "$work"
