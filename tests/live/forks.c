@@ -8,7 +8,6 @@
 #include <sys/prctl.h>
 
 #include "base/registry_format.h"
-#include "base/registry_format.h"
 #include "live.h"
 
 extern char **environ;
