@@ -13,18 +13,15 @@
  */
 static int tool_top(int argc, char **argv)
 {
-	static const char name[] = "anonname-top";
-	char path[PATH_MAX + sizeof(name)];
-	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char directory[PATH_MAX], path[PATH_MAX + 16];
 
 	(void)argc;
 	/* A build tree has it beside this one. */
-	path[len > 0 ? len : 0] = '\0';
-	if (strrchr(path, '/')) {
-		strcpy(strrchr(path, '/') + 1, name);
+	if (tool_directory(directory, sizeof(directory))) {
+		snprintf(path, sizeof(path), "%s/anonname-top", directory);
 		execv(path, argv);
 	}
-	snprintf(path, sizeof(path), "%s/%s", ANONNAME_LIBEXECDIR, name);
+	snprintf(path, sizeof(path), "%s/anonname-top", ANONNAME_LIBEXECDIR);
 	execv(path, argv);
 	tool_error("cannot start %s: %s. It is installed together with anonname.", path, strerror(errno));
 	return EXIT_FAILED;

@@ -52,8 +52,7 @@ bool preload_find_library(char *path, size_t size)
 		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" MULTIARCH),
 	};
 	const char *wanted = getenv("ANONNAME_LIBRARY");
-	char self[PATH_MAX], *slash;
-	ssize_t len;
+	char self[PATH_MAX];
 
 	if (wanted && *wanted) {
 		if (realpath(wanted, self) && strlen(self) < size) {
@@ -63,11 +62,7 @@ bool preload_find_library(char *path, size_t size)
 		tool_error("ANONNAME_LIBRARY is '%s', which cannot be used: %s", wanted, strerror(errno));
 		return false;
 	}
-	len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (len > 0) {
-		self[len] = '\0';
-		slash = strrchr(self, '/');
-		*slash = '\0';
+	if (tool_directory(self, sizeof(self))) {
 		for (size_t i = 0; i < COUNT(beside); i++) {
 			char candidate[PATH_MAX + 64], real[PATH_MAX];
 

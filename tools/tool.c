@@ -28,6 +28,18 @@ void tool_begin(void)
 	mallopt(M_TOP_PAD, 1 << 20);
 }
 
+bool tool_directory(char *path, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", path, size - 1);
+	char *slash;
+
+	path[len > 0 ? len : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash)
+		*slash = '\0';
+	return slash != NULL;
+}
+
 void tool_error(const char *format, ...)
 {
 	va_list args;

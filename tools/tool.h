@@ -69,6 +69,9 @@ bool tool_proc(struct proc *proc, const char *root);
 /* This machine's, for a process that we start ourselves. */
 bool tool_own_proc(struct proc *proc);
 
+/* The directory of the program that runs, without a / at its end; false where /proc does not say. */
+bool tool_directory(char *path, size_t size);
+
 /* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
 int tool_finish(int code);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * anonname top, a program of its own that the anonname command starts: a report that goes on. It takes its own CPU time into account:
- * when a reading costs more than 2 % of the interval, the interval grows.
+ * anonname top, a program of its own that the anonname command starts: a report
+ * that goes on. It takes its own CPU time into account: when a reading costs
+ * more than 2 % of the interval, the interval grows.
  */
 #include "measure.h"
 
