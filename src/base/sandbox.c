@@ -185,7 +185,6 @@ void sandbox_restore(uint32_t rights)
 /* What /proc/PID/status says. proc_pid_status(5). */
 struct status {
 	uint64_t parent;
-	uint64_t threads;
 	uint64_t mode;          /* 0: no filter */
 	uint64_t filters;       /* how many; 0 before Linux 5.9, which does not say */
 };
@@ -217,9 +216,8 @@ static bool read_status(const char *path, struct status *out)
 			}
 			line[len] = '\0';
 			take_number(line, line + len, "PPid:\t", &out->parent);
-			take_number(line, line + len, "Threads:\t", &out->threads);
 			take_number(line, line + len, "Seccomp:\t", &out->mode);
-			/* The last of the four, where the kernel has it. */
+			/* The last of the three, where the kernel has it. */
 			complete = complete || take_number(line, line + len, "Seccomp_filters:\t", &out->filters);
 			len = 0;
 		}
@@ -290,12 +288,12 @@ static void reap(long child)
 #define SURELY_ALLOWED (MAY_READ_PROC | MAY_MAP)
 
 static struct status own;
+static bool own_known;                  /* no /proc: perhaps there is a filter */
 
 bool sandbox_look(void)
 {
-	if (!read_status("/proc/self/status", &own))
-		own.mode = SECCOMP_MODE_FILTER;         /* no /proc: perhaps there is one, of which nothing is known */
-	return own.mode == 0;
+	own_known = read_status("/proc/self/status", &own);
+	return own_known && !own.mode;
 }
 
 void sandbox_probe(bool at_any_risk)
@@ -304,7 +302,7 @@ void sandbox_probe(bool at_any_risk)
 	uint32_t rights = MAY_ALL;
 	long child;
 
-	if (!own.threads) {
+	if (!own_known) {
 		sandbox_restrict(SURELY_ALLOWED);
 		return;
 	}

@@ -50,12 +50,12 @@ extern void *hook_next_dlmopen;
  * Starts the library at the first call of any hook; later calls cost one load.
  * false: it cannot run yet (libc has no environment), only pass the call on.
  */
-/* Handlers for fork: from the first thread on, or where nothing else tells a child that it is one. */
-void hook_watch_forks(void);
-
 extern uint8_t hook_started;
 bool hook_start_now(void);
 static inline bool hook_start(void) { return likely(load_acquire(&hook_started) == 2) || hook_start_now(); }
+
+/* Handlers for fork: from the first thread on, or where nothing else tells a child that it is one. */
+void hook_watch_forks(void);
 
 /* Our own functions: exported symbols, the detour and syscall() all end here. -errno. */
 long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame);

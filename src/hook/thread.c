@@ -81,7 +81,7 @@ void hook_watch_forks(void)
 {
 	static bool watched;
 
-	if (!__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
+	if (!load_relaxed(&watched) && !__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
 		pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
 }
 

@@ -51,6 +51,7 @@ void label_objects_closed(struct sink_unmap unmap);
 void label_objects_will_change(void);
 void label_objects_catch_up(void);
 
+/* After the start: does the kernel tell a child that it is one? If not, only these handlers do. */
 bool label_notices_forks(void);
 void label_fork_prepare(void);
 void label_fork_parent(void);

@@ -163,13 +163,13 @@ static void classify(struct object *o)
 
 void objects_program_is(const char *path)
 {
-	const struct object *found = objects_find(getauxval(AT_PHDR));
+	uintptr_t headers = getauxval(AT_PHDR);
 
 	for (uint32_t i = 0; i < object_count; i++) {
 		struct object *o = object_at(i);
 
 		/* It may have a soname, which stays its name. */
-		if (o != found || !text_equal(o->name, program))
+		if (headers < o->start || headers >= o->end || !text_equal(o->name, program))
 			continue;
 		text_copy(o->name, sizeof(o->name), text_base_name(path));
 		classify(o);

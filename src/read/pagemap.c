@@ -452,7 +452,6 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 
 	for (uint64_t at = start, to; at < end; at = to) {
 		uint64_t before = tally.present, shared_before = tally.anon_shared;
-
 		const uint64_t *entries;
 		int got = entries_from(pagemap, at, end, limit, &entries, &to);
 
