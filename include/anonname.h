@@ -121,7 +121,7 @@ typedef struct anonname_heap anonname_heap;
  * Makes a heap. name is copied, and cleaned as in anonname_set.
  *
  * Returns the heap, or NULL with errno set: ENOTSUP there is no jemalloc in
- * the process, or ANONNAME_JEMALLOC is not hooks, or nothing is named
+ * the process, or ANONNAME_JEMALLOC is mmap or off, or nothing is named
  * (preload libjemalloc.so.2, or `anonname run -a jemalloc`); EINVAL name is NULL
  * or empty; EAGAIN jemalloc has no arena left (about 4,000); ENOMEM.
  * Since 0.1.

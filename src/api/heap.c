@@ -131,6 +131,7 @@ static void thread_ended(void *caches)
 static __attribute__((noinline)) int cache_make(const struct heap *heap)
 {
 	int flags = WITH_ARENA(heap->arena);
+	struct extent_scope scope;
 	unsigned index;
 	size_t len = sizeof(index);
 
@@ -147,10 +148,13 @@ static __attribute__((noinline)) int cache_make(const struct heap *heap)
 		mine = new;
 		pthread_mutex_unlock(&lock);
 	}
+	/* A cache is arena 0's memory, whichever arena it is for. */
+	jemalloc_scope_begin(&scope, 0);
 	if (jemalloc_calls()->mallctl("tcache.create", &index, &len, NULL, 0) == 0)
 		flags |= WITH_CACHE(index);
 	else
 		flags |= WITHOUT_CACHE;
+	jemalloc_scope_end(&scope, 0);
 	pthread_mutex_lock(&lock);
 	mine->upto = MAX(mine->upto, heap->number + 1);
 	mine->entry[heap->number] = (struct cache){ .key = KEY(heap->handle), .flags = flags };

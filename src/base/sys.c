@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "base/sandbox.h"
+#include "base/text.h"
 
 uintptr_t page_size = 4096;
 
@@ -43,4 +44,17 @@ long sys_copy(void *to, const void *from, size_t len)
 	long n = sys_call6(SYS_process_vm_readv, sys_getpid(), SYS_ARG(&local), 1, SYS_ARG(&remote), 1, 0);
 
 	return n == -ENOSYS ? copy_through_proc(to, from, len) : n;
+}
+
+bool sys_number(const char *path, uint64_t *value)
+{
+	char buf[32];
+	const char *p = buf;
+	long fd = sys_open(path, O_RDONLY | O_CLOEXEC), n;
+
+	if (sys_failed(fd))
+		return false;
+	n = sys_read((int)fd, buf, sizeof(buf));
+	sys_close((int)fd);
+	return n > 0 && text_read_number(&p, buf + n, 10, value);
 }

@@ -71,6 +71,9 @@ static inline long sys_write(int fd, const void *buf, size_t len) { return sys_c
 static inline long sys_pwrite(int fd, const void *buf, size_t len, off_t off) { return sys_call6(SYS_pwrite64, fd, SYS_ARG(buf), SYS_ARG(len), off, 0, 0); }
 static inline long sys_close(int fd) { return sys_call6(SYS_close, fd, 0, 0, 0, 0, 0); }
 
+/* Reads a file that holds one number, as those of /proc/sys do; false: it cannot be read. */
+bool sys_number(const char *path, uint64_t *value);
+
 /*
  * Copies memory of this process without faulting.
  * Returns the number of bytes that could be read, or -errno.

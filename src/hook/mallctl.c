@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The program's own calls of jemalloc's mallctl and mallctlbymib: the few that
- * make or destroy an arena or change extent hooks must be known, or an arena
- * stays without names and a program's hooks take the place of ours.
+ * make or destroy an arena, change extent hooks or bind a thread to an arena
+ * must be known, or an arena stays without names or has another's, and a
+ * program's hooks take the place of ours.
  *
  * Not exported symbols: a program may ask whether there is a mallctl in order
  * to find out whether jemalloc is there (a weak reference, dlsym). So only
@@ -101,6 +102,25 @@ static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, vo
 	return 0;
 }
 
+/* To bind a thread to an arena that is not there makes it. */
+static int bind(call_fn *call, const void *what, size_t len, void *old, size_t *old_len, void *new, size_t new_len)
+{
+	struct extent_scope s;
+	unsigned arena = SCOPE_UNKNOWN;
+	int error;
+
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	error = call(what, len, old, old_len, new, new_len);
+	if (!error && new && new_len == sizeof(arena))
+		__builtin_memcpy(&arena, new, sizeof(arena));
+	jemalloc_scope_end(&s, arena);
+	if (arena != SCOPE_UNKNOWN) {
+		jemalloc_arena_made(arena);
+		jemalloc_thread_bound(arena);
+	}
+	return error;
+}
+
 static int controlled(enum jemalloc_control means, unsigned arena, call_fn *call, const void *what, size_t len, void *old,
 		      size_t *old_len, void *new, size_t new_len)
 {
@@ -114,6 +134,8 @@ static int controlled(enum jemalloc_control means, unsigned arena, call_fn *call
 		if (!error)
 			jemalloc_arena_gone(arena);
 		return error;
+	case CONTROL_BIND:
+		return bind(call, what, len, old, old_len, new, new_len);
 	default: return call(what, len, old, old_len, new, new_len);
 	}
 }
@@ -123,7 +145,8 @@ static int our_mallctl(const char *name, void *old, size_t *old_len, void *new, 
 	size_t mib[4] = { 0 }, len = ARRAY_SIZE(mib);
 	enum jemalloc_control means = CONTROL_OTHER;
 
-	if (name && text_starts(name, "arena") && jemalloc_calls()->mallctlnametomib(name, mib, &len) == 0)
+	if (name && (text_starts(name, "arena") || text_equal(name, "thread.arena")) &&
+	    jemalloc_calls()->mallctlnametomib(name, mib, &len) == 0)
 		means = jemalloc_control(mib, len);
 	return controlled(means, (unsigned)mib[1], by_name, name, 0, old, old_len, new, new_len);
 }

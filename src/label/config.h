@@ -28,7 +28,7 @@ enum choice {
 };
 
 /* The words of some choices, in the order that options.def gives them. */
-enum jemalloc_choice { JEMALLOC_HOOKS, JEMALLOC_MMAP, JEMALLOC_OFF };
+enum jemalloc_choice { JEMALLOC_AUTO, JEMALLOC_HOOKS, JEMALLOC_MMAP, JEMALLOC_OFF };
 enum jemalloc_arenas_choice { JEMALLOC_ARENAS_SHARED, JEMALLOC_ARENAS_THREAD };
 enum style { STYLE_DEFAULT, STYLE_GLIBC, STYLE_ANDROID };
 

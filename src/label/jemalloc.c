@@ -19,6 +19,8 @@
 #define CHUNK 64U
 /* A thread that hooks an arena takes some microseconds, but may be put off its processor. */
 #define MAX_YIELDS 10000U
+/* That much may be asked for once and given back untouched; opt.oversize_threshold is 8 MiB by default. */
+#define MAX_OVERSIZE (64UL << 20)
 
 enum { ARENA_NEW, ARENA_BUSY, ARENA_HOOKED };
 
@@ -49,13 +51,16 @@ struct jemalloc jemalloc_functions;
 static const struct object *je_object;
 static uintptr_t je_start;
 static uint32_t je_state;               /* 0: none, 1: being found, 2: there */
-static bool hooked_first;               /* arena 0 has our hooks: from now on a mapping without a scope is not arena 0's */
+static bool settled;                    /* from now on a mapping without a scope need not be arena 0's */
+static bool hook_every;                 /* hooks on every arena: where its threads do not tell one (see bound) */
+static bool mixed;                      /* opt.hpa: one mapping is for many arenas, and hooks would turn that off */
 static const char *mallctl_name, *mallctlbymib_name;
 static struct extent_hooks *default_hooks;
 static unsigned automatic;              /* opt.narenas */
 static bool retain;                     /* opt.retain: jemalloc's own dalloc always refuses */
 static size_t oversize;                 /* opt.oversize_threshold; 0: no such arena */
 static uint32_t automatic_hooked;
+static uint64_t met[MAX_ARENAS / 64] COLD_BSS;  /* arenas that a thread was bound to */
 static uint32_t arenas_known;           /* arenas.narenas when we last looked */
 
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;   /* of waiting arenas; no hook takes it */
@@ -63,6 +68,12 @@ static uint32_t pool;                   /* the first arena that waits for a thre
 
 static THREAD_LOCAL struct extent_scope *scope;
 static THREAD_LOCAL uint32_t my_arena;  /* the arena that belongs to this thread, + 1 */
+/*
+ * The automatic arena that this thread allocates from, + 1; 0: not known. Hooks
+ * cost, and take away what jemalloc does only with its own; so an automatic
+ * arena is left without ours where its threads tell what it maps.
+ */
+static THREAD_LOCAL uint32_t bound;
 
 enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, OUR_LOOKUP, MIBS };
 static struct mib {
@@ -86,7 +97,7 @@ const char *jemalloc_mallctl_name(void) { return mallctl_name; }
 const char *jemalloc_mallctlbymib_name(void) { return mallctlbymib_name; }
 
 static bool arena_a_thread(void) { return config_choice[CHOICE_JEMALLOC_ARENAS] == JEMALLOC_ARENAS_THREAD; }
-static bool wants_hooks(void) { return config_choice[CHOICE_JEMALLOC] == JEMALLOC_HOOKS; }
+static bool names_arenas(void) { return config_choice[CHOICE_JEMALLOC] <= JEMALLOC_HOOKS; }
 
 /* --- names ------------------------------------------------------------------------- */
 
@@ -150,15 +161,17 @@ void jemalloc_mapped(uintptr_t start, size_t len)
 		name_extent(s->arena, start, len);
 		return;
 	}
-	/* Before there are hooks there is one arena: jemalloc makes the others later. */
-	if (wants_hooks() && !hooked_first)
+	/* Before they are told apart there is one arena: jemalloc makes the others later. */
+	if (names_arenas() && !settled)
 		name_extent(0, start, len);
+	else if (bound)
+		name_extent(bound - 1, start, len);
 	/*
 	 * jemalloc makes the arena for large allocations when the first one is
 	 * asked for, where we cannot hook it in time. It is the only one that is
 	 * that large and has no hooks of ours.
 	 */
-	else if (wants_hooks() && oversize && len >= oversize)
+	else if (hook_every && oversize && len >= oversize)
 		name_extent(automatic, start, len);
 	else
 		label_range(KIND_HEAP, start, len, &(struct fields){ .allocator = "jemalloc",
@@ -451,7 +464,7 @@ static bool hook_arena(unsigned i)
 	new = &a->ours;
 	/* Another thread may just be making one that has our hooks from the start. */
 	if (control(OUR_HOOKS, i, &old, sizeof(old), NULL, 0) == 0 && old && old->alloc && old != new &&
-	    old != &made_by_us.ours) {
+	    old != &made_by_us.ours && (hook_every || i >= automatic || old != default_hooks)) {
 		stand_before(a, old);
 		if (control(OUR_HOOKS, i, NULL, 0, &new, sizeof(new)) == 0) {
 			store_release(&a->state, (uint32_t)ARENA_HOOKED);
@@ -524,6 +537,14 @@ static void try_object(const struct object *o)
 	}
 }
 
+/* Where not, any thread commits and decommits, by mapping anew, what is in any arena. Documentation/vm/overcommit-accounting.rst. */
+static bool overcommits(void)
+{
+	uint64_t mode;
+
+	return sandbox_allows(MAY_READ_PROC) && sys_number("/proc/sys/vm/overcommit_memory", &mode) && mode < 2;
+}
+
 static void ask_once(void)
 {
 	const char *percpu = NULL;
@@ -544,6 +565,12 @@ static void ask_once(void)
 		retain = false;
 	control(OUR_HOOKS, 0, &default_hooks, sizeof(default_hooks), NULL, 0);
 	stand_before(&made_by_us, default_hooks);
+	len = sizeof(mixed);
+	if (jemalloc_functions.mallctl("opt.hpa", &mixed, &len, NULL, 0) != 0)
+		mixed = false;
+	/* Linked into the program it maps as the program does: only in a hook that is told apart. */
+	hook_every = config_choice[CHOICE_JEMALLOC] == JEMALLOC_HOOKS || je_object->class != OBJECT_ALLOCATOR ||
+		     !overcommits();
 	/*
 	 * Arenas by CPU are made when a thread comes to run there, in the middle
 	 * of its malloc. So they are all made now. jemalloc 5.2.1 must be given
@@ -552,6 +579,7 @@ static void ask_once(void)
 	len = sizeof(percpu);
 	if (jemalloc_functions.mallctl("opt.percpu_arena", &percpu, &len, NULL, 0) != 0 || !percpu || text_equal(percpu, "disabled"))
 		return;
+	hook_every = true;
 	automatic = narenas() - (oversize != 0);
 	for (unsigned i = 0; i < automatic; i++) {
 		struct extent_scope s;
@@ -586,7 +614,7 @@ static bool still_there(void)
 	if (je_object->start == je_start && je_object->end)
 		return true;
 	je_object = NULL;
-	hooked_first = false;
+	settled = false;
 	arenas_known = automatic_hooked = 0;
 	for (unsigned i = 0; i < MAX_ARENAS; i++)
 		if (arena_at(i))
@@ -668,12 +696,71 @@ static void name_what_was_before(void)
 	shown_each(name_earlier, &e);
 }
 
+void jemalloc_thread_bound(unsigned i) { bound = !hook_every && !mixed && i < automatic ? i + 1 : 0; }
+
+/*
+ * A thread's first allocation picks its arena, and may make it. Asking which
+ * one does that now, where it can be hooked. A thread's cache comes first, and
+ * from arena 0; what an arena maps when it is made comes last.
+ */
+static void settle_arena(void)
+{
+	struct extent_scope s;
+	unsigned i = SCOPE_UNKNOWN;
+	bool made;
+
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
+		i = SCOPE_UNKNOWN;
+	made = i < MAX_ARENAS && !(__atomic_fetch_or(&met[i / 64], 1UL << i % 64, __ATOMIC_RELAXED) & 1UL << i % 64);
+	if (s.count && made) {
+		s.count--;
+		name_extent(i, s.range[s.count].start, s.range[s.count].len);
+	}
+	jemalloc_scope_end(&s, i == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
+	if (i == SCOPE_UNKNOWN)
+		return;
+	hook_arena(i);
+	jemalloc_thread_bound(i);
+	/* Another thread is at it: what this one maps before it is done would be nobody's. */
+	for (unsigned tries = 0; tries < MAX_YIELDS && arena_at(i) && load_acquire(&arena_at(i)->state) == ARENA_BUSY &&
+				 sandbox_allows(MAY_YIELD); tries++)
+		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+/*
+ * jemalloc makes the arena for large allocations when it is asked for the
+ * first, where nobody sees it, and any thread may do that. So that is done
+ * here. Not by its number: jemalloc then gives back at once what is freed there.
+ */
+static void make_oversize(void)
+{
+	struct extent_scope s;
+	unsigned i = SCOPE_UNKNOWN;
+	void *p = NULL;
+
+	if (hook_every || !oversize)
+		return;
+	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
+	if (oversize <= MAX_OVERSIZE)
+		p = jemalloc_functions.mallocx(oversize, 0);
+	if (p) {
+		control(OUR_LOOKUP, 0, &i, sizeof(i), &p, sizeof(p));
+		jemalloc_functions.dallocx(p, 0);
+	}
+	jemalloc_scope_end(&s, i);
+	if (i != SCOPE_UNKNOWN && i >= automatic)
+		hook_arena(i);
+	else
+		hook_every = true;
+}
+
 void jemalloc_look(void)
 {
 	static unsigned looked_at;
 	unsigned generation = objects_generation();
 
-	if (!label_active() || !wants_hooks()) {
+	if (!label_active() || !names_arenas()) {
 		part_set(PART_JEMALLOC, PART_DECLINED, REASON_OFF);
 		return;
 	}
@@ -687,16 +774,18 @@ void jemalloc_look(void)
 	find();
 	if (!jemalloc_calls())
 		return;
+	make_oversize();
 	hook_all();
-	hooked_first = arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED;
+	settled = !hook_every || (arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED);
+	settle_arena();
 	name_what_was_before();
 	/* The first thread's is arena 0, which also holds jemalloc's own tables. */
-	if (hooked_first && arena_a_thread()) {
+	if (settled && arena_a_thread() && arena_make(0)) {
 		my_arena = 1;
 		arena_at(0)->self = (uintptr_t)pthread_self();
 		give_to(0, KIND_THREAD_ARENA, thread_tid(), thread_name());
 	}
-	part_set(PART_JEMALLOC, hooked_first ? PART_ACTIVE : PART_DECLINED, hooked_first ? REASON_NONE : REASON_NO_EFFECT);
+	part_set(PART_JEMALLOC, settled ? PART_ACTIVE : PART_DECLINED, settled ? REASON_NONE : REASON_NO_EFFECT);
 }
 
 /* --- arenas that come and go ---------------------------------------------------------------------- */
@@ -769,29 +858,6 @@ int jemalloc_arena_destroy(unsigned i)
 
 /* --- threads ------------------------------------------------------------------------------------------ */
 
-/*
- * A thread's first allocation picks its arena, and may make it. Asking which
- * one does that now, where it can be hooked; once all automatic arenas are
- * there, nothing is asked.
- */
-static void settle_arena(void)
-{
-	struct extent_scope s;
-	unsigned i = SCOPE_UNKNOWN;
-
-	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
-	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
-		i = SCOPE_UNKNOWN;
-	jemalloc_scope_end(&s, i);
-	if (i == SCOPE_UNKNOWN)
-		return;
-	hook_arena(i);
-	/* Another thread is at it: what this one maps before it is done would be nobody's. */
-	for (unsigned tries = 0; tries < MAX_YIELDS && arena_at(i) && load_acquire(&arena_at(i)->state) == ARENA_BUSY &&
-				 sandbox_allows(MAY_YIELD); tries++)
-		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-}
-
 /* --- an arena a thread */
 
 struct rename {
@@ -836,7 +902,7 @@ static void give_to(unsigned i, enum kind kind, uint32_t tid, const char *thread
 }
 
 /* From the arenas whose threads have ended, or a new one. Without one the thread shares, as jemalloc does. */
-static bool take_arena(void)
+static void take_arena(void)
 {
 	unsigned i;
 
@@ -848,14 +914,14 @@ static bool take_arena(void)
 	if (i != UINT32_MAX)
 		give_to(i, KIND_THREAD_ARENA, thread_tid(), thread_name());
 	else if (jemalloc_arena_create(KIND_THREAD_ARENA, thread_name(), &i) != 0)
-		return false;
+		return;
 	if (control(OUR_THREAD_ARENA, 0, NULL, 0, &i, sizeof(i)) != 0) {
 		jemalloc_arena_destroy(i);
-		return false;
+		return;
 	}
 	arena_at(i)->self = (uintptr_t)pthread_self();
 	my_arena = i + 1;
-	return true;
+	jemalloc_thread_bound(i);
 }
 
 /* What the thread left behind stays in the arena, named by its number until another thread comes. */
@@ -863,7 +929,11 @@ void jemalloc_thread_end(void)
 {
 	unsigned i = my_arena - 1;
 
-	if (!my_arena || !jemalloc_calls())
+	if (!jemalloc_calls())
+		return;
+	/* Without its state, which jemalloc has dropped or will, a thread is served from arena 0. */
+	jemalloc_thread_bound(0);
+	if (!my_arena)
 		return;
 	my_arena = 0;
 	control(OUR_FLUSH, 0, NULL, 0, NULL, 0);
@@ -893,14 +963,16 @@ void jemalloc_thread_renamed(uintptr_t self, const char *name)
 
 void jemalloc_thread_begin(void)
 {
-	if (!wants_hooks())
+	if (!names_arenas())
 		return;
 	if (!jemalloc_calls())
 		jemalloc_look();
 	if (!jemalloc_calls())
 		return;
-	if (!(arena_a_thread() && take_arena()) && load_relaxed(&automatic_hooked) < automatic)
+	if (load_relaxed(&automatic_hooked) < automatic)
 		settle_arena();
+	if (arena_a_thread())
+		take_arena();
 	if (narenas() != load_relaxed(&arenas_known))
 		hook_all();
 }
@@ -934,12 +1006,17 @@ enum jemalloc_control jemalloc_control(const size_t *mib, size_t len)
 	static const struct {
 		uint8_t what;
 		enum jemalloc_control means;
-	} table[] = { { OUR_CREATE, CONTROL_CREATE }, { OUR_DESTROY, CONTROL_DESTROY }, { OUR_HOOKS, CONTROL_HOOKS } };
+	} table[] = {
+		{ OUR_CREATE, CONTROL_CREATE },
+		{ OUR_DESTROY, CONTROL_DESTROY },
+		{ OUR_HOOKS, CONTROL_HOOKS },
+		{ OUR_THREAD_ARENA, CONTROL_BIND },
+	};
 
 	for (size_t t = 0; t < ARRAY_SIZE(table); t++) {
 		const struct mib *m = &mibs[table[t].what];
 
-		if (len == m->len && mib[0] == m->at[0] && mib[len - 1] == m->at[len - 1])
+		if (len && len == m->len && mib[0] == m->at[0] && mib[len - 1] == m->at[len - 1])
 			return table[t].means;
 	}
 	return CONTROL_OTHER;

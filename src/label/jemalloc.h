@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * jemalloc in this process: found at run time, never linked to. Each of its
- * arenas gets extent hooks of ours, which forward to the ones that were there
- * and name what they map; so a name tells the arena, which an mmap alone
- * cannot.
+ * jemalloc in this process: found at run time, never linked to. What it maps
+ * is named by the arena. An mmap alone does not tell which; two things do. Of
+ * the automatic arenas, that each thread is bound to one. Everywhere else (or
+ * on request everywhere) extent hooks of ours, which forward to the ones that
+ * were there and name what they map.
  *
  * Three contexts. In a hook (extent hook, mmap) nothing may call mallctl,
  * which takes a lock that the caller may hold. Where an arena is being made,
@@ -59,6 +60,9 @@ void jemalloc_thread_begin(void);
 void jemalloc_thread_end(void);
 void jemalloc_thread_renamed(uintptr_t self, const char *name);
 
+/* This thread allocates from that arena from now on. */
+void jemalloc_thread_bound(unsigned arena);
+
 void jemalloc_fork_child(void);
 
 /* The mmap hook: names what jemalloc mapped. */
@@ -100,8 +104,8 @@ void jemalloc_arena_gone(unsigned arena);
 bool jemalloc_hooks_get(unsigned arena, struct extent_hooks **program);
 bool jemalloc_hooks_set(unsigned arena, struct extent_hooks *program);
 
-/* arena.<i>.extent_hooks, arena.<i>.destroy and arenas.create as jemalloc numbers them. */
-enum jemalloc_control { CONTROL_OTHER, CONTROL_CREATE, CONTROL_DESTROY, CONTROL_HOOKS };
+/* arenas.create, arena.<i>.destroy, arena.<i>.extent_hooks and thread.arena as jemalloc numbers them. */
+enum jemalloc_control { CONTROL_OTHER, CONTROL_CREATE, CONTROL_DESTROY, CONTROL_HOOKS, CONTROL_BIND };
 enum jemalloc_control jemalloc_control(const size_t *mib, size_t len);
 
 #endif

@@ -5,7 +5,6 @@
  * names, and nearer still none: no label may be the reason why an mmap fails.
  * Documentation/admin-guide/sysctl/vm.rst.
  */
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -28,17 +27,9 @@ uint8_t sink_budget_level;
 
 static long read_limit(void)
 {
-	char buf[32];
-	long fd = sys_open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
-	const char *p = buf;
-	uint64_t limit = DEFAULT_LIMIT;
+	uint64_t limit;
 
-	if (sys_failed(fd))
-		return DEFAULT_LIMIT;
-	long n = sys_read((int)fd, buf, sizeof(buf));
-
-	sys_close((int)fd);
-	if (n <= 0 || !text_read_number(&p, buf + n, 10, &limit) || limit > 1U << 30)
+	if (!sys_number("/proc/sys/vm/max_map_count", &limit) || limit > 1U << 30)
 		return DEFAULT_LIMIT;
 	return (long)limit;
 }

@@ -5,6 +5,7 @@
  * hooks get every call, with sound arguments, and what they answer counts. And
  * every arena's memory carries the arena's name. Linked with jemalloc.
  */
+#include <dlfcn.h>
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -170,7 +171,7 @@ static void named(const void *p, unsigned arena)
 	if (!live_active() || !p)
 		return;
 	snprintf(wanted, sizeof(wanted), "jemalloc:arena%u", arena);
-	check(!strcmp(live_name(p), wanted), "%p is called %s, not %s", p, live_name(p), wanted);
+	check_name(p, wanted);
 }
 
 /* --- the rules ----------------------------------------------------------------------------- */
@@ -399,6 +400,76 @@ static void *in_thread(void *unused)
 	return NULL;
 }
 
+/* The program binds a thread to an automatic arena itself. */
+static void *bound_thread(void *unused)
+{
+	unsigned arena = 0;
+	size_t len = sizeof(arena);
+	char *p;
+
+	/* The last: the one that jemalloc would not choose. */
+	check(mallctl("opt.narenas", &arena, &len, NULL, 0) == 0 && arena-- > 0);
+	check(mallctl("thread.arena", NULL, NULL, &arena, sizeof(arena)) == 0);
+	p = malloc(5 * MIB);
+	memset(p, 1, 5 * MIB);
+	check(arena_of(p) == arena, "arena %u", arena_of(p));
+	named(p, arena);
+	free(p);
+	return unused;
+}
+
+/* After jemalloc has dropped the thread's state: its key is older than this one's. */
+static void at_the_end(void *unused)
+{
+	char *p = malloc(5 * MIB);
+
+	(void)unused;
+	memset(p, 1, 5 * MIB);
+	named(p, arena_of(p));
+	free(p);
+}
+
+static void *ending_thread(void *key)
+{
+	free(malloc(100));
+	check(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+	return NULL;
+}
+
+static void bindings(void)
+{
+	pthread_key_t key;
+	pthread_t t;
+
+	check(pthread_key_create(&key, at_the_end) == 0);
+	for (int i = 0; i < 4; i++) {
+		check(pthread_create(&t, NULL, bound_thread, NULL) == 0);
+		pthread_join(t, NULL);
+		check(pthread_create(&t, NULL, ending_thread, &key) == 0);
+		pthread_join(t, NULL);
+	}
+}
+
+/* Which arenas have hooks of ours? Through dlsym nothing stands between us and jemalloc. */
+static void whose_hooks(void)
+{
+	int (*real)(const char *, void *, size_t *, void *, size_t) =
+		(__typeof__(real))dlsym(RTLD_DEFAULT, "mallctl");
+	const char *choice = getenv("ANONNAME_JEMALLOC");
+	bool every = choice && !strcmp(choice, "hooks");
+	char *large = malloc(OVERSIZE), name[40];
+	extent_hooks_t *hooks = NULL;
+	size_t len = sizeof(hooks);
+
+	check(real("arena.0.extent_hooks", &hooks, &len, NULL, 0) == 0);
+	check((hooks != hooks_of(0)) == every, "arena 0 has %s hooks", every ? "jemalloc's own" : "other");
+	snprintf(name, sizeof(name), "arena.%u.extent_hooks", arena_of(large));
+	check(real(name, &hooks, &len, NULL, 0) == 0);
+	if (!every)
+		check(hooks != hooks_of(0), "the arena for large allocations has none of ours");
+	free(large);
+}
+
 static void threads(void)
 {
 	enum { N = 24 };
@@ -470,6 +541,9 @@ int main(int argc, char **argv)
 	sparse_hooks();
 	forwarding_hooks();
 	naming_hooks();
+	if (live_active())
+		whose_hooks();
+	bindings();
 	threads();
 	forked();
 	free(early);
