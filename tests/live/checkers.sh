@@ -1,13 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A small threaded program under the library and under valgrind, which finds nothing to say. Run from the build directory.
+# Live programs under the library and under valgrind, which finds nothing to say. Run from the build directory.
 
 library=$PWD/.libs/libanonname.so
 unset "${!ANONNAME_@}" LD_PRELOAD
 command -v valgrind >/dev/null || { echo "SKIP: no valgrind here (apt-get install valgrind)"; exit 77; }
+failed=0
+
+# quiet [VAR=VALUE...] PROGRAM [ARG...]: neither the program nor valgrind has anything to say against it.
+quiet() {
+	local vars=()
+	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
+	# With its own malloc in place of jemalloc's there would be no extents.
+	env "${vars[@]}" LIVE_ALARM=900 LD_PRELOAD="$library" valgrind -q --error-exitcode=9 --trace-children=yes \
+		--soname-synonyms=somalloc=nouserintercepts "tests/live/$@"
+	local status=$?
+	echo "valgrind: $*: exit status $status"
+	[ "$status" = 0 ] || failed=1
+}
+
 # The name of a thread is valgrind's own there.
-ANONNAME_STACK=stack:%t LD_PRELOAD=$library valgrind -q --error-exitcode=9 \
-	tests/live/styled styled:mmap stack:%t
-status=$?
-echo "valgrind: exit status $status"
-[ "$status" = 0 ] || exit 1
+quiet ANONNAME_STACK=stack:%t styled styled:mmap stack:%t
+for program in kept loads setvma busy; do quiet "$program"; done
+if [ -x tests/live/extents ]; then
+	quiet extents
+	quiet ANONNAME_JEMALLOC_ARENAS=thread arenas
+	quiet heaps 20
+fi
+exit $failed
