@@ -50,19 +50,26 @@ static int by_mib(const void *mib, size_t mib_len, void *old, size_t *old_len, v
 	return jemalloc_calls()->mallctlbymib(mib, mib_len, old, old_len, new, new_len);
 }
 
-static int create(call_fn *call, const void *what, size_t len, void *old, size_t *old_len, void *new, size_t new_len)
+/* These may make an arena, whose index the call tells: create where it is asked to store it, bind in what it is given. */
+static int make(enum jemalloc_control means, call_fn *call, const void *what, size_t len, void *old, size_t *old_len,
+		void *new, size_t new_len)
 {
+	bool bind = means == CONTROL_BIND;
+	const void *told = bind ? new : old;
 	struct extent_scope s;
 	unsigned arena = SCOPE_UNKNOWN;
 	int error;
 
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 	error = call(what, len, old, old_len, new, new_len);
-	if (!error && old && old_len && *old_len == sizeof(arena))
-		__builtin_memcpy(&arena, old, sizeof(arena));
+	if (!error && told && (bind ? new_len : old_len ? *old_len : 0) == sizeof(arena))
+		__builtin_memcpy(&arena, told, sizeof(arena));
 	jemalloc_scope_end(&s, arena);
-	if (arena != SCOPE_UNKNOWN)
+	if (arena != SCOPE_UNKNOWN) {
 		jemalloc_arena_made(arena);
+		if (bind)
+			jemalloc_thread_bound(arena);
+	}
 	return error;
 }
 
@@ -102,40 +109,20 @@ static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, vo
 	return 0;
 }
 
-/* To bind a thread to an arena that is not there makes it. */
-static int bind(call_fn *call, const void *what, size_t len, void *old, size_t *old_len, void *new, size_t new_len)
-{
-	struct extent_scope s;
-	unsigned arena = SCOPE_UNKNOWN;
-	int error;
-
-	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
-	error = call(what, len, old, old_len, new, new_len);
-	if (!error && new && new_len == sizeof(arena))
-		__builtin_memcpy(&arena, new, sizeof(arena));
-	jemalloc_scope_end(&s, arena);
-	if (arena != SCOPE_UNKNOWN) {
-		jemalloc_arena_made(arena);
-		jemalloc_thread_bound(arena);
-	}
-	return error;
-}
-
 static int controlled(enum jemalloc_control means, unsigned arena, call_fn *call, const void *what, size_t len, void *old,
 		      size_t *old_len, void *new, size_t new_len)
 {
 	int error;
 
 	switch (means) {
-	case CONTROL_CREATE: return create(call, what, len, old, old_len, new, new_len);
+	case CONTROL_CREATE:
+	case CONTROL_BIND: return make(means, call, what, len, old, old_len, new, new_len);
 	case CONTROL_HOOKS: return hooks(call, arena, what, len, old, old_len, new, new_len);
 	case CONTROL_DESTROY:
 		error = call(what, len, old, old_len, new, new_len);
 		if (!error)
 			jemalloc_arena_gone(arena);
 		return error;
-	case CONTROL_BIND:
-		return bind(call, what, len, old, old_len, new, new_len);
 	default: return call(what, len, old, old_len, new, new_len);
 	}
 }

@@ -616,6 +616,7 @@ static bool still_there(void)
 	je_object = NULL;
 	settled = false;
 	arenas_known = automatic_hooked = 0;
+	__builtin_memset(met, 0, sizeof(met));
 	for (unsigned i = 0; i < MAX_ARENAS; i++)
 		if (arena_at(i))
 			store_relaxed(&arena_at(i)->state, (uint32_t)ARENA_NEW);
