@@ -18,23 +18,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 kernels=$build/each
 mkdir -p "$kernels"
 compile named
-have_kernel linux-5.10-plain
-
-# The tree without the series; build-kernel says where it is.
-tree=$("$top/tests/vm/build-kernel" -k linux-5.10-plain 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
-[ -d "$tree" ] || fail "no tree of linux-5.10-plain"
-work=$build/each/tree
-rm -rf "$work"
-cp -a "$tree" "$work"
+work=$kernels/tree
+plain_tree "$work"
 cd "$work"
 
 # made WHERE: builds the kernel as it is configured.
 made() {
-	make -s ARCH=x86_64 olddefconfig >/dev/null
-	nice make -s -j"${JOBS:-$(nproc)}" ARCH=x86_64 bzImage >"$kernels/log" 2>&1 || {
-		tail -n 30 "$kernels/log" >&2
-		fail "$1 does not build"
-	}
+	make_kernel "$1" bzImage "$kernels/log"
 	! grep -q 'warning:' "$kernels/log" || { grep 'warning:' "$kernels/log" >&2; fail "$1: warnings"; }
 	mkdir -p "$kernels/$1"
 	cp arch/x86/boot/bzImage vmlinux "$kernels/$1"
@@ -53,7 +43,7 @@ boots() {
 shows="not named, not shown" option=
 for patch in "$top"/patches/linux-5.10/*.patch "$top"/patches/linux-5.10/optional/*.patch; do
 	number=$(basename "$patch" | cut -c 1-4)
-	patch -p1 -F0 -s <"$patch" || fail "$patch does not apply"
+	apply "$patch"
 	case $number in
 	0003) option=y ;;
 	0005) shows="named, not shown" ;;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# What run-conformance.sh, run-stress.sh and bench/kernel.sh share: where to
-# build, how to compile, how to run in the VM.  Sourced, with $here set to the
-# directory of the script that sources it.
+# What the scripts here and bench/kernel.sh share: where to build, how to
+# compile, how to run in the VM.  Sourced, with $here set to the directory of
+# the script that sources it.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 vm=$top/tests/vm
@@ -35,6 +35,31 @@ have_kernel() {
 	(. "$vm/kernels/$1" && "$vm/fetch-source" "$package" "$suite") >/dev/null 2>&1 ||
 		skip "the source of $1 cannot be had"
 	fail "$1 does not build"
+}
+
+# plain_tree DIR: a copy of the source without the series, configured for the VM. build-kernel says where it is.
+plain_tree() {
+	local tree
+	have_kernel linux-5.10-plain
+	tree=$("$vm/build-kernel" -k linux-5.10-plain 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
+	[ -d "$tree" ] || fail "no tree of linux-5.10-plain"
+	rm -rf "$1"
+	cp -a "$tree" "$1"
+}
+
+# make_kernel WHAT TARGET LOG: in a tree, builds it as it is configured.
+make_kernel() {
+	make -s ARCH=x86_64 olddefconfig >/dev/null
+	nice make -s -j"${JOBS:-$(nproc)}" ARCH=x86_64 "$2" >"$3" 2>&1 || {
+		tail -n 30 "$3" >&2
+		fail "$1 does not build"
+	}
+}
+
+# apply PATCH...: in a tree.
+apply() {
+	local patch
+	for patch; do patch -p1 -F0 -s <"$patch" || fail "$patch does not apply"; done
 }
 
 # in_vm KERNEL [OPTION...] -- COMMAND...: vm-run with $build in reach, writable.

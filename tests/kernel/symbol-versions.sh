@@ -16,35 +16,22 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
 
-have_kernel linux-5.10-plain
-
-# The tree without the series; build-kernel says where it is.
-tree=$("$top/tests/vm/build-kernel" -k linux-5.10-plain 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
-[ -d "$tree" ] || fail "no tree of linux-5.10-plain"
 versions=$build/versions
 work=$versions/tree
 rm -rf "$versions"
 mkdir -p "$versions"
-cp -a "$tree" "$work"
+plain_tree "$work"
 cd "$work"
 scripts/config -e MODULES -e MODVERSIONS -e NUMA -e X86_64_ACPI_NUMA -e CGROUPS -e MEMCG
+make -s ARCH=x86_64 olddefconfig >/dev/null
+grep -qx CONFIG_MODVERSIONS=y .config && grep -qx CONFIG_NUMA=y .config && grep -qx CONFIG_MEMCG=y .config ||
+	fail "MODVERSIONS, NUMA and MEMCG cannot be had"
 
 # versions_of WHAT: builds the kernel as it is configured and keeps its versions.
 versions_of() {
-	make -s ARCH=x86_64 olddefconfig >/dev/null
-	grep -qx CONFIG_MODVERSIONS=y .config && grep -qx CONFIG_NUMA=y .config && grep -qx CONFIG_MEMCG=y .config ||
-		fail "$1: MODVERSIONS, NUMA and MEMCG cannot be had"
-	nice make -s -j"${JOBS:-$(nproc)}" ARCH=x86_64 vmlinux >"$versions/log" 2>&1 || {
-		tail -n 30 "$versions/log" >&2
-		fail "$1 does not build"
-	}
+	make_kernel "$1" vmlinux "$versions/log"
 	cut -f 1,2,4 vmlinux.symvers | sort >"$versions/$1"
 	! grep -q '^0x00000000' "$versions/$1" || fail "$1: symbols without a version"
-}
-
-apply() {
-	local patch
-	for patch; do patch -p1 -F0 -s <"$patch" || fail "$patch does not apply"; done
 }
 
 # same WHAT: as without the series?
