@@ -27,10 +27,19 @@
 extern "C" {
 #endif
 
+/* gcc calls the functions through their address then, which saves a jump (-fno-plt does it for all). */
+#define ANONNAME_NOPLT
+#ifdef __has_attribute
+#if __has_attribute(noplt)
+#undef ANONNAME_NOPLT
+#define ANONNAME_NOPLT __attribute__((noplt))
+#endif
+#endif
+
 #ifdef ANONNAME_WEAK
-#define ANONNAME_API __attribute__((weak))
+#define ANONNAME_API __attribute__((weak)) ANONNAME_NOPLT
 #else
-#define ANONNAME_API __attribute__((visibility("default")))
+#define ANONNAME_API __attribute__((visibility("default"))) ANONNAME_NOPLT
 #endif
 
 /* The longest name, without its NUL. The kernel's limit. */

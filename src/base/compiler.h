@@ -11,6 +11,18 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/*
+ * The same value, but the compiler does not know it. gcc copies an argument
+ * that changes its place in a tail call at the head of the function and once
+ * more at the call; of this value it makes one copy.
+ */
+#define hidden(x)                                 \
+	({                                        \
+		__typeof__(x) hidden_ = (x);      \
+		__asm__("" : "+r"(hidden_));      \
+		hidden_;                          \
+	})
+
 /* The object is loaded with the program, so its TLS has a fixed offset: no call, no malloc. */
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 

@@ -254,6 +254,8 @@ static void *on_alloc(struct extent_hooks *h, void *at, size_t size, size_t alig
 
 	if (r && !s.program_named && !covered(&s, start, size))
 		name_extent(i, start, size);
+	if (!r && a == &made_by_us)
+		errno = ENOMEM;         /* mallocx does not set it, anonname_heap_malloc promises it */
 	return r;
 }
 

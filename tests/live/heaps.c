@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdalign.h>
 
+#include "filters.h"
 #include "live.h"
 
 static unsigned narenas(void)
@@ -35,7 +36,7 @@ static long rss(void)
 static void one_heap(void)
 {
 	anonname_heap *heap = anonname_heap_create("cache/of [things]");
-	volatile size_t huge = SIZE_MAX;
+	volatile size_t huge = SIZE_MAX, odd = 3;
 	char *p, *q;
 
 	check(heap != NULL, "errno %d", errno);
@@ -53,12 +54,15 @@ static void one_heap(void)
 	q = anonname_heap_calloc(heap, 1000, 1000);
 	check(q && !q[0] && !q[999999]);
 	check_name(q, "cache_of _things_:heap");
+	errno = 0;
 	check(anonname_heap_calloc(heap, huge, 2) == NULL && errno == ENOMEM);
 	anonname_heap_free(heap, q);
 	q = anonname_heap_aligned_alloc(heap, 65536, 10);
 	check(q && ((uintptr_t)q & 65535) == 0);
-	check(anonname_heap_aligned_alloc(heap, 3, 10) == NULL && errno == EINVAL);
-	check(anonname_heap_malloc(heap, huge / 4) == NULL && errno == ENOMEM);
+	errno = 0;
+	check(anonname_heap_aligned_alloc(heap, odd, 10) == NULL && errno == EINVAL);
+	errno = 0;
+	check(anonname_heap_malloc(heap, huge / 2) == NULL && errno == ENOMEM);
 	q = anonname_heap_malloc(heap, 0);
 	check(q != NULL);
 	errno = 4711;
@@ -158,6 +162,51 @@ static void forked(void)
 	anonname_heap_destroy(heap);
 }
 
+/* A heap that is destroyed is told from the one that has its place. */
+static void destroyed(void)
+{
+	anonname_heap *old = anonname_heap_create("old"), *new;
+	uintptr_t handle = (uintptr_t)old;
+
+	anonname_heap_free(old, anonname_heap_malloc(old, 8));
+	anonname_heap_destroy(old);
+	new = anonname_heap_create("new");
+	anonname_heap_free(new, anonname_heap_malloc(new, 8));
+	errno = 0;
+	check(anonname_heap_malloc((anonname_heap *)handle, 8) == NULL && errno == EINVAL, "errno %d", errno);
+	errno = 0;
+	check(anonname_heap_calloc((anonname_heap *)handle, 8, 8) == NULL && errno == EINVAL, "errno %d", errno);
+	anonname_heap_destroy(new);
+}
+
+/* mmap may fail with other errors than malloc has, and jemalloc sets none. */
+static void no_memory(void)
+{
+	anonname_heap *heap = anonname_heap_create("starved");
+	void *p = anonname_heap_malloc(heap, 8);
+	pid_t child = live_fork();
+
+	if (child == 0) {
+		struct sock_fprog f = filter_refuse(SYS_mmap, 0, SECCOMP_RET_ERRNO | EAGAIN);
+		const char *dss = "disabled";
+		unsigned arena;
+		size_t len = sizeof(arena);
+		char name[32];
+
+		check(mallctl("arenas.lookup", &arena, &len, &p, sizeof(p)) == 0);
+		snprintf(name, sizeof(name), "arena.%u.dss", arena);
+		check(mallctl(name, NULL, NULL, &dss, sizeof(dss)) == 0);
+		check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &f, 0, 0));
+		errno = 0;
+		check(anonname_heap_malloc(heap, 64 * MIB) == NULL && errno == ENOMEM, "errno %d", errno);
+		errno = 0;
+		check(anonname_heap_calloc(heap, 64, MIB) == NULL && errno == ENOMEM, "errno %d", errno);
+		_exit(live_status());
+	}
+	live_join(child, "a heap without memory");
+	anonname_heap_destroy(heap);
+}
+
 int main(int argc, char **argv)
 {
 	int count = argc > 1 ? atoi(argv[1]) : MANY;
@@ -169,6 +218,8 @@ int main(int argc, char **argv)
 		live_skip("the library is not in this process");
 	one_heap();
 	threads();
+	destroyed();
+	no_memory();
 	forked();
 	many(count);
 	/*
