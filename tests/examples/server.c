@@ -187,8 +187,11 @@ int main(void)
 		if (!strcmp(what, "get")) {
 			bool hit = *place(&cache, arg) != NULL;
 
-			if (!hit)
+			if (!hit) {
+				anonname_push("page");
 				make_page(arg);
+				anonname_pop();
+			}
 			printf("%s %.20s...\n", hit ? "hit" : "miss", (*place(&cache, arg))->value);
 		} else if (!strcmp(what, "login")) {
 			printf("hello %s\n", add(&sessions, arg, 2000)->key);
@@ -198,10 +201,12 @@ int main(void)
 		} else if (!strcmp(what, "find")) {
 			printf("found in: %s\n", *place(&words, arg) ? (*place(&words, arg))->value : "no page");
 		} else if (!strcmp(what, "flush")) {
-			anonname_push("flush");
+			int before = anonname_push("flush");
+
 			subsystem_stop(&cache);
 			subsystem_start(&cache);
-			anonname_pop();
+			/* Whatever they may have pushed and left. */
+			anonname_pop_to(before);
 			printf("flushed\n");
 		} else if (!strcmp(what, "memory")) {
 			memory();
