@@ -60,7 +60,7 @@ static unsigned automatic;              /* opt.narenas */
 static bool retain;                     /* opt.retain: jemalloc's own dalloc always refuses */
 static size_t oversize;                 /* opt.oversize_threshold; 0: no such arena */
 static uint32_t automatic_hooked;
-static uint64_t met[MAX_ARENAS / 64] COLD_BSS;  /* arenas that a thread was bound to */
+static uint64_t met[MAX_ARENAS / 64] COLD_BSS;  /* arenas that were made or bound to since we look */
 static uint32_t arenas_known;           /* arenas.narenas when we last looked */
 
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;   /* of waiting arenas; no hook takes it */
@@ -218,6 +218,31 @@ void jemalloc_scope_end(struct extent_scope *s, uint32_t arena)
 		else
 			name_extent(arena, s->range[i].start, s->range[i].len);
 	}
+}
+
+/* Whether nobody has met this arena before. */
+static bool meet(uint32_t i)
+{
+	return i < MAX_ARENAS && !(__atomic_fetch_or(&met[i / 64], 1UL << i % 64, __ATOMIC_RELAXED) & 1UL << i % 64);
+}
+
+void jemalloc_scope_made(struct extent_scope *s, uint32_t arena)
+{
+	meet(arena);
+	if (arena != SCOPE_UNKNOWN && s->count) {
+		s->count--;
+		name_extent(arena, s->range[s->count].start, s->range[s->count].len);
+		arena = 0;
+	}
+	jemalloc_scope_end(s, arena);
+}
+
+void jemalloc_scope_bound(struct extent_scope *s, uint32_t arena)
+{
+	if (meet(arena))
+		jemalloc_scope_made(s, arena);
+	else
+		jemalloc_scope_end(s, arena == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
 }
 
 void label_program_named(void)
@@ -703,24 +728,17 @@ void jemalloc_thread_bound(unsigned i) { bound = !hook_every && !mixed && i < au
 
 /*
  * A thread's first allocation picks its arena, and may make it. Asking which
- * one does that now, where it can be hooked. A thread's cache comes first, and
- * from arena 0; what an arena maps when it is made comes last.
+ * one does that now, where it can be hooked.
  */
 static void settle_arena(void)
 {
 	struct extent_scope s;
 	unsigned i = SCOPE_UNKNOWN;
-	bool made;
 
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
 		i = SCOPE_UNKNOWN;
-	made = i < MAX_ARENAS && !(__atomic_fetch_or(&met[i / 64], 1UL << i % 64, __ATOMIC_RELAXED) & 1UL << i % 64);
-	if (s.count && made) {
-		s.count--;
-		name_extent(i, s.range[s.count].start, s.range[s.count].len);
-	}
-	jemalloc_scope_end(&s, i == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
+	jemalloc_scope_bound(&s, i);
 	if (i == SCOPE_UNKNOWN)
 		return;
 	hook_arena(i);
@@ -834,7 +852,7 @@ int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
 		a->next = default_hooks;
 		store_release(&a->state, (uint32_t)ARENA_HOOKED);
 	}
-	jemalloc_scope_end(&s, error ? SCOPE_UNKNOWN : i);
+	jemalloc_scope_made(&s, error ? SCOPE_UNKNOWN : i);
 	if (error)
 		return -error;
 	if (!a) {
