@@ -145,7 +145,10 @@ ANONNAME_API anonname_heap *anonname_heap_create(const char *name);
  */
 ANONNAME_API anonname_heap *anonname_heap_create_any(const char *name);
 
-/* As malloc, calloc, aligned_alloc: NULL with errno ENOMEM, or EINVAL where align is not a power of 2. Since 0.1. */
+/*
+ * As malloc, calloc, aligned_alloc: NULL with errno ENOMEM, or EINVAL where
+ * align is not a power of 2 or the heap was destroyed. Since 0.1.
+ */
 ANONNAME_API void *anonname_heap_malloc(anonname_heap *heap, size_t size);
 ANONNAME_API void *anonname_heap_calloc(anonname_heap *heap, size_t count, size_t size);
 ANONNAME_API void *anonname_heap_aligned_alloc(anonname_heap *heap, size_t align, size_t size);
