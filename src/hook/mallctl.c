@@ -64,10 +64,7 @@ static int make(enum jemalloc_control means, call_fn *call, const void *what, si
 	error = call(what, len, old, old_len, new, new_len);
 	if (!error && told && (bind ? new_len : old_len ? *old_len : 0) == sizeof(arena))
 		__builtin_memcpy(&arena, told, sizeof(arena));
-	if (bind)
-		jemalloc_scope_bound(&s, arena);
-	else
-		jemalloc_scope_made(&s, arena);
+	jemalloc_scope_met(&s, arena);
 	if (arena != SCOPE_UNKNOWN) {
 		jemalloc_arena_made(arena);
 		if (bind)
@@ -89,7 +86,7 @@ static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, vo
 		/* To set the hooks of an arena that is not there makes it. */
 		jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 		error = call(what, len, old, old_len, new, new_len);
-		jemalloc_scope_made(&s, arena);
+		jemalloc_scope_met(&s, !error && new ? arena : SCOPE_UNKNOWN);
 		if (!error && new)
 			jemalloc_arena_made(arena);
 		return error;

@@ -60,7 +60,7 @@ static unsigned automatic;              /* opt.narenas */
 static bool retain;                     /* opt.retain: jemalloc's own dalloc always refuses */
 static size_t oversize;                 /* opt.oversize_threshold; 0: no such arena */
 static uint32_t automatic_hooked;
-static uint64_t met[MAX_ARENAS / 64] COLD_BSS;  /* arenas that were made or bound to since we look */
+static uint64_t met[MAX_ARENAS / 64] COLD_BSS;  /* arenas that were made or bound to */
 static uint32_t arenas_known;           /* arenas.narenas when we last looked */
 
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;   /* of waiting arenas; no hook takes it */
@@ -220,29 +220,19 @@ void jemalloc_scope_end(struct extent_scope *s, uint32_t arena)
 	}
 }
 
-/* Whether nobody has met this arena before. */
+/* Whether nobody has met this arena since it was made. */
 static bool meet(uint32_t i)
 {
 	return i < MAX_ARENAS && !(__atomic_fetch_or(&met[i / 64], 1UL << i % 64, __ATOMIC_RELAXED) & 1UL << i % 64);
 }
 
-void jemalloc_scope_made(struct extent_scope *s, uint32_t arena)
+void jemalloc_scope_met(struct extent_scope *s, uint32_t arena)
 {
-	meet(arena);
-	if (arena != SCOPE_UNKNOWN && s->count) {
+	if (meet(arena) && s->count) {
 		s->count--;
 		name_extent(arena, s->range[s->count].start, s->range[s->count].len);
-		arena = 0;
 	}
-	jemalloc_scope_end(s, arena);
-}
-
-void jemalloc_scope_bound(struct extent_scope *s, uint32_t arena)
-{
-	if (meet(arena))
-		jemalloc_scope_made(s, arena);
-	else
-		jemalloc_scope_end(s, arena == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
+	jemalloc_scope_end(s, arena == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
 }
 
 void label_program_named(void)
@@ -738,7 +728,7 @@ static void settle_arena(void)
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
 		i = SCOPE_UNKNOWN;
-	jemalloc_scope_bound(&s, i);
+	jemalloc_scope_met(&s, i);
 	if (i == SCOPE_UNKNOWN)
 		return;
 	hook_arena(i);
@@ -820,6 +810,8 @@ void jemalloc_arena_gone(unsigned i)
 {
 	struct arena *a = arena_at(i);
 
+	if (i < MAX_ARENAS)
+		__atomic_fetch_and(&met[i / 64], ~(1UL << i % 64), __ATOMIC_RELAXED);
 	if (!a)
 		return;
 	a->kind = KIND_EXTENT;
@@ -852,11 +844,12 @@ int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena)
 		a->next = default_hooks;
 		store_release(&a->state, (uint32_t)ARENA_HOOKED);
 	}
-	jemalloc_scope_made(&s, error ? SCOPE_UNKNOWN : i);
+	jemalloc_scope_met(&s, error ? SCOPE_UNKNOWN : i);
 	if (error)
 		return -error;
 	if (!a) {
 		control(OUR_DESTROY, i, NULL, 0, NULL, 0);
+		jemalloc_arena_gone(i);
 		return -ENOMEM;
 	}
 	*arena = i;

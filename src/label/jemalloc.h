@@ -93,14 +93,12 @@ void jemalloc_scope_begin(struct extent_scope *s, uint32_t arena);
 void jemalloc_scope_end(struct extent_scope *s, uint32_t arena);
 
 /*
- * Ends a scope of SCOPE_UNKNOWN in which this arena was made, if it has mapped
- * anything. Its own block comes last (ctl.c: ctl_arena_init); what jemalloc
- * maps before that are tables of its own, and those are arena 0's.
+ * Ends a scope of SCOPE_UNKNOWN in which this arena may have been made: it was
+ * if nobody has met it before. Its own block comes last then (ctl.c:
+ * ctl_arena_init); what jemalloc maps before that, tables of its own and a
+ * thread's cache, is arena 0's.
  */
-void jemalloc_scope_made(struct extent_scope *s, uint32_t arena);
-
-/* The same where a thread was bound to it: that makes an arena, or not. The thread's cache comes first, from arena 0. */
-void jemalloc_scope_bound(struct extent_scope *s, uint32_t arena);
+void jemalloc_scope_met(struct extent_scope *s, uint32_t arena);
 
 /* A new arena with our hooks: its extents are called after the label by that kind's template. Returns 0 or -errno. */
 int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena);

@@ -179,16 +179,40 @@ static void forked(void)
 	anonname_heap_destroy(heap);
 }
 
-/* A heap that is destroyed is told from the one that has its place. */
+struct sum {
+	const char *name;
+	size_t len;
+};
+
+static int add_up(const struct anonname_range *range, void *sum)
+{
+	struct sum *s = sum;
+
+	s->len += strcmp(range->name, s->name) ? 0 : range->len;
+	return 0;
+}
+
+static size_t mapped(const char *name)
+{
+	struct sum s = { name, 0 };
+
+	anonname_foreach(add_up, &s);
+	return s.len;
+}
+
+/* A heap that is destroyed is told from the one that has its place, and all that one maps has its name. */
 static void destroyed(void)
 {
+	size_t len;
 	anonname_heap *old = anonname_heap_create("old"), *new;
 	uintptr_t handle = (uintptr_t)old;
 
 	anonname_heap_free(old, anonname_heap_malloc(old, 8));
+	len = mapped("old:heap");
 	anonname_heap_destroy(old);
 	new = anonname_heap_create("new");
 	anonname_heap_free(new, anonname_heap_malloc(new, 8));
+	check(len && mapped("new:heap") == len && !mapped("old:heap"), "%zu and %zu bytes", len, mapped("new:heap"));
 	errno = 0;
 	check(anonname_heap_malloc((anonname_heap *)handle, 8) == NULL && errno == EINVAL, "errno %d", errno);
 	errno = 0;
@@ -237,9 +261,10 @@ int main(int argc, char **argv)
 
 	if (!live_active())
 		live_skip("the library is not in this process");
+	/* First: its first heap has a place that none had before. */
+	destroyed();
 	one_heap();
 	threads();
-	destroyed();
 	no_memory();
 	forked();
 	many(count);
