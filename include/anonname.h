@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-/* gcc calls the functions through their address then, which saves a jump (-fno-plt does it for all). */
+/* With it gcc calls a function through its address, which saves a jump (-fno-plt does that for all). */
 #define ANONNAME_NOPLT
 #ifdef __has_attribute
 #if __has_attribute(noplt)

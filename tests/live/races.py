@@ -11,15 +11,15 @@ must not resolve addresses itself: that would call our hooks before it is up. No
 may it look for colours: isatty() changes errno when a report comes in a handler.
 
 In a thread that ThreadSanitizer does not know, or takes for ended, our hooks die,
-being instrumented. So libc keeps all stacks (it would unmap old ones as the last
-thing in a thread), and threads makes none with thrd_create."""
+being instrumented. So for threads libc keeps all stacks (it would unmap old ones
+as the last thing in a thread), and threads makes none with thrd_create."""
 
 import os, re, shutil, subprocess, sys
 
 BUILD = os.getcwd()
 LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
-PROGRAMS = [("busy", "60"), ("api",), ("handlers",), ("heaps", "40"), ("arenas",), ("threads",), ("extents",),
-            ("extents", "ANONNAME_JEMALLOC=hooks")]
+PROGRAMS = ["busy 60", "api", "handlers", "heaps 40", "arenas",
+            f"GLIBC_TUNABLES=glibc.pthread.stack_cache_size={1 << 40} threads", "extents", "ANONNAME_JEMALLOC=hooks extents"]
 SECONDS = 400           # one that takes longer is ended, and what it reported by then counts
 OPTIONS = ("symbolize=0:color=never:history_size=7:detect_deadlocks=0:report_signal_unsafe=0:"
            "use_sigaltstack=0:handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
@@ -70,17 +70,17 @@ def main():
         print("SKIP: this build is not made for ThreadSanitizer")
         return 77
     wrong = 0
-    for name, *args in PROGRAMS:
-        settings = dict(a.split("=", 1) for a in args if "=" in a)
-        args = [a for a in args if "=" not in a]
+    for command in PROGRAMS:
+        words = command.split()
+        settings = dict(w.split("=", 1) for w in words if "=" in w)
+        name, *args = [w for w in words if "=" not in w]
         path = os.path.join(BUILD, "tests", "live", name)
         env = {k: v for k, v in os.environ.items() if not k.startswith("ANONNAME_")}
         # On this file system: what a test started must not keep a pipe open.
         with open(os.path.join(BUILD, f"races-{name}.log"), "w+") as log:
             try:
                 status = subprocess.run([path, *args], stdout=log, stderr=subprocess.STDOUT, timeout=SECONDS,
-                                        env=dict(env, **settings, LD_PRELOAD=LIBRARY, TSAN_OPTIONS=OPTIONS,
-                                                 GLIBC_TUNABLES=f"glibc.pthread.stack_cache_size={1 << 40}")).returncode
+                                        env=dict(env, **settings, LD_PRELOAD=LIBRARY, TSAN_OPTIONS=OPTIONS)).returncode
             except subprocess.TimeoutExpired:
                 status = 0
             log.seek(0)
@@ -95,9 +95,9 @@ def main():
         for text in sorted(seen):
             print(text, end="\n\n")
         if status < 0:
-            print(f"{name} died of signal {-status}:\n{said[-2000:]}")
+            print(f"{command} died of signal {-status}:\n{said[-2000:]}")
         wrong += len(seen) + (status < 0)
-        print(f"{name}: {len(seen)} reports, {expected} by design", flush=True)
+        print(f"{command}: {len(seen)} reports, {expected} by design", flush=True)
     return wrong != 0
 
 
