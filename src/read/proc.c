@@ -12,7 +12,41 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#ifndef PROC_SUPER_MAGIC
+#define PROC_SUPER_MAGIC 0x9fa0
+#endif
+
+/*
+ * Whether page frame numbers are told to us. That the files open says nothing:
+ * root in a container opens them all and reads frame 0 for every page, unless
+ * it has CAP_SYS_ADMIN in the first user namespace. So a page of our own is
+ * looked at, that of the stack: it was just written to, and has a frame.
+ */
+static bool frames_are_told(const struct proc *proc)
+{
+	const uint64_t frame_bits = (1ULL << 55) - 1;
+	uint64_t entry = 0;
+	off_t at = (off_t)((uintptr_t)&entry / (uintptr_t)sysconf(_SC_PAGESIZE) * sizeof(entry));
+	int fd = proc->live ? openat(proc->fd, "self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
+	bool read_it;
+
+	/* In a /proc where we are not ourselves it is not known, which is answered with no. */
+	if (fd < 0)
+		return false;
+	read_it = pread(fd, &entry, sizeof(entry), at) == sizeof(entry);
+	close(fd);
+	return read_it && entry & frame_bits;
+}
+
+static bool is_procfs(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && st.f_type == PROC_SUPER_MAGIC;
+}
 
 int proc_init(struct proc *proc, const char *root)
 {
@@ -34,9 +68,12 @@ int proc_init(struct proc *proc, const char *root)
 		return -ENOMEM;
 	}
 	proc->fd = fd;
-	proc->live = !root;
-	proc->kpagecount = root ? -1 : openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
-	proc->kpageflags = root ? -1 : openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);
+	proc->live = is_procfs(fd);
+	proc->kpagecount = proc->kpageflags = -1;
+	if (frames_are_told(proc)) {
+		proc->kpagecount = openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
+		proc->kpageflags = openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);
+	}
 	return 0;
 }
 

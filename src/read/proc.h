@@ -12,12 +12,15 @@
 
 struct proc {
 	int fd;
-	bool live;                  /* /proc itself, so ioctls and memory can be had */
-	int kpagecount, kpageflags; /* -1: no privilege, or recorded */
+	bool live;                  /* a /proc of the kernel, so ioctls and memory can be had */
+	int kpagecount, kpageflags; /* -1: frame numbers are not told to us, or it is recorded */
 	struct maps_reader *maps;
 };
 
-/* root NULL: this machine. Else DIR/proc, or DIR when it has no proc directory. */
+/*
+ * root NULL: /proc. Else DIR/proc, or DIR when it has no proc directory: a
+ * recorded tree, or the /proc of the kernel mounted elsewhere.
+ */
 int proc_init(struct proc *proc, const char *root);
 void proc_close(struct proc *proc);
 
