@@ -50,7 +50,8 @@ static struct arena made_by_us;
 struct jemalloc jemalloc_functions;
 static const struct object *je_object;
 static uintptr_t je_start;
-static uint32_t je_state;               /* 0: none, 1: being found, 2: there */
+static uint32_t je_state;               /* 0: none, 1: being found and set up, 2: there */
+static unsigned looked_at;              /* objects_generation when it was last looked for */
 static bool settled;                    /* from now on a mapping without a scope need not be arena 0's */
 static bool hook_every;                 /* hooks on every arena: where its threads do not tell one (see bound) */
 static bool mixed;                      /* opt.hpa: one mapping is for many arenas, and hooks would turn that off */
@@ -74,6 +75,8 @@ static THREAD_LOCAL uint32_t my_arena;  /* the arena that belongs to this thread
  * arena is left without ours where its threads tell what it maps.
  */
 static THREAD_LOCAL uint32_t bound;
+static THREAD_LOCAL bool asked;         /* it has been asked for its arena */
+static THREAD_LOCAL bool first;         /* the process's first thread */
 
 enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, OUR_LOOKUP, MIBS };
 static struct mib {
@@ -98,6 +101,8 @@ const char *jemalloc_mallctlbymib_name(void) { return mallctlbymib_name; }
 
 static bool arena_a_thread(void) { return config_choice[CHOICE_JEMALLOC_ARENAS] == JEMALLOC_ARENAS_THREAD; }
 static bool names_arenas(void) { return config_choice[CHOICE_JEMALLOC] <= JEMALLOC_HOOKS; }
+/* The arena of the thread that maps is the arena of what is mapped. */
+static bool threads_tell(void) { return names_arenas() && !hook_every && !mixed; }
 
 /* --- names ------------------------------------------------------------------------- */
 
@@ -164,7 +169,7 @@ void jemalloc_mapped(uintptr_t start, size_t len)
 	/* Before they are told apart there is one arena: jemalloc makes the others later. */
 	if (names_arenas() && !settled)
 		name_extent(0, start, len);
-	else if (bound)
+	else if (bound && threads_tell())
 		name_extent(bound - 1, start, len);
 	/*
 	 * jemalloc makes the arena for large allocations when the first one is
@@ -608,21 +613,16 @@ static void ask_once(void)
 	}
 }
 
-static void find(void)
+static bool find(void)
 {
-	uint32_t no = 0;
-
-	if (!__atomic_compare_exchange_n(&je_state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return;
 	je_object = NULL;
 	objects_each(try_object);
 	if (!je_object) {
 		part_set(PART_JEMALLOC, PART_DECLINED, REASON_ABSENT);
-		store_release(&je_state, 0U);
-		return;
+		return false;
 	}
 	ask_once();
-	store_release(&je_state, 2U);
+	return true;
 }
 
 /* It was unloaded: what its arenas mapped is still there, and so are its hooks' names. */
@@ -631,7 +631,7 @@ static bool still_there(void)
 	if (je_object->start == je_start && je_object->end)
 		return true;
 	je_object = NULL;
-	settled = false;
+	settled = asked = false;
 	arenas_known = automatic_hooked = 0;
 	__builtin_memset(met, 0, sizeof(met));
 	for (unsigned i = 0; i < MAX_ARENAS; i++)
@@ -714,7 +714,14 @@ static void name_what_was_before(void)
 	shown_each(name_earlier, &e);
 }
 
-void jemalloc_thread_bound(unsigned i) { bound = !hook_every && !mixed && i < automatic ? i + 1 : 0; }
+void jemalloc_thread_bound(unsigned i) { bound = i < automatic ? i + 1 : 0; }
+
+/* Some yields at most: a name is worth no hang. */
+static void wait_while(const uint32_t *state, uint32_t value)
+{
+	for (unsigned tries = 0; tries < MAX_YIELDS && load_acquire(state) == value && sandbox_allows(MAY_YIELD); tries++)
+		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
 
 /*
  * A thread's first allocation picks its arena, and may make it. Asking which
@@ -725,6 +732,7 @@ static void settle_arena(void)
 	struct extent_scope s;
 	unsigned i = SCOPE_UNKNOWN;
 
+	asked = true;
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
 		i = SCOPE_UNKNOWN;
@@ -734,9 +742,8 @@ static void settle_arena(void)
 	hook_arena(i);
 	jemalloc_thread_bound(i);
 	/* Another thread is at it: what this one maps before it is done would be nobody's. */
-	for (unsigned tries = 0; tries < MAX_YIELDS && arena_at(i) && load_acquire(&arena_at(i)->state) == ARENA_BUSY &&
-				 sandbox_allows(MAY_YIELD); tries++)
-		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+	if (arena_at(i))
+		wait_while(&arena_at(i)->state, ARENA_BUSY);
 }
 
 /*
@@ -766,37 +773,67 @@ static void make_oversize(void)
 		hook_every = true;
 }
 
+void jemalloc_first_thread(void)
+{
+	/* Before there are others: its first allocation has picked arena 0, or will. */
+	first = true;
+	bound = 1;
+}
+
+/*
+ * What the calling thread is asked once. For the first thread that is in our
+ * constructor, even where a thread that an earlier constructor started has
+ * found jemalloc before.
+ */
+static void join(void)
+{
+	if (asked)
+		return;
+	settle_arena();
+	/* The first thread's is arena 0, which also holds jemalloc's own tables. */
+	if (first && settled && arena_a_thread() && arena_make(0)) {
+		my_arena = 1;
+		arena_at(0)->self = (uintptr_t)pthread_self();
+		give_to(0, KIND_THREAD_ARENA, thread_tid(), thread_name());
+	}
+}
+
+/* It has just been found. */
+static void set_up(void)
+{
+	make_oversize();
+	hook_all();
+	settled = !hook_every || (arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED);
+	name_what_was_before();
+	part_set(PART_JEMALLOC, settled ? PART_ACTIVE : PART_DECLINED, settled ? REASON_NONE : REASON_NO_EFFECT);
+}
+
 void jemalloc_look(void)
 {
-	static unsigned looked_at;
 	unsigned generation = objects_generation();
+	uint32_t no = 0;
 
 	if (!label_active() || !names_arenas()) {
 		part_set(PART_JEMALLOC, PART_DECLINED, REASON_OFF);
 		return;
 	}
-	if (load_acquire(&je_state) == 2 && still_there()) {
+	if (jemalloc_calls() && still_there()) {
 		hook_all();
+		join();
 		return;
 	}
-	if (generation == looked_at)
-		return;
-	looked_at = generation;
-	find();
-	if (!jemalloc_calls())
-		return;
-	make_oversize();
-	hook_all();
-	settled = !hook_every || (arena_at(0) && load_relaxed(&arena_at(0)->state) == ARENA_HOOKED);
-	settle_arena();
-	name_what_was_before();
-	/* The first thread's is arena 0, which also holds jemalloc's own tables. */
-	if (settled && arena_a_thread() && arena_make(0)) {
-		my_arena = 1;
-		arena_at(0)->self = (uintptr_t)pthread_self();
-		give_to(0, KIND_THREAD_ARENA, thread_tid(), thread_name());
+	if (generation != load_relaxed(&looked_at) &&
+	    __atomic_compare_exchange_n(&je_state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		store_relaxed(&looked_at, generation);
+		no = find() ? 2 : 0;
+		if (no)
+			set_up();
+		store_release(&je_state, no);
 	}
-	part_set(PART_JEMALLOC, settled ? PART_ACTIVE : PART_DECLINED, settled ? REASON_NONE : REASON_NO_EFFECT);
+	/* Another thread is at it: as in settle_arena. */
+	wait_while(&je_state, 1);
+	if (jemalloc_calls())
+		join();
 }
 
 /* --- arenas that come and go ---------------------------------------------------------------------- */
@@ -1010,7 +1047,8 @@ void jemalloc_fork_child(void)
 		if (a && load_relaxed(&a->state) == ARENA_BUSY)
 			store_relaxed(&a->state, (uint32_t)ARENA_NEW);
 	}
-	__atomic_compare_exchange_n(&je_state, &busy, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	if (__atomic_compare_exchange_n(&je_state, &busy, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		store_relaxed(&looked_at, 0U);
 }
 
 /* --- the program's own calls ----------------------------------------------------------------------------- */

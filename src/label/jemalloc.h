@@ -55,6 +55,9 @@ const char *jemalloc_mallctlbymib_name(void);
 /* Safe contexts: look for jemalloc if there is none yet, and hook the arenas that have no hooks of ours. */
 void jemalloc_look(void);
 
+/* At the start: the calling thread is the process's first. */
+void jemalloc_first_thread(void);
+
 /* A thread begins, ends, has a new name; from inside it, the first two. */
 void jemalloc_thread_begin(void);
 void jemalloc_thread_end(void);

@@ -53,6 +53,7 @@ void threads_start(void)
 		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
 	/* Now: a vfork child that asked first would leave its own behind. */
 	thread_tid();
+	jemalloc_first_thread();
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
 	me->stack_end = page_up(top + 1);
 	getrlimit(RLIMIT_STACK, &limit);

@@ -10,6 +10,15 @@
 void *unseen_mapping, *early_mapping, *early_chunk;
 int early_errors;
 
+/* Threads that begin at once, and what they have allocated. */
+void *early_at_once[4];
+
+static void *at_once(void *place)
+{
+	*(void **)place = malloc(1 << 20);
+	return NULL;
+}
+
 static void *body(void *arg)
 {
 	char *p = malloc(1000);
@@ -23,7 +32,7 @@ static void *body(void *arg)
 
 __attribute__((constructor)) static void early(void)
 {
-	pthread_t t;
+	pthread_t t, more[4];
 	int status = 1;
 	pid_t child;
 	/* libc's own, past ours, which has not started. */
@@ -37,6 +46,11 @@ __attribute__((constructor)) static void early(void)
 		early_errors++;
 	if (pthread_create(&t, NULL, body, NULL) || pthread_join(t, NULL))
 		early_errors++;
+	for (int i = 0; i < 4; i++)
+		if (pthread_create(&more[i], NULL, at_once, &early_at_once[i]))
+			early_errors++;
+	for (int i = 0; i < 4; i++)
+		pthread_join(more[i], NULL);
 	child = fork();
 	if (child == 0) {
 		void *p = mmap(NULL, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
