@@ -3,6 +3,7 @@
 #include "measure.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -129,49 +130,108 @@ void measure_free(struct measurement *measurement)
 	measurement->count = 0;
 }
 
+/* A list of processes in the order in which they were found, each once. */
 struct pid_list {
 	pid_t *pid;
 	size_t count, room;
+	uint32_t *slot;             /* open addressing: index in pid + 1, 0 is free; twice the room */
 };
+
+static size_t list_slot(const struct pid_list *list, pid_t pid)
+{
+	size_t mask = 2 * list->room - 1, at = (uint32_t)pid * 2654435761U & mask;
+
+	while (list->slot[at] && list->pid[list->slot[at] - 1] != pid)
+		at = (at + 1) & mask;
+	return at;
+}
+
+static int list_grow(struct pid_list *list)
+{
+	size_t room = list->room ? 2 * list->room : 16;
+	pid_t *grown = realloc(list->pid, room * sizeof(*grown));
+	uint32_t *slot = calloc(2 * room, sizeof(*slot));
+
+	list->pid = grown ? grown : list->pid;
+	if (!grown || !slot) {
+		free(slot);
+		return -ENOMEM;
+	}
+	free(list->slot);
+	list->slot = slot;
+	list->room = room;
+	for (size_t i = 0; i < list->count; i++)
+		slot[list_slot(list, grown[i])] = (uint32_t)i + 1;
+	return 0;
+}
 
 static int list_add(struct pid_list *list, pid_t pid)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (list->pid[i] == pid)
-			return 0;
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 16;
-		pid_t *grown = realloc(list->pid, room * sizeof(*grown));
+	int error = list->count == list->room ? list_grow(list) : 0;
+	size_t at;
 
-		if (!grown)
-			return -ENOMEM;
-		list->pid = grown;
-		list->room = room;
-	}
+	if (error)
+		return error;
+	at = list_slot(list, pid);
+	if (list->slot[at])
+		return 0;
 	list->pid[list->count++] = pid;
+	list->slot[at] = (uint32_t)list->count;
 	return 0;
+}
+
+/* Adds what a file of children lists. -EBADMSG: it holds something else than process ids. */
+static int add_listed(const struct proc_text *children, struct pid_list *list)
+{
+	struct text rest = { children->text, children->len };
+	uint64_t child;
+	int error = 0;
+
+	for (; !error && text_u64(&rest, 10, &child); text_blanks(&rest))
+		error = child && child <= INT_MAX ? list_add(list, (pid_t)child) : -EBADMSG;
+	text_char(&rest, '\n');
+	return !error && rest.len ? -EBADMSG : error;
+}
+
+/*
+ * The kernel hands out the children of a thread a page at a time and counts
+ * from the first one for each page: when one of those ends in between, another
+ * is left out. So a list of more than a page is read until it brings nothing new.
+ */
+static int add_children_of(const struct proc *proc, pid_t pid, pid_t thread, struct pid_list *list)
+{
+	const size_t page = 4000;
+	struct proc_text children;
+	size_t before;
+	char name[64];
+	bool again;
+	int error;
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)thread);
+	do {
+		before = list->count;
+		error = proc_read(proc, pid, name, &children);
+		if (error)
+			return error;
+		again = proc->live && children.len > page;
+		error = add_listed(&children, list);
+		proc_text_free(&children);
+	} while (!error && again && list->count > before);
+	return error;
 }
 
 /* The children that each thread of a process has; -ENOENT: the kernel does not tell. */
 static int add_children(const struct proc *proc, pid_t pid, struct pid_list *list)
 {
-	char name[64], buffer[16384];
 	pid_t *threads = NULL;
 	size_t count = 0;
 	int error = proc_tasks(proc, pid, &threads, &count);
 
 	for (size_t i = 0; !error && i < count; i++) {
-		struct text rest = { buffer, 0 };
-		uint64_t child;
-		ssize_t len;
-
-		snprintf(name, sizeof(name), "task/%d/children", (int)threads[i]);
-		len = proc_text(proc, pid, name, buffer, sizeof(buffer));
-		if (len == -ENOENT && threads[i] == pid)
-			error = -ENOENT;
-		rest.len = len > 0 ? (size_t)len : 0;
-		for (; !error && text_u64(&rest, 10, &child); text_blanks(&rest))
-			error = list_add(list, (pid_t)child);
+		error = add_children_of(proc, pid, threads[i], list);
+		/* A thread ended meanwhile; its children are another's now. */
+		if (error == -ESRCH || (error == -ENOENT && threads[i] != pid))
+			error = 0;
 	}
 	free(threads);
 	return error;
@@ -210,14 +270,15 @@ int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count
 		error = list_add(&list, pid);
 	for (size_t at = 0; !error && !one && at < list.count; at++) {
 		one = add_children(proc, list.pid[at], &list);
-		/* It ended: its children are somebody else's by now. */
-		if (one == -ESRCH)
+		/* It ended: its children are somebody else's by now. Or it may not be read, and that will be said of it. */
+		if (one == -ESRCH || (at && (one == -EACCES || one == -EPERM)))
 			one = 0;
 	}
 	if (!error && one == -ENOENT)
 		error = add_by_parents(proc, &list);
 	else if (!error)
 		error = one;
+	free(list.slot);
 	if (error) {
 		free(list.pid);
 		return error;

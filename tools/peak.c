@@ -60,13 +60,15 @@ static uint64_t watch_rss(const struct watch *watch)
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < watch->count; i++) {
-		char buffer[128];
-		ssize_t len = proc_text(&watch->proc, watch->pids[i], "statm", buffer, sizeof(buffer));
-		struct text rest = { buffer, len > 0 ? (size_t)len : 0 };
+		struct proc_text statm;
+		struct text rest = { statm.small, 0 };
 		uint64_t size, rss;
 
+		if (!proc_read(&watch->proc, watch->pids[i], "statm", &statm))
+			rest = (struct text){ statm.text, statm.len };
 		if (text_u64(&rest, 10, &size) && text_char(&rest, ' ') && text_u64(&rest, 10, &rss))
 			sum += rss;
+		proc_text_free(&statm);
 	}
 	return sum;
 }

@@ -52,18 +52,25 @@ bool library_is_ours(struct text path)
 static int find_dynamic(const struct proc *proc, pid_t pid, const struct memory *memory,
                         uint64_t *dynamic, uint64_t *size)
 {
-	Elf64_auxv_t auxv[64] = { 0 };
 	Elf64_Phdr segment[32];
 	uint64_t at = 0, count = 0, bias = 0;
-	ssize_t len = proc_text(proc, pid, "auxv", (char *)auxv, sizeof(auxv));
-	int error;
+	struct proc_text auxv;
+	int error = proc_read(proc, pid, "auxv", &auxv);
 
-	for (size_t i = 0; len > 0 && i < (size_t)len / sizeof(*auxv) && auxv[i].a_type != AT_NULL; i++) {
-		if (auxv[i].a_type == AT_PHDR)
-			at = auxv[i].a_un.a_val;
-		else if (auxv[i].a_type == AT_PHNUM)
-			count = auxv[i].a_un.a_val;
+	if (error)
+		return error;
+	for (size_t i = 0; i + sizeof(Elf64_auxv_t) <= auxv.len; i += sizeof(Elf64_auxv_t)) {
+		Elf64_auxv_t one;
+
+		memcpy(&one, auxv.text + i, sizeof(one));
+		if (one.a_type == AT_NULL)
+			break;
+		if (one.a_type == AT_PHDR)
+			at = one.a_un.a_val;
+		else if (one.a_type == AT_PHNUM)
+			count = one.a_un.a_val;
 	}
+	proc_text_free(&auxv);
 	if (!at || !count || count > sizeof(segment) / sizeof(*segment))
 		return -ENOENT;
 	error = memory->read(memory->context, at, segment, count * sizeof(*segment));

@@ -125,37 +125,73 @@ int proc_exists(const struct proc *proc, pid_t pid)
 	return errno == ENOENT ? -ESRCH : -errno;
 }
 
-ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *buffer, size_t size)
+/* Room for more. What /proc tells of one process is never near the limit, and a made-up tree may hold anything. */
+static int whole_grow(struct proc_text *whole, size_t *room)
 {
-	/* The kernel breaks off early only where a page of its own is full. */
-	const ssize_t early = 2048;
-	int fd = proc_open(proc, pid, name);
-	size_t len = 0;
-	ssize_t got;
+	const size_t most = 64U << 20;
+	bool first = whole->text == whole->small;
+	char *grown;
 
-	if (fd < 0)
-		return fd;
-	do {
-		got = read(fd, buffer + len, size - 1 - len);
-		if (got > 0)
-			len += (size_t)got;
-	} while ((got > 0 && (got >= early || !proc->live) && len < size - 1) || (got < 0 && errno == EINTR));
-	got = got < 0 ? -errno : (ssize_t)len;
-	close(fd);
-	buffer[len] = '\0';
-	return got;
+	if (*room >= most)
+		return -EFBIG;
+	*room *= 4;
+	grown = realloc(first ? NULL : whole->text, *room);
+	if (!grown)
+		return -ENOMEM;
+	if (first)
+		memcpy(grown, whole->small, whole->len);
+	whole->text = grown;
+	return 0;
 }
 
-int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count)
+int proc_read(const struct proc *proc, pid_t pid, const char *name, struct proc_text *whole)
 {
-	char buffer[4096], *at = buffer;
-	ssize_t len = proc_text(proc, pid, pid ? "status" : "meminfo", buffer, sizeof(buffer));
+	/* The kernel breaks off early only where a page of its own is full. What is shorter was the end, and saves a call. */
+	const ssize_t early = 2048;
+	size_t room = sizeof(whole->small);
+	int fd = proc_open(proc, pid, name), error = 0;
+	ssize_t got = 1;
 
-	if (len < 0)
-		return (int)len;
+	whole->text = whole->small;
+	whole->len = 0;
+	*whole->small = '\0';
+	if (fd < 0)
+		return fd;
+	while (!error && got) {
+		got = read(fd, whole->text + whole->len, room - whole->len - 1);
+		if (got < 0) {
+			error = errno == EINTR ? 0 : -errno;
+			continue;
+		}
+		whole->len += (size_t)got;
+		if (proc->live && got < early)
+			break;
+		if (room - whole->len < 2 * (size_t)early)
+			error = whole_grow(whole, &room);
+	}
+	close(fd);
+	if (error)
+		proc_text_free(whole);
+	else
+		whole->text[whole->len] = '\0';
+	return error;
+}
+
+void proc_text_free(struct proc_text *whole)
+{
+	if (whole->text != whole->small)
+		free(whole->text);
+	whole->text = whole->small;
+	whole->len = 0;
+	*whole->small = '\0';
+}
+
+/* The numbers behind the keys, -1 where there is none. */
+static void find_keys(const char *at, const char *const *keys, long *values, size_t count)
+{
 	for (size_t i = 0; i < count; i++) {
 		size_t key_len = strlen(keys[i]);
-		char *line = at;
+		const char *line = at;
 		uint64_t value;
 
 		values[i] = -1;
@@ -174,6 +210,17 @@ int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys,
 		if (text_u64(&rest, 10, &value) && value <= LONG_MAX)
 			values[i] = (long)value;
 	}
+}
+
+int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count)
+{
+	struct proc_text whole;
+	int error = proc_read(proc, pid, pid ? "status" : "meminfo", &whole);
+
+	if (error)
+		return error;
+	find_keys(whole.text, keys, values, count);
+	proc_text_free(&whole);
 	return 0;
 }
 
@@ -187,14 +234,15 @@ long proc_status(const struct proc *proc, pid_t pid, const char *key)
 
 long proc_number(const struct proc *proc, const char *name)
 {
-	char buffer[64];
-	ssize_t len = proc_text(proc, 0, name, buffer, sizeof(buffer));
+	struct proc_text whole;
+	int error = proc_read(proc, 0, name, &whole);
 	uint64_t value;
 
-	if (len < 0)
-		return len;
-	return text_u64(&(struct text){ buffer, (size_t)len }, 10, &value) && value <= LONG_MAX
-	       ? (long)value : -EINVAL;
+	if (error)
+		return error;
+	error = text_u64(&(struct text){ whole.text, whole.len }, 10, &value) && value <= LONG_MAX ? 0 : -EINVAL;
+	proc_text_free(&whole);
+	return error ? error : (long)value;
 }
 
 static int pid_order(const void *a, const void *b)
@@ -212,15 +260,15 @@ static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, s
 	pid_t *list = NULL, *grown;
 	size_t n = 0, room = 0;
 	struct dirent *entry;
+	int error;
 
 	if (!dir) {
-		int error = -errno;
-
+		error = -errno;
 		if (fd >= 0)
 			close(fd);
 		return error;
 	}
-	while ((entry = readdir(dir))) {
+	while ((errno = 0, entry = readdir(dir))) {
 		struct text name = { entry->d_name, strlen(entry->d_name) };
 		uint64_t pid;
 
@@ -230,15 +278,19 @@ static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, s
 			room = room ? 2 * room : 256;
 			grown = realloc(list, room * sizeof(*list));
 			if (!grown) {
-				free(list);
-				closedir(dir);
-				return -ENOMEM;
+				errno = ENOMEM;
+				break;
 			}
 			list = grown;
 		}
 		list[n++] = (pid_t)pid;
 	}
+	error = -errno;
 	closedir(dir);
+	if (error) {
+		free(list);
+		return error;
+	}
 	if (n)
 		qsort(list, n, sizeof(*list), pid_order);
 	*pids = list;
@@ -264,11 +316,12 @@ int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count)
 void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size)
 {
 	struct proc_identity identity;
-	char buffer[64];
-	ssize_t len = proc_text(proc, pid, "comm", buffer, sizeof(buffer));
+	struct proc_text whole;
+	int error = proc_read(proc, pid, "comm", &whole);
 
-	if (len > 0) {
-		text_clean(comm, size, (struct text){ buffer, (size_t)len - (buffer[len - 1] == '\n') });
+	if (!error && whole.len) {
+		text_clean(comm, size, (struct text){ whole.text, whole.len - (whole.text[whole.len - 1] == '\n') });
+		proc_text_free(&whole);
 		return;
 	}
 	/* A recorded tree may have stat alone. */
@@ -276,29 +329,20 @@ void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size)
 	snprintf(comm, size, "%s", identity.comm);
 }
 
-int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
+static int parse_stat(const struct proc_text *stat, struct proc_identity *identity)
 {
 	/* Field numbers as in proc(5), counted from the state, which is the third. */
 	enum { PARENT = 4, FLAGS = 9, START_TIME = 22, START_STACK = 28 };
 	const uint64_t kernel_thread = 0x00200000;      /* PF_KTHREAD */
-	char buffer[2048];
-	ssize_t len = proc_text(proc, pid, "stat", buffer, sizeof(buffer));
-	const char *open, *close;
+	/* The name is the program's choice and may hold spaces and parentheses. */
+	const char *open = memchr(stat->text, '(', stat->len), *close = memrchr(stat->text, ')', stat->len);
 	struct text rest;
 	uint64_t value;
 
-	memset(identity, 0, sizeof(*identity));
-	strcpy(identity->comm, "?");
-	if (len < 0)
-		return (int)len;
-	/* The name is the program's choice and may hold spaces and parentheses. */
-	open = strchr(buffer, '(');
-	close = strrchr(buffer, ')');
 	if (!open || !close || close < open)
 		return -EINVAL;
-	text_clean(identity->comm, sizeof(identity->comm),
-	           (struct text){ open + 1, (size_t)(close - open - 1) });
-	rest = (struct text){ close + 1, (size_t)(buffer + len - close - 1) };
+	text_clean(identity->comm, sizeof(identity->comm), (struct text){ open + 1, (size_t)(close - open - 1) });
+	rest = (struct text){ close + 1, (size_t)(stat->text + stat->len - close - 1) };
 	text_blanks(&rest);
 	if (rest.len) {
 		identity->state = *rest.at++;
@@ -309,14 +353,27 @@ int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *iden
 		text_char(&rest, '-');
 		if (!text_u64(&rest, 10, &value))
 			break;
-		if (field == PARENT)
-			identity->parent = (pid_t)value;
-		else if (field == FLAGS)
-			identity->kernel_thread = value & kernel_thread;
-		else if (field == START_TIME)
-			identity->start_time = value;
-		else if (field == START_STACK)
-			identity->start_stack = value;
+		switch (field) {
+		case PARENT: identity->parent = (pid_t)value; break;
+		case FLAGS: identity->kernel_thread = value & kernel_thread; break;
+		case START_TIME: identity->start_time = value; break;
+		case START_STACK: identity->start_stack = value; break;
+		default: break;
+		}
 	}
 	return 0;
+}
+
+int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
+{
+	struct proc_text stat;
+	int error = proc_read(proc, pid, "stat", &stat);
+
+	memset(identity, 0, sizeof(*identity));
+	strcpy(identity->comm, "?");
+	if (error)
+		return error;
+	error = parse_stat(&stat, identity);
+	proc_text_free(&stat);
+	return error;
 }

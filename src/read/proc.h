@@ -30,8 +30,16 @@ bool proc_is_own(const struct proc *proc);
 /* A file descriptor or a negative errno. pid 0: a file of /proc itself. */
 int proc_open(const struct proc *proc, pid_t pid, const char *name);
 
-/* The whole of a small file, NUL terminated; the length or a negative errno. */
-ssize_t proc_text(const struct proc *proc, pid_t pid, const char *name, char *buffer, size_t size);
+/* A file as it was read: text is NUL terminated, may hold others, and lies in small where it fits. */
+struct proc_text {
+	char *text;
+	size_t len;
+	char small[8192];
+};
+
+/* The whole of a file, never a part of it: 0, or a negative errno and nothing. proc_text_free() after success. */
+int proc_read(const struct proc *proc, pid_t pid, const char *name, struct proc_text *whole);
+void proc_text_free(struct proc_text *whole);
 
 /* 0, or -ESRCH, or what else is wrong with /proc/PID. */
 int proc_exists(const struct proc *proc, pid_t pid);

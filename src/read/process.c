@@ -428,18 +428,21 @@ static bool preloads_library(const char *environment, size_t len)
  */
 static bool library_is_expected(const struct reader *reader)
 {
-	char environment[8192];
-	ssize_t len;
+	struct proc_text environment;
+	bool found;
+	int error;
 
 	if (reader->mode == PROCESS_FIGURES_PLAIN)
 		return false;
 	if (reader->mode != PROCESS_FIGURES)
 		return true;
-	len = proc_text(reader->proc, reader->pid, "environ", environment, sizeof(environment));
+	error = proc_read(reader->proc, reader->pid, "environ", &environment);
 	/* A kernel thread has no environment, and that is the cheapest way to see it. (-ESRCH since Linux 6.18.) */
-	if (len == 0 || len == -ESRCH)
+	if (error == -ESRCH || (!error && !environment.len))
 		proc_identify(reader->proc, reader->pid, &reader->process->identity);
-	return len > 0 && preloads_library(environment, (size_t)len);
+	found = !error && preloads_library(environment.text, environment.len);
+	proc_text_free(&environment);
+	return found;
 }
 
 static bool same_process(const struct proc_identity *a, const struct proc_identity *b)

@@ -13,6 +13,7 @@
  *            test:zero, 4 MiB each, then a fork that leaves all of it shared
  *            but 1 MiB of test:full, which the parent rewrites
  *   churn    exec, fork and mmap without an end
+ *   children N   that many children that only wait
  */
 #include <signal.h>
 #include <stdint.h>
@@ -195,6 +196,15 @@ static void swapped(void)
 	printf("%d\n", (int)getpid());
 }
 
+static void children(int count)
+{
+	for (int i = 0; i < count; i++)
+		if (!child())
+			for (;;)
+				pause();
+	printf("%d\n", (int)getpid());
+}
+
 static void churn(char **argv)
 {
 	alarm(60);
@@ -235,11 +245,13 @@ int main(int argc, char **argv)
 		swapped();
 	} else if (!strcmp(what, "mixed")) {
 		mixed();
+	} else if (!strcmp(what, "children")) {
+		children(argc > 2 ? atoi(argv[2]) : 1);
 	} else if (!strcmp(what, "churn")) {
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | churn\n");
+		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | children | churn\n");
 		return 2;
 	}
 	fflush(stdout);
