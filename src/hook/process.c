@@ -207,11 +207,14 @@ long hook_syscall(long nr, long a, long b, long c, long d, long e, long f)
 EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
 	bool ready = hook_start();
+	stack_t now;
 	int r = -1;
 
 	if (hook_next.sigaltstack)
 		r = hook_next.sigaltstack(stack, old);
-	if (ready && r == 0 && stack && !(stack->ss_flags & SS_DISABLE))
-		label_sigstack((uintptr_t)stack->ss_sp, stack->ss_size);
+	/* Asked back: `stack` and `old` may be the same memory, which has the old one now. */
+	if (ready && r == 0 && stack && !sys_failed(sys_call6(SYS_sigaltstack, 0, SYS_ARG(&now), 0, 0, 0, 0)) &&
+	    !(now.ss_flags & SS_DISABLE))
+		label_sigstack((uintptr_t)now.ss_sp, now.ss_size);
 	return r;
 }

@@ -191,6 +191,20 @@ static void *a_thread(void *arg)
 	return arg;
 }
 
+/* sigaltstack(&s, &s): the new stack has the name, and what lies where the old one was keeps its own. */
+static void same_struct_for_both(stack_t old)
+{
+	char *p = mmap(old.ss_sp, old.ss_size, RW | PROT_EXEC, ANON | MAP_FIXED, -1, 0);
+	stack_t both = { .ss_sp = map(64 * KIB), .ss_size = 64 * KIB };
+	stack_t *volatile old_too = &both;      /* behind the compiler's back, which would warn */
+	char *new = both.ss_sp;
+
+	check(sigaltstack(&both, old_too) == 0, "errno %d", errno);
+	check(both.ss_sp == p, "the old stack is %p and not %p", both.ss_sp, (void *)p);
+	check_name(new, "sigstack:%t");
+	check_name(p, "moves:jit");
+}
+
 static char big_bss[8 * 1024 * 1024];
 
 static void rows(void)
@@ -210,6 +224,7 @@ static void rows(void)
 	ss.ss_sp = map(64 * KIB);
 	sigaltstack(&ss, NULL);
 	check_name(ss.ss_sp, "sigstack:%t");
+	same_struct_for_both(ss);
 	check_name(mmap(NULL, 64 * KIB, RW | PROT_EXEC, ANON, -1, 0), "moves:jit");
 	check_name(mmap(NULL, 64 * KIB, PROT_NONE, ANON, -1, 0), "moves:reserve");
 	check_name(mmap(NULL, 64 * KIB, RW, ANON, -1, 0), "moves:mmap");
