@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks a symbol up in a mapped object by its GNU hash table, without the dynamic linker. */
+/* Looks symbols up in mapped objects by their hash tables, without the dynamic linker: its lock, its malloc. */
 #ifndef ANONNAME_BASE_ELF_H
 #define ANONNAME_BASE_ELF_H
 
@@ -11,17 +11,25 @@ struct elf_symbols {
 	uintptr_t base;
 	const ElfW(Sym) *symbol;
 	const char *strings;
-	const uint32_t *hash;
+	const uint32_t *hash;           /* DT_GNU_HASH, or NULL */
+	const uint32_t *old_hash;       /* DT_HASH, or NULL */
+	const uint16_t *version;        /* DT_VERSYM, or NULL */
 };
 
-/* Reads the dynamic section. false: it has no GNU hash table. */
+/* Reads the dynamic section. false: it has no hash table. */
 bool elf_symbols(uintptr_t base, const ElfW(Dyn) *dynamic, struct elf_symbols *out);
 
-/* A definition of that name, whatever its version; NULL: none. */
+/* The definition of that name, of several the default version; NULL: none. */
 const ElfW(Sym) *elf_find(const struct elf_symbols *s, const char *name);
 
 /* The function that holds the address; NULL: none that is exported. */
 const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr);
+
+/*
+ * The program's objects in the order in which the dynamic linker looks for
+ * symbols; NULL: not known. Only where nobody loads or unloads meanwhile.
+ */
+const struct link_map *elf_objects(void);
 
 /* glibc relocates the addresses in a dynamic section in place, most other loaders do not. */
 static inline uintptr_t elf_address(uintptr_t base, uintptr_t value)

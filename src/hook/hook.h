@@ -11,6 +11,7 @@
 #ifndef ANONNAME_HOOK_HOOK_H
 #define ANONNAME_HOOK_HOOK_H
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -21,9 +22,14 @@
 /*
  * What stands behind us: the next definition of each function. The memory
  * calls are NULL where that is libc's own, because then the raw system call
- * does.
+ * does. Others are NULL only until they are asked for by hook_next_of: nobody's
+ * call fails because we have not looked yet, or because a library came later.
  */
 struct next {
+	/* The assembly stubs in stubs_ARCH.S jump through these three. */
+	void *syscall;
+	void *(*dlopen)(const char *, int);
+	void *(*dlmopen)(Lmid_t, const char *, int);
 	void *(*mmap)(void *, size_t, int, int, int, off_t);
 	int (*munmap)(void *, size_t);
 	void *(*mremap)(void *, size_t, size_t, int, ...);
@@ -38,13 +44,16 @@ struct next {
 	int (*thrd_create)(thrd_t *, thrd_start_t, void *);
 	int (*pthread_setname_np)(pthread_t, const char *);
 	int (*dlclose)(void *);
+	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
+	int (*pthread_atfork)(void (*)(void), void (*)(void), void (*)(void));
 };
 extern struct next hook_next;
+_Static_assert(offsetof(struct next, syscall) == 0 && offsetof(struct next, dlopen) == 8 &&
+	       offsetof(struct next, dlmopen) == 16, "the stubs know these offsets");
 
-/* The assembly stubs in src/hook/stubs_ARCH.S jump through these. */
-extern void *hook_next_syscall;
-extern void *hook_next_dlopen;
-extern void *hook_next_dlmopen;
+/* Fills what is still empty. Calls nobody; safe wherever a hook may be called. */
+void hook_find_next(void);
+#define hook_next_of(function) (likely(hook_next.function != NULL) ? hook_next.function : (hook_find_next(), hook_next.function))
 
 /*
  * Starts the library at the first call of any hook; later calls cost one load.

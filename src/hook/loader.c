@@ -12,8 +12,6 @@
  */
 #include "hook/hook.h"
 
-#include <dlfcn.h>
-
 #include "base/text.h"
 #include "label/label.h"
 #include "label/objects.h"
@@ -44,6 +42,8 @@ int hook_dlopen_may_call(const char *file, uintptr_t caller)
 {
 	bool may = may_call(file, caller);
 
+	if (unlikely(!hook_next.dlopen))
+		hook_find_next();
 	if (!may)
 		label_objects_will_change();
 	return may;
@@ -52,8 +52,7 @@ int hook_dlopen_may_call(const char *file, uintptr_t caller)
 void *hook_dlopen(const char *file, int flags);
 void *hook_dlopen(const char *file, int flags)
 {
-	void *(*next)(const char *, int) = (void *(*)(const char *, int))hook_next_dlopen;
-	void *r = next(file, flags);
+	void *r = hook_next.dlopen(file, flags);
 
 	label_objects_changed();
 	mallctl_look();
@@ -63,8 +62,7 @@ void *hook_dlopen(const char *file, int flags)
 void *hook_dlmopen(Lmid_t space, const char *file, int flags);
 void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 {
-	void *(*next)(Lmid_t, const char *, int) = (void *(*)(Lmid_t, const char *, int))hook_next_dlmopen;
-	void *r = next(space, file, flags);
+	void *r = hook_next.dlmopen(space, file, flags);
 
 	label_objects_changed();
 	mallctl_look();
@@ -78,12 +76,10 @@ EXPORT int dlclose(void *handle)
 	int r;
 
 	hook_start();
-	if (!hook_next.dlclose)
-		return -1;
 	unmap = label_unmap_begin();
 	/* Nobody may be walking through what goes away. */
 	paused = label_active() && walk_pause();
-	r = hook_next.dlclose(handle);
+	r = hook_next_of(dlclose)(handle);
 	label_objects_closed(unmap);
 	walk_resume(paused);
 	mallctl_look();

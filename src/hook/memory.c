@@ -158,8 +158,8 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 EXPORT int brk(void *to)
 {
 	bool ready = hook_start();
-	uintptr_t before = ready && label_active() ? (uintptr_t)hook_next.sbrk(0) : 0;
-	int r = hook_next.brk ? hook_next.brk(to) : -1;
+	uintptr_t before = ready && label_active() ? (uintptr_t)hook_next_of(sbrk)(0) : 0;
+	int r = hook_next_of(brk)(to);
 
 	if (r == 0 && (uintptr_t)to < before)
 		sink_forget(page_up((uintptr_t)to), before - page_up((uintptr_t)to));
@@ -169,7 +169,7 @@ EXPORT int brk(void *to)
 EXPORT void *sbrk(intptr_t increment)
 {
 	bool ready = hook_start();
-	void *r = hook_next.sbrk ? hook_next.sbrk(increment) : (void *)-1;
+	void *r = hook_next_of(sbrk)(increment);
 
 	if (ready && increment < 0 && r != (void *)-1) {
 		uintptr_t after = (uintptr_t)r + (uintptr_t)increment;

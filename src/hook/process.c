@@ -121,15 +121,7 @@ EXPORT int prctl(int op, ...)
 	if (op == PR_SET_SECCOMP)
 		call = a[0] == SECCOMP_MODE_FILTER ? A_FILTER : A_STRICT_SANDBOX;
 	before = before_sandbox(call, (const void *)a[1]);
-	if (hook_next.prctl) {
-		r = hook_next.prctl(op, a[0], a[1], a[2], a[3]);
-	} else {
-		r = sys_prctl(op, a[0], a[1], a[2], a[3]);
-		if (sys_failed(r)) {
-			errno = (int)-r;
-			r = -1;
-		}
-	}
+	r = hook_next_of(prctl)(op, a[0], a[1], a[2], a[3]);
 	after_sandbox(call, before, r == 0);
 	if (op == PR_SET_NAME)
 		renamed(r);
@@ -207,11 +199,9 @@ long hook_syscall(long nr, long a, long b, long c, long d, long e, long f)
 EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
 	bool ready = hook_start();
+	int r = hook_next_of(sigaltstack)(stack, old);
 	stack_t now;
-	int r = -1;
 
-	if (hook_next.sigaltstack)
-		r = hook_next.sigaltstack(stack, old);
 	/* Asked back: `stack` and `old` may be the same memory, which has the old one now. */
 	if (ready && r == 0 && stack && !sys_failed(sys_call6(SYS_sigaltstack, 0, SYS_ARG(&now), 0, 0, 0, 0)) &&
 	    !(now.ss_flags & SS_DISABLE))

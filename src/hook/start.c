@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "base/elf.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
@@ -14,41 +15,92 @@
 #include "label/objects.h"
 
 struct next hook_next;
-void *hook_next_syscall, *hook_next_dlopen, *hook_next_dlmopen;
 uint8_t hook_started;           /* 0 no, 1 in the middle of it, 2 yes */
 
-static void *next_symbol(const char *name)
+/* --- what stands behind us ------------------------------------------------------------ */
+
+/* No pointers, which the dynamic linker would have to relocate at each start. */
+static const struct {
+	char name[22];
+	uint16_t at;
+} next_functions[] = {
+#define NEXT(member, name) { name, offsetof(struct next, member) }
+	NEXT(mmap, "mmap"), NEXT(munmap, "munmap"), NEXT(mremap, "mremap"), NEXT(mprotect, "mprotect"),
+	NEXT(madvise, "madvise"), NEXT(brk, "brk"), NEXT(sbrk, "sbrk"), NEXT(prctl, "prctl"),
+	NEXT(sigaltstack, "sigaltstack"), NEXT(syscall, "syscall"), NEXT(dlopen, "dlopen"),
+	NEXT(dlmopen, "dlmopen"), NEXT(dlclose, "dlclose"), NEXT(pthread_create, "pthread_create"),
+	NEXT(thrd_create, "thrd_create"), NEXT(pthread_setname_np, "pthread_setname_np"),
+	NEXT(register_atfork, "__register_atfork"), NEXT(pthread_atfork, "pthread_atfork"),
+#undef NEXT
+};
+
+static void **next_slot(size_t i)
 {
-	return dlsym(RTLD_NEXT, name);
+	return (void **)((char *)&hook_next + next_functions[i].at);
 }
 
-/* Who else stands in front of libc (a sanitizer, another preload) must go on being called. */
-static void *next_unless_libc(const char *name)
+/* Takes from one object what no object before it had. */
+static void take_from(const struct link_map *object)
 {
-	void *next = next_symbol(name);
-	const struct object *o = objects_find((uintptr_t)next);
+	struct elf_symbols symbols;
 
-	return o && o->class == OBJECT_LIBC ? NULL : next;
+	if (!elf_symbols(object->l_addr, object->l_ld, &symbols))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(next_functions); i++) {
+		const ElfW(Sym) *symbol = *next_slot(i) ? NULL : elf_find(&symbols, next_functions[i].name);
+
+		if (symbol)
+			*next_slot(i) = (void *)(symbols.base + symbol->st_value);
+	}
 }
 
-static void find_next(void *(*next_memory_call)(const char *name))
+static void *no_namespace(Lmid_t space, const char *file, int flags)
 {
-	*(void **)&hook_next.mmap = next_memory_call("mmap");
-	*(void **)&hook_next.munmap = next_memory_call("munmap");
-	*(void **)&hook_next.mremap = next_memory_call("mremap");
-	*(void **)&hook_next.mprotect = next_memory_call("mprotect");
-	*(void **)&hook_next.madvise = next_memory_call("madvise");
-	*(void **)&hook_next.brk = next_symbol("brk");
-	*(void **)&hook_next.sbrk = next_symbol("sbrk");
-	*(void **)&hook_next.prctl = next_symbol("prctl");
-	*(void **)&hook_next.sigaltstack = next_symbol("sigaltstack");
-	*(void **)&hook_next.pthread_create = next_symbol("pthread_create");
-	*(void **)&hook_next.thrd_create = next_symbol("thrd_create");
-	*(void **)&hook_next.pthread_setname_np = next_symbol("pthread_setname_np");
-	*(void **)&hook_next.dlclose = next_symbol("dlclose");
-	hook_next_syscall = next_symbol("syscall");
-	hook_next_dlopen = next_symbol("dlopen");
-	hook_next_dlmopen = next_symbol("dlmopen");
+	(void)space;
+	(void)file;
+	(void)flags;
+	return NULL;
+}
+
+/*
+ * Of the memory calls only who else stands in front of libc (a sanitizer,
+ * another preload) must go on being called; for libc's own the raw call does.
+ */
+static void *const memory_calls[] = {
+	&hook_next.mmap, &hook_next.munmap, &hook_next.mremap, &hook_next.mprotect, &hook_next.madvise,
+};
+
+static void drop_libc(void **function)
+{
+	const struct object *o = objects_find((uintptr_t)*function);
+
+	if (o && o->class == OBJECT_LIBC)
+		*function = NULL;
+}
+
+/*
+ * By reading the objects and not by dlsym, which may not be called everywhere
+ * that a hook is: a sanitizer starts before libc is initialised, and has a
+ * dlsym or dl_iterate_phdr of its own. Behind us come those that a preloaded
+ * library stands in front of. Loaded later than libc, we take the first.
+ */
+void hook_find_next(void)
+{
+	const struct link_map *first = elf_objects(), *self = first;
+
+	while (self && self->l_ld != _DYNAMIC)
+		self = self->l_next;
+	for (const struct link_map *o = self ? self->l_next : NULL; o; o = o->l_next)
+		take_from(o);
+	for (const struct link_map *o = self ? first : NULL; o != self; o = o->l_next)
+		take_from(o);
+	/* In a namespace of its own (dlmopen) the program's list has neither us nor our libc. */
+	for (size_t i = 0; !self && i < ARRAY_SIZE(next_functions); i++)
+		*next_slot(i) = dlsym(RTLD_NEXT, next_functions[i].name);
+	if (!hook_next.dlmopen)
+		hook_next.dlmopen = no_namespace;       /* not glibc */
+	for (size_t i = 0; i < ARRAY_SIZE(memory_calls); i++)
+		drop_libc(memory_calls[i]);
 }
 
 static void tell(void)
@@ -95,6 +147,9 @@ bool hook_start_now(void)
 {
 	uint8_t no = 0;
 
+	/* First: whatever we call from here may come back to a hook. */
+	if (!hook_next.prctl)
+		hook_find_next();
 	if (!__atomic_compare_exchange_n(&hook_started, &no, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
 	sys_init();
@@ -103,8 +158,6 @@ bool hook_start_now(void)
 	 * and has no environment yet: calls are only passed on.
 	 */
 	if (!environ) {
-		if (!hook_next.prctl)
-			find_next(next_symbol);
 		store_release(&hook_started, (uint8_t)0);
 		return false;
 	}
@@ -120,7 +173,7 @@ bool hook_start_now(void)
 	else if (!free_of_filters)
 		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH);
 	objects_refresh(NULL, NULL, NULL);
-	find_next(next_unless_libc);
+	hook_find_next();
 	root.self = (uintptr_t)&root;
 	label_start();
 	detour_install();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions that must be able to jump on to libc's with the stack as they
- * found it, aarch64. See process.c (syscall) and loader.c (dlopen) for why.
+ * found it, aarch64. See process.c (syscall) and loader.c (dlopen) for why, and
+ * hook.h for the three functions at the head of hook_next.
  */
 	.text
 
@@ -21,11 +22,32 @@ syscall:
 	b.eq	1f
 	cmp	x0, #277		/* seccomp */
 	b.eq	1f
-	adrp	x16, hook_next_syscall
-	ldr	x16, [x16, #:lo12:hook_next_syscall]
-	cbz	x16, 1f
+	adrp	x16, hook_next
+	ldr	x16, [x16, #:lo12:hook_next]
+	cbz	x16, 2f
 	br	x16
 1:	b	hook_syscall
+	/* The first call of all, before anything was looked for: the arguments wait on the stack. */
+2:	stp	x29, x30, [sp, #-80]!
+	.cfi_def_cfa_offset 80
+	.cfi_offset 29, -80
+	.cfi_offset 30, -72
+	stp	x0, x1, [sp, #16]
+	stp	x2, x3, [sp, #32]
+	stp	x4, x5, [sp, #48]
+	stp	x6, x7, [sp, #64]
+	bl	hook_find_next
+	ldp	x0, x1, [sp, #16]
+	ldp	x2, x3, [sp, #32]
+	ldp	x4, x5, [sp, #48]
+	ldp	x6, x7, [sp, #64]
+	ldp	x29, x30, [sp], #80
+	.cfi_def_cfa_offset 0
+	.cfi_restore 29
+	.cfi_restore 30
+	adrp	x16, hook_next
+	ldr	x16, [x16, #:lo12:hook_next]
+	br	x16
 	.cfi_endproc
 	.size	syscall, . - syscall
 
@@ -60,7 +82,7 @@ syscall:
 	.size	\name, . - \name
 	.endm
 
-	loader_call dlopen, x0, hook_dlopen, hook_next_dlopen
-	loader_call dlmopen, x1, hook_dlmopen, hook_next_dlmopen
+	loader_call dlopen, x0, hook_dlopen, hook_next+8
+	loader_call dlmopen, x1, hook_dlmopen, hook_next+16
 
 	.section .note.GNU-stack, "", %progbits

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions that must be able to jump on to libc's with the stack as they
- * found it, x86-64. See process.c (syscall) and loader.c (dlopen) for why.
+ * found it, x86-64. See process.c (syscall) and loader.c (dlopen) for why, and
+ * hook.h for the three functions at the head of hook_next.
  */
 	.text
 
@@ -21,10 +22,41 @@ syscall:
 	je	1f
 	cmp	$317, %rdi		/* seccomp */
 	je	1f
-	cmpq	$0, hook_next_syscall(%rip)
-	je	1f
-	jmp	*hook_next_syscall(%rip)
+	cmpq	$0, hook_next(%rip)
+	je	2f
+	jmp	*hook_next(%rip)
 1:	jmp	hook_syscall
+	/* The first call of all, before anything was looked for: the arguments wait on the stack. */
+2:	push	%rdi
+	.cfi_adjust_cfa_offset 8
+	push	%rsi
+	.cfi_adjust_cfa_offset 8
+	push	%rdx
+	.cfi_adjust_cfa_offset 8
+	push	%rcx
+	.cfi_adjust_cfa_offset 8
+	push	%r8
+	.cfi_adjust_cfa_offset 8
+	push	%r9
+	.cfi_adjust_cfa_offset 8
+	sub	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	call	hook_find_next
+	add	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	pop	%r9
+	.cfi_adjust_cfa_offset -8
+	pop	%r8
+	.cfi_adjust_cfa_offset -8
+	pop	%rcx
+	.cfi_adjust_cfa_offset -8
+	pop	%rdx
+	.cfi_adjust_cfa_offset -8
+	pop	%rsi
+	.cfi_adjust_cfa_offset -8
+	pop	%rdi
+	.cfi_adjust_cfa_offset -8
+	jmp	*hook_next(%rip)
 	.cfi_endproc
 	.size	syscall, . - syscall
 
@@ -50,7 +82,7 @@ dlopen:
 	.cfi_adjust_cfa_offset -8
 	test	%eax, %eax
 	jne	hook_dlopen
-	jmp	*hook_next_dlopen(%rip)
+	jmp	*hook_next+8(%rip)
 	.cfi_endproc
 	.size	dlopen, . - dlopen
 
@@ -77,7 +109,7 @@ dlmopen:
 	.cfi_adjust_cfa_offset -8
 	test	%eax, %eax
 	jne	hook_dlmopen
-	jmp	*hook_next_dlmopen(%rip)
+	jmp	*hook_next+16(%rip)
 	.cfi_endproc
 	.size	dlmopen, . - dlmopen
 

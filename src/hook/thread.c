@@ -81,8 +81,13 @@ void hook_watch_forks(void)
 {
 	static bool watched;
 
-	if (!load_relaxed(&watched) && !__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
-		pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
+	if (load_relaxed(&watched) || __atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
+		return;
+	/* What pthread_atfork is in glibc, which links it into each object. */
+	if (hook_next_of(register_atfork))
+		hook_next.register_atfork(label_fork_prepare, label_fork_parent, label_fork_child, NULL);
+	else if (hook_next.pthread_atfork)
+		hook_next.pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
 }
 
 static void begin(struct start *from, struct told *copy)
@@ -133,7 +138,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	size_t size = 0;
 	int r;
 
-	if (!hook_next.pthread_create)
+	if (!hook_next_of(pthread_create))
 		return EAGAIN;
 	hook_watch_forks();
 	/* Only then: it takes the dynamic linker's lock, which pthread_create itself does not. */
@@ -158,7 +163,7 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 	struct start *s = hook_start() && label_active() ? start_take() : NULL;
 	int r;
 
-	if (!hook_next.thrd_create)
+	if (!hook_next_of(thrd_create))
 		return thrd_error;
 	hook_watch_forks();
 	if (!s)
@@ -176,7 +181,7 @@ EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 	int r;
 
 	hook_start();
-	if (!hook_next.pthread_setname_np)
+	if (!hook_next_of(pthread_setname_np))
 		return ENOSYS;
 	r = hook_next.pthread_setname_np(thread, name);
 	if (r == 0 && label_active())

@@ -119,6 +119,30 @@ START_TEST(objects_and_their_symbols)
 	ck_assert_uint_eq(libc->base + symbol->st_value, (uintptr_t)function);
 	ck_assert_ptr_null(elf_find(&s, "no_such_function"));
 	ck_assert_uint_eq(elf_symbol_at(&s, (uintptr_t)function + 1)->st_value, symbol->st_value);
+	/* It has two versions: what was compiled before 2004 calls the other. */
+	ck_assert_uint_eq(libc->base + elf_find(&s, "regexec")->st_value, (uintptr_t)dlsym(RTLD_DEFAULT, "regexec"));
+	/* By the older table alone, where this libc has both. */
+	s.hash = NULL;
+	if (!s.old_hash)
+		return;
+	ck_assert_ptr_eq(elf_find(&s, "gnu_get_libc_version"), symbol);
+	ck_assert_ptr_null(elf_find(&s, "no_such_function"));
+	ck_assert_uint_eq(elf_symbol_at(&s, (uintptr_t)function + 1)->st_value, symbol->st_value);
+}
+END_TEST
+
+START_TEST(objects_in_the_order_of_symbols)
+{
+	const struct link_map *o = elf_objects();
+	struct elf_symbols s;
+
+	/* The program itself, then others, until one has it. */
+	ck_assert_ptr_eq(o->l_ld, _DYNAMIC);
+	while (o && !(elf_symbols(o->l_addr, o->l_ld, &s) && elf_find(&s, "gnu_get_libc_version")))
+		o = o->l_next;
+	ck_assert_ptr_nonnull(o);
+	ck_assert_uint_eq(s.base + elf_find(&s, "gnu_get_libc_version")->st_value,
+			  (uintptr_t)dlsym(RTLD_DEFAULT, "gnu_get_libc_version"));
 }
 END_TEST
 
@@ -151,6 +175,7 @@ int main(void)
 	tcase_add_test(tests, names_are_cleaned);
 	tcase_add_test(tests, table_finds_what_was_added);
 	tcase_add_test(tests, objects_and_their_symbols);
+	tcase_add_test(tests, objects_in_the_order_of_symbols);
 	tcase_add_test(tests, maps_of_this_process);
 	return run_tests("base", tests);
 }
