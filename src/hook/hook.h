@@ -46,6 +46,9 @@ struct next {
 	int (*dlclose)(void *);
 	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
 	int (*pthread_atfork)(void (*)(void), void (*)(void), void (*)(void));
+	void (*cleanup_push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);
+	void (*cleanup_pop)(struct _pthread_cleanup_buffer *, int run);
+	int (*pthread_setspecific)(pthread_key_t, const void *);
 };
 extern struct next hook_next;
 _Static_assert(offsetof(struct next, syscall) == 0 && offsetof(struct next, dlopen) == 8 &&

@@ -145,6 +145,16 @@ static int our_mallctlbymib(const size_t *mib, size_t len, void *old, size_t *ol
 	return controlled(means, means == CONTROL_OTHER ? 0 : (unsigned)mib[1], by_mib, mib, len, old, old_len, new, new_len);
 }
 
+/*
+ * jemalloc's own call, in the object that is an allocator and nothing else: it
+ * tells when jemalloc makes and drops what it knows of a thread.
+ */
+static int our_setspecific(pthread_key_t key, const void *value)
+{
+	jemalloc_thread_state_set();
+	return hook_next_of(pthread_setspecific)(key, value);
+}
+
 /* --- turning the slots ----------------------------------------------------------------- */
 
 /* Most stand in memory that the dynamic linker has made read-only (RELRO). */
@@ -170,9 +180,11 @@ static void turn_slots(const struct object *o, const ElfW(Rela) *rela, size_t si
 	const struct {
 		const char *name;
 		uintptr_t ours;
+		bool turn;
 	} calls[] = {
-		{ jemalloc_mallctl_name(), (uintptr_t)our_mallctl },
-		{ jemalloc_mallctlbymib_name(), (uintptr_t)our_mallctlbymib },
+		{ jemalloc_mallctl_name(), (uintptr_t)our_mallctl, true },
+		{ jemalloc_mallctlbymib_name(), (uintptr_t)our_mallctlbymib, true },
+		{ "pthread_setspecific", (uintptr_t)our_setspecific, jemalloc_is(o) && o->class == OBJECT_ALLOCATOR },
 	};
 
 	for (size_t i = 0; i < size / sizeof(*rela); i++) {
@@ -186,7 +198,7 @@ static void turn_slots(const struct object *o, const ElfW(Rela) *rela, size_t si
 		for (size_t c = 0; c < ARRAY_SIZE(calls); c++) {
 			uintptr_t *slot = (uintptr_t *)(o->base + rela[i].r_offset);
 
-			if (text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
+			if (calls[c].turn && text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
 				write_slot(slot, calls[c].ours);
 		}
 	}

@@ -31,9 +31,6 @@ static struct start {
 	struct told told;
 } starts[256] COLD_BSS;
 
-static pthread_key_t end_key;
-static bool have_end_key;
-
 static struct start *start_take(void)
 {
 	static uint32_t hint;
@@ -50,26 +47,6 @@ static struct start *start_take(void)
 		}
 	}
 	return NULL;
-}
-
-static void ended(void *unused)
-{
-	(void)unused;
-	jemalloc_thread_end();
-	thread_end();
-}
-
-/*
- * Keys below 32 stand in the thread itself (nptl: PTHREAD_KEY_2NDLEVEL_SIZE);
- * for others pthread_setspecific would call malloc in the new thread.
- */
-__attribute__((constructor)) static void make_key(void)
-{
-	if (pthread_key_create(&end_key, ended) != 0)
-		return;
-	have_end_key = end_key < 32;
-	if (!have_end_key)
-		pthread_key_delete(end_key);
 }
 
 /*
@@ -90,39 +67,64 @@ void hook_watch_forks(void)
 		hook_next.pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
 }
 
-static void begin(struct start *from, struct told *copy)
+/* --- inside the new thread --------------------------------------------------------- */
+
+static void ended(void *unused)
+{
+	(void)unused;
+	jemalloc_thread_end();
+	thread_end();
+}
+
+/*
+ * A thread ends by returning through us, or, exiting or cancelled, by leaving
+ * our frame, for which libc keeps a list of cleanup handlers on the stack. That
+ * comes before the destructors of its thread-specific data, so those run on a
+ * stack that is called unused already. A key of our own would end with them, but
+ * be one less for the program.
+ */
+static void begin(struct start *from, struct told *copy, struct _pthread_cleanup_buffer *end)
 {
 	*copy = from->told;
 	store_release(&from->taken, 0U);
 	thread_begin(copy->name, copy->stack_start, copy->stack_end);
 	jemalloc_thread_begin();
-	if (have_end_key)
-		pthread_setspecific(end_key, (void *)1);
+	if (hook_next_of(cleanup_push))
+		hook_next.cleanup_push(end, ended, NULL);
+}
+
+static void returned(struct _pthread_cleanup_buffer *end)
+{
+	if (hook_next.cleanup_pop)
+		hook_next.cleanup_pop(end, 0);
+	ended(NULL);
 }
 
 static void *run_pthread(void *arg)
 {
 	struct told told;
+	struct _pthread_cleanup_buffer end;
 	void *r;
 
-	begin(arg, &told);
+	begin(arg, &told, &end);
 	r = told.function.pthread(told.arg);
-	if (!have_end_key)
-		ended(NULL);
+	returned(&end);
 	return r;
 }
 
 static int run_thrd(void *arg)
 {
 	struct told told;
+	struct _pthread_cleanup_buffer end;
 	int r;
 
-	begin(arg, &told);
+	begin(arg, &told, &end);
 	r = told.function.thrd(told.arg);
-	if (!have_end_key)
-		ended(NULL);
+	returned(&end);
 	return r;
 }
+
+/* --- outside ------------------------------------------------------------------------- */
 
 static void fill(struct told *told, void *arg)
 {

@@ -77,6 +77,7 @@ static THREAD_LOCAL uint32_t my_arena;  /* the arena that belongs to this thread
 static THREAD_LOCAL uint32_t bound;
 static THREAD_LOCAL bool asked;         /* it has been asked for its arena */
 static THREAD_LOCAL bool first;         /* the process's first thread */
+static THREAD_LOCAL bool has_state;     /* jemalloc has made its state of this thread */
 
 enum { OUR_HOOKS, OUR_INITIALIZED, OUR_DESTROY, OUR_PURGE, OUR_CREATE, OUR_NARENAS, OUR_THREAD_ARENA, OUR_FLUSH, OUR_LOOKUP, MIBS };
 static struct mib {
@@ -135,6 +136,11 @@ static void name_extent(unsigned i, uintptr_t start, size_t len)
 	enum kind kind = describe(i, &f);
 
 	label_range(kind, start, len, &f);
+}
+
+bool jemalloc_is(const struct object *o)
+{
+	return o == je_object;
 }
 
 /* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
@@ -736,6 +742,7 @@ static void settle_arena(void)
 	jemalloc_scope_begin(&s, SCOPE_UNKNOWN);
 	if (control(OUR_THREAD_ARENA, 0, &i, sizeof(i), NULL, 0) != 0)
 		i = SCOPE_UNKNOWN;
+	has_state = true;
 	jemalloc_scope_met(&s, i);
 	if (i == SCOPE_UNKNOWN)
 		return;
@@ -980,11 +987,7 @@ void jemalloc_thread_end(void)
 {
 	unsigned i = my_arena - 1;
 
-	if (!jemalloc_calls())
-		return;
-	/* Without its state, which jemalloc has dropped or will, a thread is served from arena 0. */
-	jemalloc_thread_bound(0);
-	if (!my_arena)
+	if (!my_arena || !jemalloc_calls())
 		return;
 	my_arena = 0;
 	control(OUR_FLUSH, 0, NULL, 0, NULL, 0);
@@ -996,6 +999,15 @@ void jemalloc_thread_end(void)
 	arena_at(i)->next_free = pool;
 	pool = i + 1;
 	pthread_mutex_unlock(&pool_lock);
+}
+
+/* tsd.h: set when jemalloc makes its state of a thread, and again when it has dropped it, to be called once more. */
+void jemalloc_thread_state_set(void)
+{
+	/* Without its state a thread is served from arena 0. */
+	if (has_state)
+		jemalloc_thread_bound(0);
+	has_state = true;
 }
 
 void jemalloc_thread_renamed(uintptr_t self, const char *name)

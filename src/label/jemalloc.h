@@ -48,6 +48,9 @@ extern struct jemalloc jemalloc_functions;
 /* NULL: none in the process, or not to be touched. */
 const struct jemalloc *jemalloc_calls(void);
 
+/* Is it the object that has them? */
+bool jemalloc_is(const struct object *o);
+
 /* The names of the two functions by which a program may change hooks, with its prefix. */
 const char *jemalloc_mallctl_name(void);
 const char *jemalloc_mallctlbymib_name(void);
@@ -62,6 +65,9 @@ void jemalloc_first_thread(void);
 void jemalloc_thread_begin(void);
 void jemalloc_thread_end(void);
 void jemalloc_thread_renamed(uintptr_t self, const char *name);
+
+/* jemalloc has called pthread_setspecific in this thread, for its only key. */
+void jemalloc_thread_state_set(void);
 
 /* This thread allocates from that arena from now on. */
 void jemalloc_thread_bound(unsigned arena);

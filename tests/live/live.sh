@@ -79,6 +79,25 @@ alike() {
 	told "$title" $same
 }
 
+# counts TITLE [VAR=VALUE...] WHAT: of nothing that the program can count there is less with the library than without.
+counts() {
+	local title=$1 vars=()
+	shift
+	wanted "$title" || return 0
+	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
+	"$bin/count" "$@" >"$out/without" 2>&1
+	local status=$?
+	if [ $status = 0 ]; then
+		env "${vars[@]}" LD_PRELOAD="$library" "$bin/count" "$@" >"$out/with" 2>&1
+		status=$?
+		paste -d ' ' "$out/without" "$out/with" >"$out/said"
+		awk 'NF != 6 || $1 != $4 || $5 < $2 - $3 { bad = 1 } END { exit bad || !NR }' "$out/said" || status=1
+	else
+		cp "$out/without" "$out/said"
+	fi
+	told "$title" "$status"
+}
+
 # complains TITLE VAR=VALUE PROGRAM [ARG...]: one line on standard error, which names the variable, and passes.
 complains() {
 	local title=$1 var=$2 program=$3
