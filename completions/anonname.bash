@@ -59,6 +59,9 @@ _anonname()
 		return ;;
 	--by) COMPREPLY=($(compgen -W "$(_anonname_list '^What --by')" -- "$current")); return ;;
 	-s|--smaps) COMPREPLY=($(compgen -f -- "$current")); return ;;
+	--name) COMPREPLY=($(compgen -W "$(sort -u /proc/[0-9]*/comm 2>/dev/null)" -- "$current")); return ;;
+	--user) COMPREPLY=($(compgen -u -- "$current")); return ;;
+	--cgroup) return ;;
 	--root) COMPREPLY=($(compgen -d -- "$current")); return ;;
 	-d|--delay|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
 	esac

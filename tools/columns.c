@@ -2,6 +2,9 @@
 /* Columns, groups, and rows as text, CSV and JSON. See columns.h. */
 #include "columns.h"
 
+#include "measure.h"
+#include "../src/read/place.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +27,11 @@ const struct column columns[] = {
 	{ "swap_pss", "SWAPPSS", "swapped out, divided by how many share it", false, FIG_SWAP_PSS, 10 },
 	{ "thp", "THP", "in huge pages", false, FIG_THP, 7 },
 	{ "locked", "LOCKED", "locked by mlock", false, FIG_LOCKED, 8 },
+	{ "dirty", "DIRTY", "written: would have to be swapped or written back to be freed", false, FIG_DIRTY, 0 },
+	{ "clean", "CLEAN", "the kernel can drop it and read it again", false, FIG_CLEAN, 0 },
+	{ "lazyfree", "LAZYFREE", "free already (MADV_FREE): in RSS until the kernel needs it", false, FIG_LAZYFREE, 0 },
+	{ "pss_dirty", "PSSDIRTY", "the dirty part of PSS; Linux 6.0", false, FIG_PSS_DIRTY, 0 },
+	{ "page_tables", "PAGETABLES", "the kernel's own for the process, beside RSS", false, FIG_PAGE_TABLES, 0 },
 	{ "owner", "OWNER", "what stands before the first colon of the name", true, COLUMN_OWNER, 0 },
 	{ "kind", "KIND", "arena, heap, stack, bss, mmap, file and so on", true, COLUMN_KIND, 0 },
 	{ "name", "NAME", "the name, or whatever --by asks for", true, COLUMN_NAME, 1 },
@@ -76,7 +84,17 @@ void columns_help(FILE *out)
 {
 	fputs("Columns:\n", out);
 	for (size_t i = 0; i < columns_count; i++)
-		fprintf(out, "  %-9s %s\n", columns[i].id, columns[i].help);
+		fprintf(out, "  %-11s %s\n", columns[i].id, columns[i].help);
+}
+
+uint32_t columns_wanted(const struct columns_choice *choice, const struct column *sort)
+{
+	uint32_t wanted = sort && !sort->is_text ? FIG_BIT(sort->index) : 0;
+
+	for (size_t i = 0; i < choice->count; i++)
+		if (!choice->column[i]->is_text)
+			wanted |= FIG_BIT(choice->column[i]->index);
+	return wanted;
 }
 
 void columns_format(const struct figures *figures, enum figure figure, enum unit unit, char *buffer,
@@ -106,14 +124,52 @@ static void key_kind(const struct name_row *row, char *buffer, size_t size)
 	snprintf(buffer, size, "%s", name_kind(row));
 }
 
+static void key_process(const struct measured *process, char *buffer, size_t size)
+{
+	if (process->pid)
+		snprintf(buffer, size, "%d %s", (int)process->pid, process->comm);
+	else
+		snprintf(buffer, size, "%s", process->comm);
+}
+
+static void key_user(const struct measured *process, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s", process->user ? process->user : "-");
+}
+
+static const char *cgroup_of(const struct measured *process)
+{
+	return process->cgroup ? process->cgroup : "-";
+}
+
+static void key_cgroup(const struct measured *process, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s", cgroup_of(process));
+}
+
+static void key_unit(const struct measured *process, char *buffer, size_t size)
+{
+	place_unit(cgroup_of(process), buffer, size);
+}
+
+static void key_container(const struct measured *process, char *buffer, size_t size)
+{
+	place_container(cgroup_of(process), buffer, size);
+}
+
 const struct group groups[] = {
-	{ "name", "each name", key_name },
-	{ "owner", "what stands before the first colon", name_owner },
-	{ "kind", "arena, heap, stack, file and so on", key_kind },
-	{ "thread", "the tid in the name", name_thread },
-	{ "library", "the library in the name, or the mapped file", name_library },
-	{ "process", "each process", NULL },
+	{ "name", "each name", key_name, NULL, 0 },
+	{ "owner", "what stands before the first colon", name_owner, NULL, 0 },
+	{ "kind", "arena, heap, stack, file and so on", key_kind, NULL, 0 },
+	{ "thread", "the tid in the name", name_thread, NULL, 0 },
+	{ "library", "the library in the name, or the mapped file", name_library, NULL, 0 },
+	{ "process", "each process", NULL, key_process, 0 },
+	{ "user", "the real user of each process", NULL, key_user, PLACE_USER },
+	{ "cgroup", "the control group", NULL, key_cgroup, PLACE_CGROUP },
+	{ "unit", "the systemd unit, from the control group's path", NULL, key_unit, PLACE_CGROUP },
+	{ "container", "the container, from the control group's path", NULL, key_container, PLACE_CGROUP },
 };
+const size_t groups_count = COUNT(groups);
 
 const struct group *groups_find(const char *id)
 {
@@ -210,6 +266,32 @@ int rows_make(const struct name_table *table, const struct group *group, bool fo
 	if (error)
 		rows_free(rows);
 	return error;
+}
+
+int rows_name_order(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : strcmp(x->kind ? x->kind : "", y->kind ? y->kind : "");
+}
+
+void rows_merge_same(struct rows *rows)
+{
+	size_t kept = 0;
+
+	if (rows->count)
+		qsort(rows->row, rows->count, sizeof(*rows->row), rows_name_order);
+	for (size_t i = 0; i < rows->count; i++) {
+		if (kept && !rows_name_order(&rows->row[kept - 1], &rows->row[i])) {
+			figures_add(&rows->row[kept - 1].figures, &rows->row[i].figures);
+			free(rows->row[i].name);
+			free(rows->row[i].owner);
+		} else {
+			rows->row[kept++] = rows->row[i];
+		}
+	}
+	rows->count = kept;
 }
 
 void rows_free(struct rows *rows)

@@ -22,7 +22,7 @@ struct column {
 	unsigned keep;              /* what a narrow terminal keeps longest: 1; 0: not shown unless asked for */
 };
 
-#define COLUMNS_MAX 16
+#define COLUMNS_MAX 24
 extern const struct column columns[];
 extern const size_t columns_count;
 
@@ -36,6 +36,8 @@ void columns_default(struct columns_choice *choice);
 bool columns_parse(const char *list, struct columns_choice *choice);
 const struct column *columns_find(const char *id);
 void columns_help(FILE *out);
+/* FIG_BIT() of each figure that is shown or sorted by; sort may be NULL. */
+uint32_t columns_wanted(const struct columns_choice *choice, const struct column *sort);
 
 enum unit { UNIT_KIB, UNIT_BYTES, UNIT_HUMAN };
 
@@ -55,18 +57,30 @@ struct rows {
 	size_t count;
 };
 
-/* What the rows are about. */
+/* What of a process must be read for its key. */
+enum place { PLACE_USER = 1, PLACE_CGROUP = 2 };
+
+struct measured;
+
+/* What the rows are about: something in each name, or something of each process. */
 struct group {
 	const char *id, *help;
 	void (*key)(const struct name_row *row, char *buffer, size_t size);
+	void (*of_process)(const struct measured *process, char *buffer, size_t size);
+	unsigned places;            /* enum place */
 };
 
 extern const struct group groups[];
+extern const size_t groups_count;
 const struct group *groups_find(const char *id);
 void groups_help(FILE *out);
 
 /* Rows of a table, grouped and sorted: largest first, text from A. */
 int rows_make(const struct name_table *table, const struct group *group, bool fold, struct rows *rows);
+/* For qsort(): by name, then by kind. */
+int rows_name_order(const void *a, const void *b);
+/* Sorts so, and rows of one name and kind become one. */
+void rows_merge_same(struct rows *rows);
 void rows_sort(struct rows *rows, const struct column *column);
 void rows_free(struct rows *rows);
 

@@ -2,16 +2,18 @@
 /* Reads processes into sums by name. See measure.h. */
 #include "measure.h"
 
+#include "../src/read/place.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-void measure_begin(struct measurement *measurement, bool with_comm)
+void measure_begin(struct measurement *measurement, const struct wants *wants)
 {
 	memset(measurement, 0, sizeof(*measurement));
-	measurement->with_comm = with_comm;
+	measurement->wants = *wants;
 	measurement->began = clock_ns();
 }
 
@@ -39,6 +41,51 @@ static int take_region(void *context, const struct region *region)
 	return 0;
 }
 
+/* Of no VMA, so no row of the names would have them. */
+static int add_page_tables(const struct proc *proc, pid_t pid, struct name_table *names)
+{
+	static const char name[] = "[page tables]";
+	struct region region = { .vma = { .class = VMA_SPECIAL, .name = { name, sizeof(name) - 1 } }, .source = NAME_KERNEL };
+	long kib = proc_status(proc, pid, "VmPTE");
+
+	if (kib >= 0)
+		region.vma.figures.value[FIG_PAGE_TABLES] = (uint64_t)kib * 1024;
+	else
+		region.vma.figures.unknown = FIG_BIT(FIG_PAGE_TABLES);
+	return names_add(names, &region);
+}
+
+static int read_places(const struct measurement *measurement, const struct proc *proc, struct measured *entry)
+{
+	char text[PLACE_MAX];
+	uid_t uid;
+
+	if (measurement->wants.places & PLACE_USER && place_user_id(proc, entry->pid, &uid)) {
+		place_user_name(uid, !proc->live, text, sizeof(text));
+		if (!(entry->user = strdup(text)))
+			return -ENOMEM;
+	}
+	if (measurement->wants.places & PLACE_CGROUP) {
+		place_cgroup(proc, entry->pid, text, sizeof(text));
+		if (!(entry->cgroup = strdup(text)))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void forget_entry(struct measured *entry)
+{
+	free(entry->user);
+	free(entry->cgroup);
+	entry->user = entry->cgroup = NULL;
+}
+
+/* Nobody looked, so a sum without them is not 0 but unknown. */
+static uint32_t not_read(const struct measurement *measurement)
+{
+	return FIG_BIT(FIG_PAGE_TABLES) & ~measurement->wants.figures;
+}
+
 /*
  * Whether a process has the library is asked before it is read when others
  * have it, or when it is one of a few: asking all processes of a machine, for
@@ -56,7 +103,9 @@ int measure_process(struct measurement *measurement, const struct proc *proc, pi
 
 	if (!entry)
 		return error;
-	if (mode == PROCESS_FIGURES && !measurement->library_met && measurement->count > ASK_FIRST)
+	if (mode == PROCESS_FIGURES && measurement->wants.figures & FIG_ONLY_SMAPS)
+		mode = PROCESS_FIGURES_ALL;
+	else if (mode == PROCESS_FIGURES && !measurement->library_met && measurement->count > ASK_FIRST)
 		mode = PROCESS_FIGURES_PLAIN;
 	/* exec in the middle of a reading starts another program: read that one. */
 	for (unsigned tries = 0; tries < 3; tries++) {
@@ -66,15 +115,20 @@ int measure_process(struct measurement *measurement, const struct proc *proc, pi
 		names_free(&names);
 	}
 	measurement->library_met |= process.library.state != LIBRARY_ABSENT;
-	if (measurement->with_comm)
+	if (measurement->wants.comm)
 		proc_comm(proc, pid, entry->comm, sizeof(entry->comm));
 	if (process.library.state == LIBRARY_UNREADABLE)
 		entry->library_error = process.library.error;
 	else if (process.registry_error)
 		entry->library_error = process.registry_error;
+	if (!error)
+		error = read_places(measurement, proc, entry);
+	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES) && !process.identity.kernel_thread)
+		error = add_page_tables(proc, pid, &names);
 	if (!error) {
 		measurement->malformed += process.malformed;
 		names_sum(&names);
+		names.totals.figures.unknown |= not_read(measurement);
 		entry->totals = names.totals;
 		error = names_merge(&measurement->names, &names);
 	}
@@ -82,8 +136,10 @@ int measure_process(struct measurement *measurement, const struct proc *proc, pi
 	entry->error = error;
 	/* Neither one that is gone nor a kernel thread has memory to speak of. */
 	measurement->kernel_threads += !error && process.identity.kernel_thread;
-	if (error == -ESRCH || (!error && process.identity.kernel_thread))
+	if (error == -ESRCH || (!error && process.identity.kernel_thread)) {
+		forget_entry(entry);
 		measurement->count--;
+	}
 	return error;
 }
 
@@ -112,6 +168,7 @@ int measure_smaps(struct measurement *measurement, int fd)
 	error = process_read_smaps(fd, &measurement->cost, take_region, &measurement->names, &process);
 	measurement->malformed += process.malformed;
 	names_sum(&measurement->names);
+	measurement->names.totals.figures.unknown |= FIG_BIT(FIG_PAGE_TABLES);
 	entry->totals = measurement->names.totals;
 	entry->error = error;
 	return error;
@@ -124,6 +181,8 @@ void measure_end(struct measurement *measurement)
 
 void measure_free(struct measurement *measurement)
 {
+	for (size_t i = 0; i < measurement->count; i++)
+		forget_entry(&measurement->process[i]);
 	free(measurement->process);
 	names_free(&measurement->names);
 	measurement->process = NULL;
@@ -288,8 +347,10 @@ int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count
 	return 0;
 }
 
-static int process_rows(const struct measurement *measurement, struct rows *rows)
+static int process_rows(const struct measurement *measurement, const struct group *group, struct rows *rows)
 {
+	char key[NAME_PART_MAX];
+
 	rows->count = 0;
 	rows->row = calloc(measurement->count + 1, sizeof(*rows->row));
 	if (!rows->row)
@@ -300,19 +361,26 @@ static int process_rows(const struct measurement *measurement, struct rows *rows
 
 		if (process->error || !process->totals.figures.value[FIG_VMAS])
 			continue;
-		if (asprintf(&row->name, process->pid ? "%d %s" : "%.0d%s", (int)process->pid,
-		             process->comm) < 0)
+		group->of_process(process, key, sizeof(key));
+		row->name = strdup(key);
+		if (!row->name)
 			return -ENOMEM;
 		row->figures = process->totals.figures;
 		rows->count++;
 	}
+	rows_merge_same(rows);
 	return 0;
 }
 
 int measure_rows(const struct measurement *measurement, const struct group *group, bool fold,
                  struct rows *rows)
 {
-	return group->key ? rows_make(&measurement->names, group, fold, rows) : process_rows(measurement, rows);
+	int error = group->key ? rows_make(&measurement->names, group, fold, rows)
+	                       : process_rows(measurement, group, rows);
+
+	for (size_t i = 0; !error && i < rows->count; i++)
+		rows->row[i].figures.unknown |= not_read(measurement);
+	return error;
 }
 
 /* "1, 2, 3, ..." of the processes that the function picks. */

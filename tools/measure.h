@@ -12,24 +12,32 @@
 struct measured {
 	pid_t pid;                  /* 0: a recorded file */
 	char comm[64];
+	char *user, *cgroup;        /* NULL: not asked for */
 	int error;                  /* 0, or why it is not in the sums */
 	int library_error;          /* libanonname is there, but its names could not be read */
 	struct name_totals totals;
 };
 
+/* What is read of each process beside its figures. */
+struct wants {
+	bool comm;
+	unsigned places;            /* enum place */
+	uint32_t figures;           /* FIG_BIT() of those that are shown; some take a slower way */
+};
+
 struct measurement {
+	struct wants wants;
 	struct measured *process;
 	size_t count, room;
 	struct name_table names;
 	struct cost cost;
 	uint64_t began, took;       /* ns */
 	uint64_t malformed;         /* lines that made no sense */
-	bool with_comm;             /* the names of the processes are wanted */
 	bool library_met;           /* some process has it */
 	size_t kernel_threads;      /* that were asked for, and have no entry */
 };
 
-void measure_begin(struct measurement *measurement, bool with_comm);
+void measure_begin(struct measurement *measurement, const struct wants *wants);
 
 /* Adds a process. An error of reading it is kept in its entry and returned. */
 int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,

@@ -92,11 +92,12 @@ static uint64_t sample_pss(const struct sample *sample)
 
 static void take_sample(struct watch *watch)
 {
+	const struct wants wants = { .comm = true };
 	struct sample sample = { .taken = true };
 	uint64_t began = cpu_ns();
 
 	sample.at = clock_ns() - watch->began;
-	measure_begin(&sample.measurement, true);
+	measure_begin(&sample.measurement, &wants);
 	for (size_t i = 0; i < watch->count; i++)
 		measure_process(&sample.measurement, &watch->proc, watch->pids[i], PROCESS_FIGURES);
 	measure_end(&sample.measurement);

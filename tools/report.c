@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname report: who has the memory, of one process, some, or all. */
 #include "measure.h"
+#include "select.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static const char help[] =
 	"Usage: anonname report [OPTION...] PID...\n"
-	"       anonname report [OPTION...] --all | --tree PID | --smaps FILE | -\n"
-	"Show the memory of processes by name, in KiB, largest PSS first.\n\n"
+	"       anonname report [OPTION...] --all | --tree PID | --name GLOB | --smaps FILE | -\n"
+	"Show the memory of processes by name, in KiB, largest PSS first.\n"
+	"- is standard input: process ids, as pgrep prints them, or a copy of smaps.\n\n"
 	"  -a, --all            every process\n"
 	"  -t, --tree PID       a process and all below it\n"
+	"      --name GLOB      processes with such a name, as ps -o comm shows it\n"
+	"      --user USER      processes of this user, a name or a number\n"
+	"      --cgroup GROUP   processes in this control group and below: a path, or\n"
+	"                       without a / a pattern for a part of it, as nginx.service\n"
 	"  -s, --smaps FILE     a copy of /proc/PID/smaps; - is standard input\n"
 	"  -g, --gentle         never hold up the process: maps and pagemap in place of smaps\n"
-	"      --by WHAT        name, owner, kind, thread, library or process\n"
+	"      --by WHAT        what rows are: name, owner, kind, process, user, unit ...\n"
 	"  -f, --fold           take names that differ in a number, such as a tid, as one\n"
 	"  -o, --output LIST    these columns\n"
 	"      --sort COLUMN    sort by this column\n"
@@ -37,10 +45,11 @@ struct request {
 	struct columns_choice choice;
 	enum process_mode mode;
 	enum unit unit;
-	bool fold, json, csv, all;
+	bool fold, json, csv;
 	size_t lines;
-	pid_t tree;
+	struct selection selection;
 	const char *smaps, *root;
+	int input;                  /* standard input, from its start, when it holds smaps; else -1 */
 };
 
 static int print(const struct request *request, const struct measurement *measurement)
@@ -88,75 +97,85 @@ static int print(const struct request *request, const struct measurement *measur
 
 static int measure_file(const struct request *request, struct measurement *measurement)
 {
-	bool standard = !strcmp(request->smaps, "-");
-	int fd = standard ? STDIN_FILENO : open(request->smaps, O_RDONLY | O_CLOEXEC);
+	bool standard = request->input >= 0;
+	const char *name = standard ? "standard input" : request->smaps;
+	int fd = standard ? request->input : open(request->smaps, O_RDONLY | O_CLOEXEC);
 	int error = fd < 0 ? -errno : measure_smaps(measurement, fd);
 
-	if (fd >= 0 && !standard)
+	if (fd >= 0)
 		close(fd);
 	if (error) {
-		tool_error("%s: %s", standard ? "standard input" : request->smaps, strerror(-error));
+		tool_error("%s: %s", name, strerror(-error));
 		return EXIT_FAILED;
 	}
 	if (!measurement->names.rows) {
-		tool_error("%s holds no VMA. Give a copy of /proc/PID/smaps.",
-		           standard ? "standard input" : request->smaps);
+		tool_error("%s holds no VMA. Give a copy of /proc/PID/smaps.", name);
 		return EXIT_FAILED;
 	}
 	return EXIT_DONE;
 }
 
-/* Returns the exit code; processes that were asked for by number must be there. */
-static int measure_processes(const struct request *request, int count, char **argv,
-                             struct measurement *measurement)
+/* Standard input as a file that can be read twice: itself, or a copy. A descriptor or a negative errno. */
+static int rewindable_input(void)
 {
-	struct proc proc;
-	pid_t *pids = NULL;
-	size_t n = 0;
-	int code = EXIT_DONE, error = 0;
+	static char buffer[65536];
+	ssize_t len = 0;
+	int fd;
 
-	if (!tool_proc(&proc, request->root))
-		return EXIT_FAILED;
-	if (request->all)
-		error = proc_pids(&proc, &pids, &n);
-	else if (request->tree)
-		error = measure_tree(&proc, request->tree, &pids, &n);
-	if (error) {
-		code = request->tree ? tool_process_error(request->tree, error) : EXIT_FAILED;
-		if (!request->tree)
-			tool_error("/proc: %s", strerror(-error));
-	}
-	for (size_t i = 0; i < n; i++)
-		/* One that ended meanwhile is nobody's fault. */
-		measure_process(measurement, &proc, pids[i], request->mode);
-	for (int i = 0; i < count; i++) {
-		pid_t pid = tool_pid(argv[i]);
+	if (lseek(STDIN_FILENO, 0, SEEK_SET) == 0)
+		return dup(STDIN_FILENO);
+	fd = memfd_create("anonname", MFD_CLOEXEC);
+	while (fd >= 0 && (len = read(STDIN_FILENO, buffer, sizeof(buffer))) > 0)
+		if (write(fd, buffer, (size_t)len) != len)
+			len = -1;
+	if (fd < 0 || len < 0 || lseek(fd, 0, SEEK_SET))
+		return -errno;
+	return fd;
+}
 
-		if (!pid) {
-			code = EXIT_USAGE;
-			break;
-		}
-		error = measure_listed(measurement, &proc, pid, request->mode);
-		if (error)
-			code = tool_process_error(pid, error);
+/* A list of process ids has nothing but digits and blanks; a line of smaps soon has something else. */
+static bool holds_ids(int fd)
+{
+	char first[128];
+	ssize_t len = pread(fd, first, sizeof(first), 0);
+
+	for (ssize_t i = 0; i < len; i++)
+		if (!isdigit((unsigned char)first[i]) && !isspace((unsigned char)first[i]))
+			return false;
+	return true;
+}
+
+static bool take_standard_input(struct request *request)
+{
+	int fd = rewindable_input();
+	FILE *file;
+	bool ok;
+
+	if (fd < 0) {
+		tool_error("standard input: %s", strerror(-fd));
+		return false;
 	}
-	free(pids);
-	proc_close(&proc);
-	if (!request->all && measurement->kernel_threads && !measurement->count)
-		tool_error("a kernel thread has no memory of its own");
-	if (request->all || request->tree)
-		measure_complain(measurement);
-	else if (code == EXIT_DONE)
-		measure_complain(measurement);
-	return code;
+	if (!holds_ids(fd)) {
+		request->input = fd;
+		return true;
+	}
+	request->smaps = NULL;
+	file = fdopen(fd, "r");
+	ok = file && select_pids_from(&request->selection, file);
+	if (file)
+		fclose(file);
+	return ok;
 }
 
 int tool_report(int argc, char **argv)
 {
-	enum { OPT_BY = 256, OPT_SORT, OPT_BYTES, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	enum { OPT_BY = 256, OPT_NAME, OPT_USER, OPT_CGROUP, OPT_SORT, OPT_BYTES, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "all", no_argument, NULL, 'a' },
 		{ "tree", required_argument, NULL, 't' },
+		{ "name", required_argument, NULL, OPT_NAME },
+		{ "user", required_argument, NULL, OPT_USER },
+		{ "cgroup", required_argument, NULL, OPT_CGROUP },
 		{ "smaps", required_argument, NULL, 's' },
 		{ "gentle", no_argument, NULL, 'g' },
 		{ "by", required_argument, NULL, OPT_BY },
@@ -174,18 +193,24 @@ int tool_report(int argc, char **argv)
 		{ 0 },
 	};
 	struct request request = {
-		.group = &groups[0], .sort = columns_find("pss"), .mode = PROCESS_FIGURES,
+		.group = &groups[0], .sort = columns_find("pss"), .mode = PROCESS_FIGURES, .input = -1,
 	};
+	struct selection *selection = &request.selection;
 	struct measurement measurement;
+	struct wants wants = { 0 };
 	uint64_t number;
 	int c, sources;
 
 	columns_default(&request.choice);
 	while ((c = getopt_long(argc, argv, "at:s:gfo:n:hJ", options, NULL)) != -1) {
 		switch (c) {
-		case 'a': request.all = true; break;
+		case 'a': selection->all = true; break;
 		case 't':
-			if (!(request.tree = tool_pid(optarg)))
+			if (!(selection->tree = tool_pid(optarg)))
+				return EXIT_USAGE;
+			break;
+		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
+			if (!select_filter(selection, (enum filter_by)(c - OPT_NAME), optarg))
 				return EXIT_USAGE;
 			break;
 		case 's': request.smaps = optarg; break;
@@ -226,15 +251,22 @@ int tool_report(int argc, char **argv)
 	}
 	if (optind + 1 == argc && !strcmp(argv[optind], "-") && !request.smaps)
 		request.smaps = argv[optind++];
-	sources = request.all + (request.tree != 0) + (request.smaps != NULL) + (optind < argc);
+	sources = (select_searches(selection) && !(selection->tree && selection->all)) + (request.smaps != NULL) + (optind < argc);
 	if (sources != 1) {
-		tool_error(sources ? "give one of: process ids, --all, --tree, --smaps"
-		                   : "give process ids, --all, --tree PID, or --smaps FILE");
+		tool_error(sources ? "give one of: process ids, what to look for, --smaps"
+		                   : "give process ids, --all, --tree PID, --name GLOB or --smaps FILE");
 		return tool_usage_error();
 	}
-	measure_begin(&measurement, request.json || !request.group->key);
+	if (request.smaps && !strcmp(request.smaps, "-") && !take_standard_input(&request))
+		return EXIT_FAILED;
+	if (!select_arguments(selection, argc - optind, argv + optind))
+		return EXIT_USAGE;
+	wants.comm = request.json || request.group->of_process;
+	wants.places = request.group->places;
+	wants.figures = columns_wanted(&request.choice, request.sort);
+	measure_begin(&measurement, &wants);
 	c = request.smaps ? measure_file(&request, &measurement)
-	                  : measure_processes(&request, argc - optind, argv + optind, &measurement);
+	                  : select_measure(selection, request.root, request.mode, &measurement);
 	measure_end(&measurement);
 	if (measurement.names.rows || c == EXIT_DONE) {
 		int printed = print(&request, &measurement);
@@ -242,5 +274,6 @@ int tool_report(int argc, char **argv)
 		c = c ? c : printed;
 	}
 	measure_free(&measurement);
+	select_free(selection);
 	return c;
 }

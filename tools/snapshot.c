@@ -5,6 +5,7 @@
  * by other tools.
  */
 #include "measure.h"
+#include "select.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,15 +18,22 @@
 #define VERSION_READ 1
 
 static const char snapshot_help[] =
-	"Usage: anonname snapshot [OPTION...] PID >FILE\n"
-	"Write the figures of a process by name, as JSON, for anonname diff.\n\n"
-	"  -t, --tree      the process and all below it\n"
-	"  -g, --gentle    never hold up the process: maps and pagemap in place of smaps\n"
-	"  -J, --json      print JSON; so it does without\n"
-	"      --csv       print CSV, which anonname diff does not read\n"
-	"      --root DIR  read a recorded tree instead of /proc\n"
-	"      --help      this text\n"
-	"      --version   the version\n";
+	"Usage: anonname snapshot [OPTION...] PID... >FILE\n"
+	"       anonname snapshot [OPTION...] --all | --name GLOB | - >FILE\n"
+	"Write the figures of processes by name, as JSON, for anonname diff.\n"
+	"- reads process ids from standard input.\n\n"
+	"  -t, --tree          the process and all below it\n"
+	"  -a, --all           every process\n"
+	"      --name GLOB     processes with such a name, as ps -o comm shows it\n"
+	"      --user USER     processes of this user, a name or a number\n"
+	"      --cgroup GROUP  processes in this control group and below: a path, or\n"
+	"                      without a / a pattern for a part of it, as nginx.service\n"
+	"  -g, --gentle        never hold up the process: maps and pagemap in place of smaps\n"
+	"  -J, --json          print JSON; so it does without\n"
+	"      --csv           print CSV, which anonname diff does not read\n"
+	"      --root DIR      read a recorded tree instead of /proc\n"
+	"      --help          this text\n"
+	"      --version       the version\n";
 
 static const char diff_help[] =
 	"Usage: anonname diff [OPTION...] A B\n"
@@ -52,31 +60,27 @@ struct moment {
 	struct figures total;
 };
 
-static int measure_pid(const struct proc *proc, pid_t pid, bool tree, enum process_mode mode,
-                       struct measurement *measurement)
+/* --tree is a flag here: of the one process that is given. */
+static bool take_tree(struct selection *selection)
 {
-	pid_t *pids = NULL;
-	size_t count = 1;
-	int error = tree ? measure_tree(proc, pid, &pids, &count) : 0;
-
-	measure_begin(measurement, true);
-	for (size_t i = 0; !error && i < count; i++) {
-		int one = measure_process(measurement, proc, pids ? pids[i] : pid, mode);
-
-		/* One below may be gone by now; the one that was asked for may not. */
-		if (one && i == 0)
-			error = one;
+	if (selection->pids != 1) {
+		tool_error("--tree is of one process id");
+		return false;
 	}
-	measure_end(measurement);
-	free(pids);
-	return error;
+	selection->tree = selection->pid[0];
+	selection->pids = 0;
+	return true;
 }
 
 int tool_snapshot(int argc, char **argv)
 {
-	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	enum { OPT_NAME = 256, OPT_USER, OPT_CGROUP, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
 		{ "tree", no_argument, NULL, 't' },
+		{ "all", no_argument, NULL, 'a' },
+		{ "name", required_argument, NULL, OPT_NAME },
+		{ "user", required_argument, NULL, OPT_USER },
+		{ "cgroup", required_argument, NULL, OPT_CGROUP },
 		{ "gentle", no_argument, NULL, 'g' },
 		{ "json", no_argument, NULL, 'J' },
 		{ "csv", no_argument, NULL, OPT_CSV },
@@ -85,19 +89,24 @@ int tool_snapshot(int argc, char **argv)
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ 0 },
 	};
+	const struct wants wants = { .comm = true };
 	enum process_mode mode = PROCESS_FIGURES;
+	struct selection selection = { 0 };
 	struct measurement measurement;
 	const char *root = NULL;
 	struct columns_choice choice;
 	bool tree = false, csv = false;
-	struct proc proc;
 	struct rows rows;
-	pid_t pid;
-	int c, error;
+	int c;
 
-	while ((c = getopt_long(argc, argv, "tgJ", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "tagJ", options, NULL)) != -1) {
 		switch (c) {
 		case 't': tree = true; break;
+		case 'a': selection.all = true; break;
+		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
+			if (!select_filter(&selection, (enum filter_by)(c - OPT_NAME), optarg))
+				return EXIT_USAGE;
+			break;
 		case 'g': mode = PROCESS_GENTLE; break;
 		case 'J': csv = false; break;
 		case OPT_CSV: csv = true; break;
@@ -107,20 +116,21 @@ int tool_snapshot(int argc, char **argv)
 		default: return tool_usage_error();
 		}
 	}
-	c = tool_one_process(argc, argv, root, &pid, &proc);
-	if (c != EXIT_DONE)
-		return c;
-	error = measure_pid(&proc, pid, tree, mode, &measurement);
-	proc_close(&proc);
-	if (error) {
-		measure_free(&measurement);
-		return tool_process_error(pid, error);
+	if (!select_arguments(&selection, argc - optind, argv + optind) || (tree && !take_tree(&selection)))
+		return tool_usage_error();
+	if (!selection.pids && !select_searches(&selection)) {
+		tool_error("give process ids, --all or --name GLOB");
+		return tool_usage_error();
 	}
-	measure_complain(&measurement);
-	if (measure_rows(&measurement, &groups[0], false, &rows)) {
+	measure_begin(&measurement, &wants);
+	c = select_measure(&selection, root, mode, &measurement);
+	measure_end(&measurement);
+	select_free(&selection);
+	if (c != EXIT_DONE || measure_rows(&measurement, &groups[0], false, &rows)) {
 		measure_free(&measurement);
-		tool_error("not enough memory");
-		return EXIT_FAILED;
+		if (c == EXIT_DONE)
+			tool_error("not enough memory");
+		return c != EXIT_DONE ? c : EXIT_FAILED;
 	}
 	rows_sort(&rows, columns_find("name"));
 	if (csv) {
@@ -237,9 +247,13 @@ static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, st
 {
 	static pid_t complained;    /* once for the two moments of a process */
 	struct measurement measurement;
-	int error = measure_pid(proc, pid, false, PROCESS_FIGURES, &measurement);
+	const struct wants wants = { .comm = true };
+	int error;
 
 	memset(moment, 0, sizeof(*moment));
+	measure_begin(&measurement, &wants);
+	error = measure_process(&measurement, proc, pid, PROCESS_FIGURES);
+	measure_end(&measurement);
 	if (!error && pid != complained)
 		measure_complain(&measurement);
 	complained = pid;
@@ -250,34 +264,6 @@ static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, st
 		moment->rows.row[i].kind = keep_kind(moment->rows.row[i].kind);
 	measure_free(&measurement);
 	return error;
-}
-
-static int name_order(const void *a, const void *b)
-{
-	const struct row *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-
-	return order ? order : strcmp(x->kind, y->kind);
-}
-
-/* Sorts, and adds rows of one name and kind (they fold to the same) together. */
-static void moment_sort(struct moment *moment)
-{
-	struct rows *rows = &moment->rows;
-	size_t kept = 0;
-
-	if (rows->count)
-		qsort(rows->row, rows->count, sizeof(*rows->row), name_order);
-	for (size_t i = 0; i < rows->count; i++) {
-		if (kept && !name_order(&rows->row[kept - 1], &rows->row[i])) {
-			figures_add(&rows->row[kept - 1].figures, &rows->row[i].figures);
-			free(rows->row[i].name);
-			free(rows->row[i].owner);
-		} else {
-			rows->row[kept++] = rows->row[i];
-		}
-	}
-	rows->count = kept;
 }
 
 struct change {
@@ -356,7 +342,7 @@ static int find_changes(const struct moment *a, const struct moment *b, struct d
 	while (i < a->rows.count || j < b->rows.count) {
 		const struct row *x = i < a->rows.count ? &a->rows.row[i] : NULL;
 		const struct row *y = j < b->rows.count ? &b->rows.row[j] : NULL;
-		int order = !x ? 1 : !y ? -1 : name_order(x, y);
+		int order = !x ? 1 : !y ? -1 : rows_name_order(x, y);
 		struct change *change = &diff->change[diff->count];
 
 		*change = (struct change){
@@ -584,8 +570,8 @@ int tool_diff(int argc, char **argv)
 		c = read_moment(argv[argc - 1], &proc, fold, &b);
 	proc_close(&proc);
 	if (!c) {
-		moment_sort(&a);
-		moment_sort(&b);
+		rows_merge_same(&a.rows);
+		rows_merge_same(&b.rows);
 		if (find_changes(&a, &b, &diff)) {
 			tool_error("not enough memory");
 			c = EXIT_FAILED;

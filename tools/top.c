@@ -5,6 +5,7 @@
  * more than 2 % of the interval, the interval grows.
  */
 #include "measure.h"
+#include "select.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,9 +18,16 @@
 #include <unistd.h>
 
 static const char help[] =
-	"Usage: anonname top [OPTION...] [PID...]\n"
-	"Show the memory of all processes, or by name that of some, and how it grows.\n\n"
-	"      --by WHAT        name, owner, kind, thread, library or process\n"
+	"Usage: anonname top [OPTION...] [PID... | -]\n"
+	"Show the memory of all processes, or by name that of some, and how it grows.\n"
+	"- reads process ids from standard input.\n\n"
+	"  -a, --all            every process; so it is when none is chosen\n"
+	"  -t, --tree PID       a process and all below it\n"
+	"      --name GLOB      processes with such a name, as ps -o comm shows it\n"
+	"      --user USER      processes of this user, a name or a number\n"
+	"      --cgroup GROUP   processes in this control group and below: a path, or\n"
+	"                       without a / a pattern for a part of it, as nginx.service\n"
+	"      --by WHAT        what rows are: name, owner, kind, process, user, unit ...\n"
 	"      --sort COLUMN    pss, rss, uss, swap, growth, rate or name\n"
 	"      --filter TEXT    only rows whose name holds TEXT\n"
 	"  -f, --fold           take names that differ in a number, such as a tid, as one\n"
@@ -78,8 +86,7 @@ struct top {
 	char filter[64];
 	double delay;
 	uint64_t iterations;
-	const pid_t *pids;
-	size_t pid_count;
+	struct selection selection;
 
 	struct measurement measurement;
 	bool have;
@@ -214,17 +221,18 @@ static bool take_reading(struct top *top)
 	pid_t *pids = NULL;
 	size_t count = 0;
 	uint64_t now = clock_ns();
-	bool any = top->pid_count == 0;
+	bool any = select_searches(&top->selection);
+	const struct wants wants = { .comm = true, .places = top->group->places };
 
 	measure_free(&top->measurement);
-	measure_begin(&top->measurement, true);
-	if (!top->pid_count && proc_pids(&top->proc, &pids, &count))
+	measure_begin(&top->measurement, &wants);
+	if (select_search(&top->selection, &top->proc, &pids, &count))
 		return false;
 	for (size_t i = 0; i < count; i++)
 		measure_process(&top->measurement, &top->proc, pids[i], top->mode);
 	free(pids);
-	for (size_t i = 0; i < top->pid_count; i++)
-		any |= measure_listed(&top->measurement, &top->proc, top->pids[i], top->mode) == 0;
+	for (size_t i = 0; i < top->selection.pids; i++)
+		any |= measure_listed(&top->measurement, &top->proc, top->selection.pid[i], top->mode) == 0;
 	measure_end(&top->measurement);
 	seconds = top->previous_ns ? (double)(now - top->previous_ns) / 1e9 : 0;
 	top->previous_ns = now;
@@ -375,6 +383,18 @@ static void print_text(const struct top *top, bool first_time)
 	}
 }
 
+/* Nothing can be shown: why. */
+static int first_failed(const struct top *top)
+{
+	const struct selection *selection = &top->selection;
+	pid_t pid = selection->pids ? selection->pid[0] : selection->tree;
+
+	if (pid)
+		return tool_process_error(pid, top->measurement.count ? top->measurement.process[0].error : -ESRCH);
+	tool_error("no process can be read");
+	return EXIT_FAILED;
+}
+
 static int run_batch(struct top *top)
 {
 	uint64_t began = clock_ns();
@@ -385,9 +405,8 @@ static int run_batch(struct top *top)
 		if (i)
 			poll(NULL, 0, (int)(top->interval * 1000));
 		if (!take_reading(top)) {
-			if (i == 0 && top->pid_count)
-				return tool_process_error(top->pids[0], top->measurement.count
-				                          ? top->measurement.process[0].error : -ESRCH);
+			if (i == 0)
+				return first_failed(top);
 			break;
 		}
 		seconds = (double)(top->previous_ns - began) / 1e9;
@@ -417,7 +436,7 @@ static void draw_help(void)
 		snprintf(line, sizeof(line), "  %c  sort by %s", cells[i].key, cells[i].title);
 		mvaddnstr(++row, 0, line, COLS);
 	}
-	mvaddnstr(++row, 0, "  b  rows: name, owner, kind, thread, library, process", COLS);
+	mvaddnstr(++row, 0, "  b  what rows are: name, owner, kind, thread, library, process, user, ...", COLS);
 	mvaddnstr(++row, 0, "  f  fold numbers such as tids", COLS);
 	mvaddnstr(++row, 0, "  /  show only what holds a text; empty shows all", COLS);
 	mvaddnstr(++row, 0, "  space  freeze, and go on", COLS);
@@ -517,11 +536,14 @@ static bool take_key(struct top *top, int key)
 		make_lines(top, 0);
 		break;
 	case 'b':
-		top->group++;
-		if (!top->group[-1].key)        /* process is the last */
-			top->group = &groups[0];
+		if (++top->group == groups + groups_count)
+			top->group = groups;
 		history_forget(top);
-		make_lines(top, 0);
+		/* What the new rows are about may not have been read yet. */
+		if (top->group->places && !top->frozen)
+			take_reading(top);
+		else
+			make_lines(top, 0);
 		break;
 	case KEY_DOWN: top->scroll++; break;
 	case KEY_UP: top->scroll -= top->scroll > 0; break;
@@ -541,8 +563,7 @@ static int run_screen(struct top *top)
 	bool ended = false;
 
 	if (!take_reading(top))
-		return tool_process_error(top->pid_count ? top->pids[0] : 0, top->measurement.count
-		                          ? top->measurement.process[0].error : -ESRCH);
+		return first_failed(top);
 	if (!newterm(NULL, stdout, stdin)) {
 		tool_error("this terminal (TERM=%s) cannot be drawn on. Use --batch.", getenv("TERM") ? getenv("TERM") : "");
 		return EXIT_FAILED;
@@ -577,7 +598,7 @@ static int run_screen(struct top *top)
 	}
 	endwin();
 	if (ended)
-		tool_error("the process%s ended", top->pid_count > 1 ? "es" : "");
+		tool_error("the process%s ended", top->selection.pids == 1 ? "" : "es");
 	return EXIT_DONE;
 }
 
@@ -596,8 +617,13 @@ static int run(struct top *top)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_BY = 256, OPT_SORT, OPT_FILTER, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
+	enum { OPT_BY = 256, OPT_NAME, OPT_USER, OPT_CGROUP, OPT_SORT, OPT_FILTER, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
 	static const struct option options[] = {
+		{ "all", no_argument, NULL, 'a' },
+		{ "tree", required_argument, NULL, 't' },
+		{ "name", required_argument, NULL, OPT_NAME },
+		{ "user", required_argument, NULL, OPT_USER },
+		{ "cgroup", required_argument, NULL, OPT_CGROUP },
 		{ "by", required_argument, NULL, OPT_BY },
 		{ "sort", required_argument, NULL, OPT_SORT },
 		{ "filter", required_argument, NULL, OPT_FILTER },
@@ -615,15 +641,24 @@ int main(int argc, char **argv)
 	};
 	static struct top top = { .delay = 2, .mode = PROCESS_FIGURES };
 	const char *root = NULL;
-	pid_t pids[256];
 	char *end;
 	unsigned i;
+	bool some;
 	int c;
 
 	tool_begin();
 	tool_name = "top";
-	while ((c = getopt_long(argc, argv, "fgd:bn:J", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "at:fgd:bn:J", options, NULL)) != -1) {
 		switch (c) {
+		case 'a': top.selection.all = true; break;
+		case 't':
+			if (!(top.selection.tree = tool_pid(optarg)))
+				return EXIT_USAGE;
+			break;
+		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
+			if (!select_filter(&top.selection, (enum filter_by)(c - OPT_NAME), optarg))
+				return EXIT_USAGE;
+			break;
 		case OPT_BY:
 			if (!(top.group = groups_find(optarg)))
 				return EXIT_USAGE;
@@ -660,19 +695,16 @@ int main(int argc, char **argv)
 		default: return tool_usage_error();
 		}
 	}
-	if ((size_t)(argc - optind) > sizeof(pids) / sizeof(*pids)) {
-		tool_error("more than %zu process ids", sizeof(pids) / sizeof(*pids));
+	if (!select_arguments(&top.selection, argc - optind, argv + optind))
 		return EXIT_USAGE;
-	}
-	for (; optind < argc; optind++)
-		if (!(pids[top.pid_count++] = tool_pid(argv[optind])))
-			return EXIT_USAGE;
-	top.pids = pids;
+	some = top.selection.pids || top.selection.tree || top.selection.filters;
+	top.selection.all = !some;
 	if (!top.group)
-		top.group = groups_find(top.pid_count ? "name" : "process");
+		top.group = groups_find(some ? "name" : "process");
 	if (!tool_proc(&top.proc, root))
 		return EXIT_FAILED;
 	c = run(&top);
 	proc_close(&top.proc);
+	select_free(&top.selection);
 	return c;
 }

@@ -22,17 +22,28 @@ enum figure {
 	FIG_SWAP_PSS,
 	FIG_THP,
 	FIG_LOCKED,
+	FIG_DIRTY,                  /* the four that only smaps has: see FIG_ONLY_SMAPS */
+	FIG_CLEAN,
+	FIG_LAZYFREE,
+	FIG_PSS_DIRTY,
+	FIG_PAGE_TABLES,            /* of a process, beside its VMAs and not in RSS */
 	FIG_COUNT
 };
 
 #define FIG_BIT(figure) (1U << (figure))
 #define FIG_ALL         (FIG_BIT(FIG_COUNT) - 1)
 
+/* What is counted in a VMA's pages, and may therefore be unknown of it. */
+#define FIG_OF_PAGES    (FIG_ALL & ~(FIG_BIT(FIG_VMAS) | FIG_BIT(FIG_SIZE) | FIG_BIT(FIG_PAGE_TABLES)))
+
+/* What pagemap does not tell: a process is read from smaps for these, which takes longer. */
+#define FIG_ONLY_SMAPS  (FIG_BIT(FIG_DIRTY) | FIG_BIT(FIG_CLEAN) | FIG_BIT(FIG_LAZYFREE) | FIG_BIT(FIG_PSS_DIRTY))
+
 /* A figure that could not be had is unknown, and so is every sum that it is part of. */
 struct figures {
 	uint64_t value[FIG_COUNT];
-	uint16_t unknown;
-	uint16_t estimate;
+	uint32_t unknown;           /* FIG_BIT() of each */
+	uint32_t estimate;
 };
 
 /* A recorded file may hold any number: a sum stops at the top, it does not wrap. */

@@ -131,8 +131,8 @@ bool vma_takes_registry_name(const struct vma *vma)
 
 /* The fields of smaps that are used, in the order in which the kernel prints them. */
 enum field {
-	F_RSS, F_PSS, F_SHARED_CLEAN, F_SHARED_DIRTY, F_PRIVATE_CLEAN, F_PRIVATE_DIRTY, F_ANONYMOUS,
-	F_KSM, F_ANON_HUGE, F_SHMEM_HUGE, F_FILE_HUGE, F_SHARED_HUGETLB, F_PRIVATE_HUGETLB,
+	F_RSS, F_PSS, F_PSS_DIRTY, F_SHARED_CLEAN, F_SHARED_DIRTY, F_PRIVATE_CLEAN, F_PRIVATE_DIRTY, F_ANONYMOUS,
+	F_KSM, F_LAZYFREE, F_ANON_HUGE, F_SHMEM_HUGE, F_FILE_HUGE, F_SHARED_HUGETLB, F_PRIVATE_HUGETLB,
 	F_SWAP, F_SWAP_PSS, F_LOCKED, F_FLAGS, F_COUNT
 };
 
@@ -143,12 +143,14 @@ static const struct {
 } fields[F_COUNT] = {
 	[F_RSS] = FIELD("Rss:"),
 	[F_PSS] = FIELD("Pss:"),
+	[F_PSS_DIRTY] = FIELD("Pss_Dirty:"),            /* Linux 6.0 */
 	[F_SHARED_CLEAN] = FIELD("Shared_Clean:"),
 	[F_SHARED_DIRTY] = FIELD("Shared_Dirty:"),
 	[F_PRIVATE_CLEAN] = FIELD("Private_Clean:"),
 	[F_PRIVATE_DIRTY] = FIELD("Private_Dirty:"),
 	[F_ANONYMOUS] = FIELD("Anonymous:"),
 	[F_KSM] = FIELD("KSM:"),                        /* Linux 6.8 */
+	[F_LAZYFREE] = FIELD("LazyFree:"),              /* Linux 4.12 */
 	[F_ANON_HUGE] = FIELD("AnonHugePages:"),
 	[F_SHMEM_HUGE] = FIELD("ShmemPmdMapped:"),
 	[F_FILE_HUGE] = FIELD("FilePmdMapped:"),
@@ -239,6 +241,10 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 		{ FIG_SWAP_PSS, 1U << F_SWAP_PSS },
 		{ FIG_THP, 1U << F_ANON_HUGE },
 		{ FIG_LOCKED, 1U << F_LOCKED },
+		{ FIG_DIRTY, 1U << F_SHARED_DIRTY | 1U << F_PRIVATE_DIRTY },
+		{ FIG_CLEAN, 1U << F_SHARED_CLEAN | 1U << F_PRIVATE_CLEAN },
+		{ FIG_LAZYFREE, 1U << F_LAZYFREE },
+		{ FIG_PSS_DIRTY, 1U << F_PSS_DIRTY },
 	};
 	uint64_t shared = field[F_SHARED_CLEAN] + field[F_SHARED_DIRTY];
 	uint64_t *value = vma->figures.value;
@@ -250,7 +256,7 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	if (!(seen & 1U << F_FLAGS))
 		vma->mergeable = true;
 	if (!vma->mergeable)
-		vma->figures.unknown &= (uint16_t)~FIG_BIT(FIG_KSM);
+		vma->figures.unknown &= ~FIG_BIT(FIG_KSM);
 	vma->figures.unknown |= FIG_BIT(FIG_ZERO);
 
 	vma->anonymous = field[F_ANONYMOUS];
@@ -258,7 +264,7 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	/* The kernel does not say who shares a hugetlb page. */
 	value[FIG_PSS] = field[F_PSS] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
 	if (field[F_SHARED_HUGETLB])
-		vma->figures.estimate |= FIG_BIT(FIG_PSS);
+		vma->figures.estimate |= FIG_BIT(FIG_PSS) | FIG_BIT(FIG_PSS_DIRTY);
 	value[FIG_USS] = field[F_PRIVATE_CLEAN] + field[F_PRIVATE_DIRTY] + field[F_PRIVATE_HUGETLB];
 	value[FIG_KSM] = field[F_KSM];
 	value[FIG_SWAP] = field[F_SWAP];
@@ -266,6 +272,11 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	value[FIG_THP] = field[F_ANON_HUGE] + field[F_SHMEM_HUGE] + field[F_FILE_HUGE] +
 	                 field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
 	value[FIG_LOCKED] = field[F_LOCKED];
+	/* hugetlb pages have no clean state to go back to. */
+	value[FIG_DIRTY] = field[F_SHARED_DIRTY] + field[F_PRIVATE_DIRTY] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
+	value[FIG_CLEAN] = field[F_SHARED_CLEAN] + field[F_PRIVATE_CLEAN];
+	value[FIG_LAZYFREE] = field[F_LAZYFREE];
+	value[FIG_PSS_DIRTY] = field[F_PSS_DIRTY] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
 
 	if (field[F_ANONYMOUS] >= field[F_RSS]) {
 		/* All of it is anonymous. KSM pages are shared too, but not by fork. */

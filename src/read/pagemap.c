@@ -473,10 +473,10 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 		}
 	}
 
-	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |
+	figures->unknown &= ~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |
 	                                FIG_BIT(FIG_COW) | FIG_BIT(FIG_KSM) | FIG_BIT(FIG_ZERO) |
 	                                FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_THP));
-	figures->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+	figures->estimate &= ~FIG_BIT(FIG_COW);
 	if (pagemap_privileged(pagemap))
 		zero = (int64_t)(tally.zero * pagemap->page);
 	value[FIG_USS] = tally.exclusive * pagemap->page;

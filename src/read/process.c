@@ -62,7 +62,7 @@ static bool knows(const struct figures *figures, unsigned bits)
 /* Without smaps: what the counters of the whole process tell about this range. */
 static void fill_in_from_process(const struct reader *reader, struct figures *figures)
 {
-	figures->unknown &= (uint16_t)~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	figures->unknown &= ~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
 	if (figures->value[FIG_SWAP] && !reader->nothing_swapped)
 		figures->unknown |= FIG_BIT(FIG_SWAP_PSS);
 	if (!reader->nothing_locked)
@@ -79,12 +79,12 @@ static void fill_in_from_whole(const struct vma *whole, uint64_t shared_total, s
 
 	if (!knows(part, FIG_BIT(FIG_PSS)) && knows(all, FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS))) {
 		part->value[FIG_PSS] = part->value[FIG_USS] + share(all_shared, shared, shared_total);
-		part->unknown &= (uint16_t)~FIG_BIT(FIG_PSS);
+		part->unknown &= ~FIG_BIT(FIG_PSS);
 		part->estimate |= FIG_BIT(FIG_PSS);
 	}
 	if (!knows(part, FIG_BIT(FIG_KSM)) && knows(all, FIG_BIT(FIG_KSM))) {
 		part->value[FIG_KSM] = share(all->value[FIG_KSM], shared, shared_total);
-		part->unknown &= (uint16_t)~FIG_BIT(FIG_KSM);
+		part->unknown &= ~FIG_BIT(FIG_KSM);
 		part->value[FIG_COW] -= part->value[FIG_KSM] < part->value[FIG_COW]
 		                        ? part->value[FIG_KSM] : part->value[FIG_COW];
 		if (all->value[FIG_KSM])
@@ -92,16 +92,22 @@ static void fill_in_from_whole(const struct vma *whole, uint64_t shared_total, s
 	}
 	if (!knows(part, FIG_BIT(FIG_THP)) && knows(all, FIG_BIT(FIG_THP))) {
 		part->value[FIG_THP] = share(all->value[FIG_THP], part->value[FIG_RSS], all->value[FIG_RSS]);
-		part->unknown &= (uint16_t)~FIG_BIT(FIG_THP);
+		part->unknown &= ~FIG_BIT(FIG_THP);
 		if (all->value[FIG_THP])
 			part->estimate |= FIG_BIT(FIG_THP);
 	}
-	part->unknown &= (uint16_t)~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	part->unknown &= ~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
 	part->unknown |= all->unknown & (FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
 	part->value[FIG_SWAP_PSS] = share(all->value[FIG_SWAP_PSS], part->value[FIG_SWAP],
 	                                  all->value[FIG_SWAP]);
 	if (all->value[FIG_SWAP_PSS] != all->value[FIG_SWAP] && part->value[FIG_SWAP])
 		part->estimate |= FIG_BIT(FIG_SWAP_PSS);
+	for (unsigned k = FIG_DIRTY; k <= FIG_PSS_DIRTY; k++) {
+		part->value[k] = share(all->value[k], part->value[FIG_RSS], all->value[FIG_RSS]);
+		part->unknown = (part->unknown & ~FIG_BIT(k)) | (all->unknown & FIG_BIT(k));
+		if (all->value[k] && all->value[k] != all->value[FIG_RSS])
+			part->estimate |= FIG_BIT(k);
+	}
 	/* The kernel counts the PSS of a locked VMA. */
 	part->value[FIG_LOCKED] = whole->locked ? part->value[FIG_PSS] : 0;
 	if (whole->locked)
@@ -117,7 +123,8 @@ static bool is_uniform(const struct figures *f)
 	    f->value[FIG_SWAP] || f->value[FIG_ZERO] || !knows(f, FIG_BIT(FIG_ZERO)) ||
 	    f->value[FIG_KSM])
 		return false;
-	return !rss || (rss == size && f->value[FIG_USS] == size &&
+	return !rss || (rss == size && f->value[FIG_USS] == size && !f->value[FIG_LAZYFREE] &&
+	                (!f->value[FIG_CLEAN] || f->value[FIG_CLEAN] == size) &&
 	                (!f->value[FIG_THP] || f->value[FIG_THP] == size));
 }
 
@@ -137,7 +144,7 @@ static int split_figures(struct reader *reader, const struct vma *whole, size_t 
 
 		part->anonymous = share(whole->anonymous, size, whole->end - whole->start);
 		if (uniform) {
-			for (unsigned k = FIG_RSS; k < FIG_COUNT; k++)
+			for (unsigned k = FIG_RSS; k < FIG_PAGE_TABLES; k++)
 				f->value[k] = whole->figures.value[k] ? size : 0;
 			continue;
 		}
@@ -149,7 +156,7 @@ static int split_figures(struct reader *reader, const struct vma *whole, size_t 
 		error = need_pagemap(reader) ? pagemap_count(reader->pagemap, part->start, part->end, f) : -ENOENT;
 		if (error) {
 			/* The whole is known, its parts are not. */
-			f->unknown |= FIG_ALL & ~(FIG_BIT(FIG_VMAS) | FIG_BIT(FIG_SIZE));
+			f->unknown |= FIG_OF_PAGES;
 			continue;
 		}
 		shared_total += f->value[FIG_RSS] - f->value[FIG_USS];
@@ -174,7 +181,7 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 
 	if (!anonymous || vma->perms[0] != 'r' ||
 	    f->value[FIG_SIZE] <= f->value[FIG_RSS] + f->value[FIG_SWAP])
-		f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
+		f->unknown &= ~FIG_BIT(FIG_ZERO);
 	if (knows(f, FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM)) && !(f->estimate & (FIG_BIT(FIG_COW) | FIG_BIT(FIG_PSS))))
 		return;
 	if (!reader->proc || !need_pagemap(reader) ||
@@ -184,14 +191,14 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 		bytes = zero_scan_next(reader->zero, reader->pagemap, vma->start, vma->end);
 		if (bytes >= 0) {
 			f->value[FIG_ZERO] = (uint64_t)bytes;
-			f->unknown &= (uint16_t)~FIG_BIT(FIG_ZERO);
+			f->unknown &= ~FIG_BIT(FIG_ZERO);
 		}
 	}
 	if (!anonymous && f->estimate & FIG_BIT(FIG_COW)) {
 		bytes = pagemap_shared_anonymous(reader->pagemap, vma->start, vma->end);
 		if (bytes >= 0) {
 			f->value[FIG_COW] = (uint64_t)bytes;
-			f->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+			f->estimate &= ~FIG_BIT(FIG_COW);
 		}
 	}
 	/* PSS: of shared hugetlb pages. */
@@ -201,7 +208,7 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 		pagemap_begin(reader->pagemap, vma->start, vma->end);
 		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
 			f->value[FIG_PSS] = counted.value[FIG_PSS];
-			f->estimate &= (uint16_t)~FIG_BIT(FIG_PSS);
+			f->estimate &= ~FIG_BIT(FIG_PSS);
 		}
 	}
 	if (anonymous && (!knows(f, FIG_BIT(FIG_KSM)) ||
@@ -214,8 +221,8 @@ static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 			f->value[FIG_KSM] = counted.value[FIG_KSM];
 			f->value[FIG_COW] = counted.value[FIG_COW];
 			f->value[FIG_ZERO] = counted.value[FIG_ZERO];
-			f->unknown &= (uint16_t)~(FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW) | FIG_BIT(FIG_ZERO));
-			f->estimate &= (uint16_t)~FIG_BIT(FIG_COW);
+			f->unknown &= ~(FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW) | FIG_BIT(FIG_ZERO));
+			f->estimate &= ~FIG_BIT(FIG_COW);
 		}
 	}
 }
@@ -434,7 +441,7 @@ static bool library_is_expected(const struct reader *reader)
 
 	if (reader->mode == PROCESS_FIGURES_PLAIN)
 		return false;
-	if (reader->mode != PROCESS_FIGURES)
+	if (reader->mode != PROCESS_FIGURES && reader->mode != PROCESS_FIGURES_ALL)
 		return true;
 	error = proc_read(reader->proc, reader->pid, "environ", &environment);
 	/* A kernel thread has no environment, and that is the cheapest way to see it. (-ESRCH since Linux 6.18.) */
@@ -462,7 +469,7 @@ static bool smaps_is_needed(struct reader *reader)
 		ask_counters(reader);
 		return false;
 	}
-	return reader->prefers_smaps || !reader->proc->live || !can_do_without_smaps(reader);
+	return reader->prefers_smaps || reader->mode == PROCESS_FIGURES_ALL || !reader->proc->live || !can_do_without_smaps(reader);
 }
 
 static int read_vmas(struct reader *reader)

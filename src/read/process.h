@@ -32,7 +32,8 @@ typedef int region_function(void *context, const struct region *region);
 
 enum process_mode {
 	PROCESS_NAMES = 0,          /* maps: no figures but the size */
-	PROCESS_FIGURES,            /* the quickest way to all figures */
+	PROCESS_FIGURES,            /* the quickest way to all figures but FIG_ONLY_SMAPS */
+	PROCESS_FIGURES_ALL,        /* those too: from smaps */
 	PROCESS_FIGURES_PLAIN,      /* the same, quicker where the process has not our library, slower where it has */
 	PROCESS_GENTLE,             /* never smaps: holds the target's mmap lock for a moment only */
 };

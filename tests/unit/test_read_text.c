@@ -2,6 +2,7 @@
 /* Lines, maps and smaps lines, names: the parsers, on what kernels print and on what they never would. */
 #include "../../src/read/maps.h"
 #include "../../src/read/names.h"
+#include "../../src/read/place.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -110,6 +111,7 @@ static const char smaps[] =
 	"Pss_Dirty:             9 kB\n"
 	"Shared_Clean:          0 kB\nShared_Dirty:          6 kB\nPrivate_Clean:         2 kB\n"
 	"Private_Dirty:         4 kB\nAnonymous:            12 kB\nKSM:                   2 kB\n"
+	"LazyFree:              1 kB\n"
 	"AnonHugePages:         0 kB\nSwap:                  8 kB\nSwapPss:               3 kB\n"
 	"Locked:                9 kB\nVmFlags: rd wr lo mg \n"
 	"9000-a000 rw-p 00000000 00:00 0 \n"
@@ -135,6 +137,10 @@ START_TEST(smaps_fields)
 	ck_assert_uint_eq(vma.figures.value[FIG_SWAP], 8 << 10);
 	ck_assert_uint_eq(vma.figures.value[FIG_SWAP_PSS], 3 << 10);
 	ck_assert_uint_eq(vma.figures.value[FIG_LOCKED], 9 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_DIRTY], 10 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_CLEAN], 2 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_LAZYFREE], 1 << 10);
+	ck_assert_uint_eq(vma.figures.value[FIG_PSS_DIRTY], 9 << 10);
 	ck_assert(vma.locked && vma.mergeable);
 	ck_assert_uint_eq(vma.figures.unknown, FIG_BIT(FIG_ZERO));
 }
@@ -150,6 +156,8 @@ START_TEST(missing_fields_are_unknown)
 	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_PSS));
 	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_SWAP));
 	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_KSM));
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_DIRTY));
+	ck_assert(seen.last.figures.unknown & FIG_BIT(FIG_PSS_DIRTY));
 }
 END_TEST
 
@@ -364,6 +372,57 @@ START_TEST(table_grows_and_sums)
 }
 END_TEST
 
+static const struct {
+	const char *cgroup, *unit, *container;
+} places[] = {
+	{ "/", "-", "-" },
+	{ "-", "-", "-" },
+	{ "/system.slice/nginx.service", "nginx.service", "-" },
+	{ "/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.scope", "user@1000.service", "-" },
+	{ "/system.slice/_cpu.service/worker", "cpu.service", "-" },
+	{ "/system.slice/docker-4b1f3c5a697d8e9f00112233445566778899aabbccddeeff0011223344556677.scope",
+	  "docker-4b1f3c5a697d8e9f00112233445566778899aabbccddeeff0011223344556677.scope", "docker:4b1f3c5a697d" },
+	{ "/docker/4b1f3c5a697d8e9f00112233445566778899aabbccddeeff0011223344556677", "-", "docker:4b1f3c5a697d" },
+	{ "/kubepods.slice/kubepods-besteffort.slice/kubepods-pod1.slice/"
+	  "cri-containerd-00000000000011112222333344445555666677778888999900001111aaaabbbb.scope",
+	  "cri-containerd-00000000000011112222333344445555666677778888999900001111aaaabbbb.scope", "containerd:000000000000" },
+	{ "/kubepods/burstable/pod77/00000000000011112222333344445555666677778888999900001111aaaabbbb", "-", "kubernetes:000000000000" },
+	{ "/machine.slice/libpod-conmon-4b1f.scope", "libpod-conmon-4b1f.scope", "-" },
+	{ "/lxc.payload.web/system.slice/cron.service", "cron.service", "lxc:web" },
+	{ "/machine.slice/systemd-nspawn@deb.service/payload", "systemd-nspawn@deb.service", "nspawn:deb" },
+	{ "/a.service", "a.service", "-" },
+	{ ".service", "-", "-" },
+};
+
+START_TEST(places_from_cgroups)
+{
+	char got[PLACE_MAX];
+
+	place_unit(places[_i].cgroup, got, sizeof(got));
+	ck_assert_str_eq(got, places[_i].unit);
+	place_container(places[_i].cgroup, got, sizeof(got));
+	ck_assert_str_eq(got, places[_i].container);
+}
+END_TEST
+
+START_TEST(below_a_cgroup)
+{
+	const char *group = "/system.slice/nginx.service/worker";
+
+	ck_assert(place_is_in(group, "/system.slice"));
+	ck_assert(place_is_in(group, "/system.slice/"));
+	ck_assert(place_is_in(group, "/sys/fs/cgroup/system.slice/nginx.service"));
+	ck_assert(place_is_in(group, group));
+	ck_assert(place_is_in(group, "/"));
+	ck_assert(place_is_in(group, "nginx.service"));
+	ck_assert(place_is_in(group, "nginx*"));
+	ck_assert(!place_is_in(group, "/system"));
+	ck_assert(!place_is_in(group, "/nginx.service"));
+	ck_assert(!place_is_in(group, "nginx"));
+	ck_assert(!place_is_in(group, "/system.slice/nginx.service/worker/x"));
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
 
 int main(void)
@@ -381,5 +440,7 @@ int main(void)
 	tcase_add_loop_test(tests, names_are_made_safe, 0, COUNT(cleans));
 	tcase_add_loop_test(tests, name_parts, 0, COUNT(names));
 	tcase_add_test(tests, table_grows_and_sums);
+	tcase_add_loop_test(tests, places_from_cgroups, 0, COUNT(places));
+	tcase_add_test(tests, below_a_cgroup);
 	return run_tests("read text", tests);
 }
