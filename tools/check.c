@@ -508,7 +508,7 @@ int tool_check(int argc, char **argv)
 	pid_t pid = 0;
 	int c, error = 0;
 
-	while ((c = getopt_long(argc, argv, "J", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "J", options)) != -1) {
 		switch (c) {
 		case 'J': json = true; break;
 		case OPT_CSV: csv = true; break;

@@ -115,7 +115,7 @@ int tool_maps(int argc, char **argv)
 	pid_t pid;
 	int c, error;
 
-	while ((c = getopt_long(argc, argv, "J", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "J", options)) != -1) {
 		switch (c) {
 		case 'J': json = true; break;
 		case OPT_CSV: csv = true; break;

@@ -202,7 +202,7 @@ int tool_report(int argc, char **argv)
 	int c, sources;
 
 	columns_default(&request.choice);
-	while ((c = getopt_long(argc, argv, "at:s:gfo:n:hJ", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "at:s:gfo:n:hJ", options)) != -1) {
 		switch (c) {
 		case 'a': selection->all = true; break;
 		case 't':

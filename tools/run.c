@@ -79,7 +79,7 @@ int tool_run(int argc, char **argv)
 	int c;
 
 	/* "+": options behind COMMAND are COMMAND's. */
-	while ((c = getopt_long(argc, argv, "+a:l:i:o:J", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "+a:l:i:o:J", options)) != -1) {
 		switch (c) {
 		case 'a':
 			if (!preload_find_allocator(optarg, allocator, sizeof(allocator)))

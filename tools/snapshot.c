@@ -99,7 +99,7 @@ int tool_snapshot(int argc, char **argv)
 	struct rows rows;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "tagJ", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "tagJ", options)) != -1) {
 		switch (c) {
 		case 't': tree = true; break;
 		case 'a': selection.all = true; break;
@@ -528,7 +528,7 @@ int tool_diff(int argc, char **argv)
 	struct proc proc;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "w:fhJ", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "w:fhJ", options)) != -1) {
 		switch (c) {
 		case 'w':
 			if (!tool_number(optarg, 1U << 30, "a number of seconds", &seconds))

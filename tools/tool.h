@@ -5,6 +5,7 @@
 
 #include "../src/read/process.h"
 
+#include <getopt.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,11 +38,14 @@ int tool_diff(int argc, char **argv);
 /* What each program of ours does first. */
 void tool_begin(void);
 
-/* "anonname COMMAND: ..." on standard error. */
+/* "anonname COMMAND: ..." on standard error, one line; what cannot be shown is escaped. */
 extern const char *tool_name;
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* After getopt_long() printed what is wrong: where to look. Returns EXIT_USAGE. */
+/* getopt_long(), but nothing unprintable of what was given reaches the terminal in its messages. */
+int tool_getopt(int argc, char **argv, const char *letters, const struct option *options);
+
+/* After tool_getopt() printed what is wrong: where to look. Returns EXIT_USAGE. */
 int tool_usage_error(void);
 int tool_version(void);
 

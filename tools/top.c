@@ -648,7 +648,7 @@ int main(int argc, char **argv)
 
 	tool_begin();
 	tool_name = "top";
-	while ((c = getopt_long(argc, argv, "at:fgd:bn:J", options, NULL)) != -1) {
+	while ((c = tool_getopt(argc, argv, "at:fgd:bn:J", options)) != -1) {
 		switch (c) {
 		case 'a': top.selection.all = true; break;
 		case 't':

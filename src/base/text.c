@@ -157,6 +157,10 @@ void text_complain(const char *const parts[], size_t n)
 	text_add(&t, "libanonname: ");
 	for (size_t i = 0; i < n; i++)
 		text_add(&t, parts[i]);
+	/* Some of it comes from the environment, or is a thread's name: a terminal must not obey it. */
+	for (size_t i = 0; i < t.used; i++)
+		if ((unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f)
+			line[i] = '?';
 	if (t.cut)
 		t.used = t.room - 2;
 	line[t.used] = '\n';

@@ -59,7 +59,7 @@ static inline char text_clean_char(char c)
  */
 size_t text_clean_name(char to[80], const char *name);
 
-/* One line on standard error, `libanonname: ...`. The only place that writes there. */
+/* One line on standard error, `libanonname: ...`; what is no printable ASCII is shown as ?. The only place that writes there. */
 void text_complain(const char *const parts[], size_t n);
 #define complain(...) \
 	text_complain((const char *const[]){ __VA_ARGS__ }, sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))

@@ -2,11 +2,14 @@
 /* Reads rules and matches them. See rules.h. */
 #include "label/rules.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/elf.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -194,14 +197,26 @@ static void read_text(const char *text, const char *end, const char *from, char 
 	}
 }
 
+/*
+ * A device must not even be opened, and a FIFO waits for a writer. Where a
+ * sandbox does not let us look, O_NONBLOCK keeps us from waiting, too.
+ */
+static bool is_file(const char *path)
+{
+	struct stat st;
+
+	return !sandbox_allows(MAY_PATCH) ||
+	       (sys_call6(SYS_newfstatat, AT_FDCWD, SYS_ARG(path), SYS_ARG(&st), 0, 0, 0) == 0 && S_ISREG(st.st_mode));
+}
+
 static void read_file(const char *path)
 {
 	static char text[8192] COLD_BSS;
-	long fd = sys_open(path, O_RDONLY | O_CLOEXEC), n;
+	long fd = is_file(path) ? sys_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -EINVAL, n;
 	size_t used = 0;
 
 	if (sys_failed(fd)) {
-		complain("ANONNAME_RULES=", path, ": it can be neither opened as a file nor read as a rule. Its rules are left out.");
+		complain("ANONNAME_RULES=", path, ": it is neither a file that can be read nor a rule. Its rules are left out.");
 		return;
 	}
 	while (used < sizeof(text) && (n = sys_read((int)fd, text + used, sizeof(text) - used)) > 0)

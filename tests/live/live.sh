@@ -98,13 +98,17 @@ counts() {
 	told "$title" "$status"
 }
 
-# complains TITLE VAR=VALUE PROGRAM [ARG...]: one line on standard error, which names the variable, and passes.
+# complains TITLE VAR=VALUE PROGRAM [ARG...]: one line on standard error, which names the variable and moves no terminal, and passes.
 complains() {
 	local title=$1 var=$2 program=$3
 	shift 3
 	wanted "$title" || return 0
-	env "$var" LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>"$out/complaint"
+	timeout 60 env "$var" LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>"$out/complaint"
 	local status=$?
+	if grep -q '[[:cntrl:]]' "$out/complaint"; then
+		echo "a control character reached standard error" >>"$out/said"
+		status=1
+	fi
 	if [ "$status" = 0 ] && { [ "$(wc -l <"$out/complaint")" != 1 ] ||
 	   ! grep -q "^libanonname: .*${var%%=*}" "$out/complaint"; }; then
 		echo "not one line about ${var%%=*}:" >>"$out/said"
