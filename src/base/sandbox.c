@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -32,6 +33,8 @@ uint32_t sandbox_rights = MAY_ALL;
 
 /* The probe makes these calls in earnest: on no file of the program's. */
 #define NO_FILE 1000000
+#define SOME_MEMORY 0x7f0000000000
+#define SOME_STRUCT 0x7f0000001000
 
 /* Every call that we make on our own account, with the arguments that a filter may look at. */
 static const struct our_call {
@@ -39,22 +42,28 @@ static const struct our_call {
 	uint32_t right;
 	uint64_t args[6];
 } our_calls[] = {
-	{ SYS_prctl, MAY_NAME, { PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x7f0000000000, 4096, 0x7f0000001000, 0 } },
+	{ SYS_prctl, MAY_NAME, { PR_SET_VMA, PR_SET_VMA_ANON_NAME, SOME_MEMORY, 4096, SOME_STRUCT, 0 } },
 	{ SYS_gettid, MAY_ASK_TID, { 0 } },
-	{ SYS_prctl, MAY_ASK_TID, { PR_GET_NAME, 0x7f0000001000, 0, 0, 0, 0 } },
-	{ SYS_openat, MAY_READ_PROC | MAY_LOAD | MAY_PATCH, { (uint64_t)-100, 0x7f0000001000, 02000000 /* O_CLOEXEC */, 0, 0, 0 } },
-	{ SYS_read, MAY_READ_PROC | MAY_LOAD, { NO_FILE, 0x7f0000001000, 4096, 0, 0, 0 } },
-	{ SYS_close, MAY_READ_PROC | MAY_LOAD | MAY_PATCH, { NO_FILE, 0, 0, 0, 0, 0 } },
-	{ SYS_mmap, MAY_MAP | MAY_LOAD, { 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 } },
-	{ SYS_mmap, MAY_LOAD | MAY_PATCH, { 0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, NO_FILE, 0 } },
-	{ SYS_munmap, MAY_UNMAP | MAY_LOAD | MAY_PATCH, { 0x7f0000000000, 65536, 0, 0, 0, 0 } },
-	{ SYS_mprotect, MAY_LOAD | MAY_PATCH, { 0x7f0000000000, 4096, PROT_READ, 0, 0, 0 } },
-	{ SYS_newfstatat, MAY_PATCH, { (uint64_t)-100, 0x7f0000001000, 0x7f0000001010, 0, 0, 0 } },
-	{ SYS_pwrite64, MAY_PATCH, { NO_FILE, 0x7f0000001000, 14, 0x7f0000000000, 0, 0 } },
-	{ SYS_madvise, MAY_START, { 0x7f0000000000, 4096, 18 /* MADV_WIPEONFORK */, 0, 0, 0 } },
+	{ SYS_prctl, MAY_ASK_NAME, { PR_GET_NAME, SOME_STRUCT, 0, 0, 0, 0 } },
+	{ SYS_getpid, MAY_ASK_PID, { 0 } },
+	{ SYS_openat, MAY_OPEN, { (uint64_t)AT_FDCWD, SOME_STRUCT, O_RDONLY | O_CLOEXEC, 0, 0, 0 } },
+	{ SYS_openat, MAY_OPEN_TO_WRITE, { (uint64_t)AT_FDCWD, SOME_STRUCT, O_RDWR | O_CLOEXEC, 0, 0, 0 } },
+	{ SYS_read, MAY_READ, { NO_FILE, SOME_STRUCT, 4096, 0, 0, 0 } },
+	{ SYS_close, MAY_CLOSE, { NO_FILE, 0, 0, 0, 0, 0 } },
+	{ SYS_newfstatat, MAY_STAT, { (uint64_t)AT_FDCWD, SOME_STRUCT, SOME_STRUCT + 16, 0, 0, 0 } },
+	{ SYS_pwrite64, MAY_WRITE_AT, { NO_FILE, SOME_STRUCT, 14, SOME_MEMORY, 0, 0 } },
+	{ SYS_mmap, MAY_MAP, { 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 } },
+	{ SYS_mmap, MAY_MAP_CODE, { 0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, NO_FILE, 0 } },
+	{ SYS_munmap, MAY_UNMAP, { SOME_MEMORY, 65536, 0, 0, 0, 0 } },
+	{ SYS_mprotect, MAY_PROTECT, { SOME_MEMORY, 4096, PROT_READ, 0, 0, 0 } },
+	{ SYS_mprotect, MAY_PROTECT_DATA, { SOME_MEMORY, 4096, PROT_READ | PROT_WRITE, 0, 0, 0 } },
+	{ SYS_mprotect, MAY_PROTECT_CODE, { SOME_MEMORY, 4096, PROT_READ | PROT_EXEC, 0, 0, 0 } },
+	{ SYS_madvise, MAY_ADVISE, { SOME_MEMORY, 4096, MADV_WIPEONFORK, 0, 0, 0 } },
 	{ SYS_sched_yield, MAY_YIELD, { 0 } },
-	{ SYS_getpid, MAY_COPY, { 0 } },
-	{ SYS_process_vm_readv, MAY_COPY, { 4711, 0x7f0000001000, 1, 0x7f0000001010, 1, 0 } },
+	{ SYS_process_vm_readv, MAY_READ_MEMORY, { 4711, SOME_STRUCT, 1, SOME_STRUCT + 16, 1, 0 } },
+	{ SYS_rt_sigprocmask, MAY_TEST_MEMORY, { SANDBOX_NO_HOW, SOME_STRUCT, 0, SANDBOX_SIGSET_SIZE, 0, 0 } },
+	{ SYS_get_robust_list, MAY_WATCH_TASK, { 0, SOME_STRUCT, SOME_STRUCT + 16, 0, 0, 0 } },
+	{ SYS_set_robust_list, MAY_WATCH_TASK, { SOME_STRUCT, 24, 0, 0, 0, 0 } },
 };
 
 /*
@@ -168,22 +177,151 @@ uint32_t sandbox_evaluate(const struct sock_fprog *filter)
 
 uint32_t sandbox_restrict(uint32_t rights)
 {
-	uint32_t before = __atomic_fetch_and(&sandbox_rights, rights, __ATOMIC_SEQ_CST);
+	uint32_t before = __atomic_fetch_and(&sandbox_rights, rights | SANDBOX_GUESTS, __ATOMIC_SEQ_CST);
 
-	root.sandbox = !sandbox_allows(MAY_NAME);
-	return before;
+	root.sandbox = !(load_relaxed(&sandbox_rights) & MAY_NAME);
+	return before & MAY_ALL;
 }
 
 void sandbox_restore(uint32_t rights)
 {
 	__atomic_fetch_or(&sandbox_rights, rights, __ATOMIC_SEQ_CST);
-	root.sandbox = !sandbox_allows(MAY_NAME);
+	root.sandbox = !(load_relaxed(&sandbox_rights) & MAY_NAME);
+}
+
+/* --- guests: children that share our memory --------------------------------------- */
+
+/*
+ * Nobody tells us when such a child has ended or become another program, and
+ * where its filter kills for getpid it cannot even be asked who calls: a vfork
+ * child has its maker's thread-local memory, too. But then the kernel goes
+ * through the task's list of robust futexes, as its memory is let go
+ * (kernel/futex/core.c, futex_exec_release), and takes the task's id out of
+ * those it held. A child that shares memory begins without such a list.
+ */
+static struct guest {
+	struct robust_list_head list;
+	struct robust_list entry;
+	uint32_t futex;                 /* the task's id while it lives */
+	uint32_t rights;
+} guests[16] COLD_BSS;
+
+/* The guest that is, or was, on this thread's memory. */
+static THREAD_LOCAL struct guest *my_guest;
+static THREAD_LOCAL uint32_t my_guest_task;
+
+static uint32_t own_pid;
+
+static struct guest *living_guest(void)
+{
+	struct guest *g = my_guest;
+
+	if (g && (load_acquire(&g->futex) & FUTEX_TID_MASK) != my_guest_task)
+		my_guest = g = NULL;
+	return g;
+}
+
+bool sandbox_allows_guest(uint32_t rights)
+{
+	const struct guest *g = living_guest();
+	uint32_t all = load_relaxed(&sandbox_rights);
+
+	return ((g ? all & load_relaxed(&g->rights) : all) & rights) == rights;
+}
+
+uint32_t sandbox_pid(void)
+{
+	return load_relaxed(&own_pid);
+}
+
+void sandbox_remember_pid(void)
+{
+	store_relaxed(&own_pid, sandbox_allows(MAY_ASK_PID) ? (uint32_t)sys_getpid() : 0);
+}
+
+bool sandbox_is_guest(void)
+{
+	uint32_t pid = sandbox_pid();
+
+	return pid && sandbox_allows(MAY_ASK_PID) && (uint32_t)sys_getpid() != pid;
+}
+
+static struct guest *take_guest(uint32_t task)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
+		uint32_t was = load_relaxed(&guests[i].futex);
+
+		if (!(was & FUTEX_TID_MASK) &&
+		    __atomic_compare_exchange_n(&guests[i].futex, &was, task, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return &guests[i];
+	}
+	return NULL;
+}
+
+/* Hands the kernel a list that holds the guest's futex. false: the task has a list already. */
+static bool watch(struct guest *g)
+{
+	struct robust_list_head *there = NULL;
+	size_t size;
+
+	g->list.list.next = &g->entry;
+	g->list.futex_offset = (long)(offsetof(struct guest, futex) - offsetof(struct guest, entry));
+	g->entry.next = &g->list.list;
+	return sys_call6(SYS_get_robust_list, 0, SYS_ARG(&there), SYS_ARG(&size), 0, 0, 0) == 0 && !there &&
+	       sys_call6(SYS_set_robust_list, SYS_ARG(&g->list), sizeof(g->list), 0, 0, 0, 0) == 0;
+}
+
+bool sandbox_restrict_guest(uint32_t rights, uint32_t *before)
+{
+	struct guest *g = living_guest();
+
+	if (!g) {
+		uint32_t task = (uint32_t)sys_getpid();
+
+		g = sandbox_allows(MAY_WATCH_TASK) ? take_guest(task) : NULL;
+		if (!g)
+			return false;
+		if (!watch(g)) {
+			store_release(&g->futex, 0U);
+			return false;
+		}
+		store_relaxed(&g->rights, (uint32_t)MAY_ALL);
+		my_guest_task = task;
+		my_guest = g;
+		__atomic_fetch_or(&sandbox_rights, SANDBOX_GUESTS, __ATOMIC_SEQ_CST);
+	}
+	*before = load_relaxed(&g->rights);
+	store_relaxed(&g->rights, *before & rights);
+	return true;
+}
+
+void sandbox_restore_guest(uint32_t rights)
+{
+	struct guest *g = living_guest();
+
+	if (g)
+		store_relaxed(&g->rights, rights);
+}
+
+void sandbox_fork_child(uint32_t pid)
+{
+	struct guest *g = living_guest();
+
+	if (g)
+		sandbox_restrict(g->rights);
+	my_guest = NULL;
+	for (size_t i = 0; load_relaxed(&sandbox_rights) & SANDBOX_GUESTS && i < ARRAY_SIZE(guests); i++)
+		store_relaxed(&guests[i].futex, 0U);
+	store_relaxed(&own_pid, pid);
+	if (!pid)
+		sandbox_remember_pid();
 }
 
 /* --- started under a filter ------------------------------------------------------ */
 
 /* What /proc/PID/status says. proc_pid_status(5). */
 struct status {
+	char name[16];
 	uint64_t parent;
 	uint64_t mode;          /* 0: no filter */
 	uint64_t filters;       /* how many; 0 before Linux 5.9, which does not say */
@@ -215,6 +353,8 @@ static bool read_status(const char *path, struct status *out)
 				continue;
 			}
 			line[len] = '\0';
+			if (text_starts(line, "Name:\t"))
+				text_copy(out->name, sizeof(out->name), line + 6);
 			take_number(line, line + len, "PPid:\t", &out->parent);
 			take_number(line, line + len, "Seccomp:\t", &out->mode);
 			/* The last of the three, where the kernel has it. */
@@ -294,6 +434,11 @@ bool sandbox_look(void)
 {
 	own_known = read_status("/proc/self/status", &own);
 	return own_known && !own.mode;
+}
+
+const char *sandbox_thread_name(void)
+{
+	return own.name;
 }
 
 void sandbox_probe(bool at_any_risk)

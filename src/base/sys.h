@@ -74,12 +74,6 @@ static inline long sys_close(int fd) { return sys_call6(SYS_close, fd, 0, 0, 0, 
 /* Reads a file that holds one number, as those of /proc/sys do; false: it cannot be read. */
 bool sys_number(const char *path, uint64_t *value);
 
-/*
- * Copies memory of this process without faulting.
- * Returns the number of bytes that could be read, or -errno.
- */
-long sys_copy(void *to, const void *from, size_t len);
-
 /* Reads the auxiliary values that the rest needs. Idempotent. */
 void sys_init(void);
 

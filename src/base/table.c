@@ -79,6 +79,7 @@ struct place *table_add(struct table *t, uintptr_t key)
 
 void table_remove(struct place *p)
 {
+	store_relaxed(&p->used, 0U);
 	store_relaxed(&p->tid, 0U);
 	store_relaxed(&p->end, 0UL);
 	store_release(&p->key, (uintptr_t)KEY_FREE);

@@ -13,7 +13,8 @@ struct place {
 	uintptr_t key;          /* 0: never used, 1: free again */
 	uintptr_t start;
 	uintptr_t end;
-	uint32_t tid;           /* 0: nobody */
+	uint32_t used;          /* a thread is on it */
+	uint32_t tid;           /* 0: not known */
 	uint32_t index;
 	char comm[16];
 };

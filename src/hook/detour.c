@@ -202,7 +202,7 @@ static bool write_by_mprotect(long mem, const struct plan *plan, const uint8_t *
 	volatile uint8_t *at = plan->at;
 
 	(void)mem;
-	if (!may_toggle_text() || sys_mprotect((void *)start, len, PROT_READ | PROT_WRITE) != 0)
+	if (!sandbox_allows(MAY_PATCH_BY_PROTECT) || !may_toggle_text() || sys_mprotect((void *)start, len, PROT_READ | PROT_WRITE) != 0)
 		return false;
 	for (size_t i = 0; i < plan->len; i++)
 		at[i] = bytes[i];

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "base/peek.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
@@ -29,8 +30,12 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 	label_program_named();
 	if (!(sink_modes() & ROOT_SINK_REGISTRY))
 		return r;
-	/* The registry keeps it beside the kernel, or in its place where it has no such call. */
-	if (r == 0 || root.kernel_error == EINVAL) {
+	/*
+	 * The registry keeps it beside the kernel, or in its place where it has no
+	 * such call. Started under a filter we do not know whether it has, but it
+	 * says EINVAL to what it would take.
+	 */
+	if (r == 0 || root.kernel_error == EINVAL || (root.kernel_error == EPERM && r == -EINVAL)) {
 		long kept = sink_program_name(arg2, addr, len, name);
 
 		return r == 0 ? r : kept;
@@ -42,30 +47,17 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 
 /*
  * What the filter leaves of our rights. A bad pointer is the kernel's to
- * refuse, so the filter is copied by a call that does not fault.
+ * refuse, so it is not followed before it is known that it can be.
  */
 static uint32_t filter_rights(const struct sock_fprog *from)
 {
 	struct sock_fprog filter;
-	uint32_t rights = 0;
-	size_t size;
-	long copy;
 
-	if (!sandbox_allows(MAY_COPY | MAY_MAP) || sys_copy(&filter, from, sizeof(filter)) != sizeof(filter))
+	if (peek(&filter, from, sizeof(filter)) != 0)
 		return 0;
-	size = filter.len * sizeof(*filter.filter);
-	if (!size)
+	if (filter.len == 0)
 		return MAY_ALL;
-	copy = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sys_failed(copy))
-		return 0;
-	if (sys_copy((void *)copy, filter.filter, size) == (long)size) {
-		filter.filter = (struct sock_filter *)copy;
-		rights = sandbox_evaluate(&filter);
-	}
-	if (sandbox_allows(MAY_UNMAP))
-		sys_munmap((void *)copy, size);
-	return rights;
+	return peek_test(filter.filter, filter.len * sizeof(*filter.filter)) == 0 ? sandbox_evaluate(&filter) : 0;
 }
 
 enum seccomp_call { NOT_A_SANDBOX, A_STRICT_SANDBOX, A_FILTER };
@@ -74,8 +66,11 @@ enum seccomp_call { NOT_A_SANDBOX, A_STRICT_SANDBOX, A_FILTER };
 static struct sink_before before_sandbox(enum seccomp_call call, const void *filter)
 {
 	if (call == NOT_A_SANDBOX || !hook_start())
-		return (struct sink_before){ MAY_ALL, sink_modes() };
-	return sink_sandbox(call == A_FILTER ? filter_rights(filter) : SANDBOX_STRICT);
+		return (struct sink_before){ MAY_ALL, sink_modes(), false };
+
+	bool by_guest = label_by_guest();
+
+	return sink_sandbox(call == A_FILTER ? filter_rights(filter) : SANDBOX_STRICT, by_guest);
 }
 
 static void after_sandbox(enum seccomp_call call, struct sink_before before, bool installed)
@@ -86,15 +81,18 @@ static void after_sandbox(enum seccomp_call call, struct sink_before before, boo
 
 /* --- prctl --------------------------------------------------------------------------------- */
 
-static long renamed(long r)
+/* The calling thread has a new name. The kernel has cut it to 15 bytes; what it has is what tools show. */
+static void renamed(const char *from)
 {
 	char name[COMM_SIZE + 1] = "";
 
-	/* The kernel has cut it to 15 bytes; what it has is what tools show. */
-	if (r == 0 && label_active() && sandbox_allows(MAY_ASK_TID) &&
-	    sys_prctl(PR_GET_NAME, (unsigned long)name, 0, 0, 0) == 0)
-		thread_renamed((uintptr_t)pthread_self(), name);
-	return r;
+	if (!label_active() || label_by_guest())
+		return;
+	if (!sandbox_allows(MAY_ASK_NAME) || sys_prctl(PR_GET_NAME, (unsigned long)name, 0, 0, 0) != 0)
+		for (size_t i = 0; i < COMM_SIZE - 1 && peek(&name[i], from + i, 1) == 0 && name[i]; i++)
+			;
+	name[COMM_SIZE - 1] = '\0';
+	thread_renamed((uintptr_t)pthread_self(), name);
 }
 
 EXPORT int prctl(int op, ...)
@@ -123,8 +121,8 @@ EXPORT int prctl(int op, ...)
 	before = before_sandbox(call, (const void *)a[1]);
 	r = hook_next_of(prctl)(op, a[0], a[1], a[2], a[3]);
 	after_sandbox(call, before, r == 0);
-	if (op == PR_SET_NAME)
-		renamed(r);
+	if (op == PR_SET_NAME && r == 0)
+		renamed((const char *)a[0]);
 	return (int)r;
 }
 
@@ -181,8 +179,8 @@ long hook_syscall(long nr, long a, long b, long c, long d, long e, long f)
 
 			r = sys_call6(SYS_prctl, a, b, c, d, e, f);
 			after_sandbox(call, before, r == 0);
-			if (a == PR_SET_NAME)
-				renamed(r);
+			if (a == PR_SET_NAME && r == 0)
+				renamed((const char *)b);
 		}
 		break;
 	default: r = sys_call6(nr, a, b, c, d, e, f); break;
@@ -203,8 +201,8 @@ EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 	stack_t now;
 
 	/* Asked back: `stack` and `old` may be the same memory, which has the old one now. */
-	if (ready && r == 0 && stack && !sys_failed(sys_call6(SYS_sigaltstack, 0, SYS_ARG(&now), 0, 0, 0, 0)) &&
-	    !(now.ss_flags & SS_DISABLE))
+	if (ready && r == 0 && stack && !label_by_guest() &&
+	    !sys_failed(sys_call6(SYS_sigaltstack, 0, SYS_ARG(&now), 0, 0, 0, 0)) && !(now.ss_flags & SS_DISABLE))
 		label_sigstack((uintptr_t)now.ss_sp, now.ss_size);
 	return r;
 }

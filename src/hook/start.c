@@ -174,6 +174,7 @@ bool hook_start_now(void)
 		sandbox_restrict(0);
 	else if (!free_of_filters)
 		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH);
+	sandbox_remember_pid();
 	objects_refresh(NULL, NULL, NULL);
 	hook_find_next();
 	root.self = (uintptr_t)&root;

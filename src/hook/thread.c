@@ -186,7 +186,7 @@ EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 	if (!hook_next_of(pthread_setname_np))
 		return ENOSYS;
 	r = hook_next.pthread_setname_np(thread, name);
-	if (r == 0 && label_active())
+	if (r == 0 && label_active() && !label_by_guest())
 		thread_renamed((uintptr_t)thread, name);
 	return r;
 }

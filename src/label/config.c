@@ -235,13 +235,20 @@ static size_t field_text(const struct piece *piece, enum kind kind, const struct
 	case 'c': s = f->label; break;
 	case 'k': s = f->thing ? f->thing : config_word(kind); break;
 	case 'i': return text_number(digits, f->index);
-	case 't': return text_number(digits, f->tid);
-	case 'p': return text_number(digits, f->pid);
+	/* Not known is nothing, never 0. */
+	case 't': return f->tid ? text_number(digits, f->tid) : 0;
+	case 'p': return f->pid ? text_number(digits, f->pid) : 0;
 	case 'z': return size_class(digits, f->size);
 	default: break;
 	}
 	*text = s ? s : "";
 	return text_length(*text);
+}
+
+/* There may be no label, or a thread of which little is known: the colon before it says nothing then. */
+static bool may_be_empty(char field)
+{
+	return field == 'c' || field == 't' || field == 'p' || field == 'n';
 }
 
 /* What may be cut when a name is too long, the least telling first. Numbers and literals never are. */
@@ -269,7 +276,7 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 		const char *text = t->source + piece->at;
 		size_t len = piece->field ? field_text(piece, kind, f, digits, &text) : piece->len;
 
-		if (piece->field == 'c' && !len && out.used && longer[out.used - 1] == ':')
+		if (may_be_empty(piece->field) && !len && out.used && longer[out.used - 1] == ':')
 			out.used--;
 		if (cut && piece->field == cut && over) {
 			size_t keep = len - over - 2;
@@ -311,8 +318,7 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 			if (coarse && (piece->field == 'i' || piece->field == 't' || piece->field == 'n' || piece->field == 'z'))
 				continue;
 			len = field_text(piece, kind, f, digits, &text);
-			/* Without a label the colon before it says nothing. */
-			if (piece->field == 'c' && !len && used && used <= ANONNAME_NAME_MAX && name[used - 1] == ':')
+			if (may_be_empty(piece->field) && !len && used && used <= ANONNAME_NAME_MAX && name[used - 1] == ':')
 				used--;
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
 				name[used + k] = text_clean_char(text[k]);

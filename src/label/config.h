@@ -61,7 +61,7 @@ struct fields {
 	const char *label;      /* %c */
 	const char *thing;      /* %k where it is not the kind's own word */
 	uint32_t index;         /* %i */
-	uint32_t tid;           /* %t */
+	uint32_t tid;           /* %t; 0: not known */
 	uint32_t pid;           /* %p */
 	size_t size;            /* %z */
 };

@@ -10,8 +10,9 @@
  */
 #include "label/glibc.h"
 
-#include "base/sandbox.h"
-#include "base/sys.h"
+#include <errno.h>
+
+#include "base/peek.h"
 #include "base/table.h"
 #include "label/label.h"
 #include "label/thread.h"
@@ -71,12 +72,13 @@ void glibc_heap_settle(void)
 	uintptr_t heap = me->new_heap, arena = 0;
 	struct place *p, *owner;
 
-	if (!sandbox_allows(MAY_COPY)) {
-		me->new_heap = 0;
-		return;
+	switch (peek(&arena, (const void *)heap, sizeof(arena))) {
+	case 0: break;
+	case -EPERM: me->new_heap = 0; return;
+	default: return;
 	}
 	/* Still being set up: the two cut-offs of an aligned reservation come first. */
-	if (sys_copy(&arena, (const void *)heap, sizeof(arena)) != sizeof(arena) || !arena)
+	if (!arena)
 		return;
 	me->new_heap = 0;
 	p = table_find(&heaps, heap);

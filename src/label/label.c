@@ -10,6 +10,7 @@
 
 #include "base/maps.h"
 #include "base/own.h"
+#include "base/peek.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -247,8 +248,7 @@ static size_t make_name(enum kind kind, const struct fields *given, bool coarse,
 		f.tid = thread_tid();
 	if (!f.thread)
 		f.thread = thread_name();
-	if (config_uses(kind, 'p') && sandbox_allows(MAY_COPY))
-		f.pid = (uint32_t)sys_getpid();
+	f.pid = sandbox_pid();
 	f.program = objects_program();
 	if (!f.label)
 		f.label = thread_label();
@@ -294,7 +294,7 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 static void mark_for_fork(void)
 {
 	static struct wiped unwiped COLD_BSS;
-	struct wiped *page = sandbox_allows(MAY_START) ? own_map(sizeof(*page), "fork") : NULL;
+	struct wiped *page = sandbox_allows(MAY_ADVISE) ? own_map(sizeof(*page), "fork") : NULL;
 
 	/* Linux 4.14. Without it only the fork handler notices. */
 	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK))) {
@@ -311,9 +311,20 @@ static void name_own(uintptr_t start, size_t len, const char *thing)
 	label_range(KIND_OWN, start, len, &(struct fields){ .thing = thing });
 }
 
+static bool can_be_read(uintptr_t from, size_t len)
+{
+	const struct thread *me = thread_self();
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	if (from >= here && here >= me->stack_start && from < me->stack_end && from + len <= me->stack_end)
+		return true;
+	return objects_can_be_read(from, len);
+}
+
 void label_start(void)
 {
 	rules_read();
+	peek_known = can_be_read;
 	registry_frame_is_gone = thread_frame_is_gone;
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();
@@ -343,6 +354,7 @@ void label_fork_parent(void)
 
 void label_fork_child(void)
 {
+	sandbox_fork_child(thread_forked_tid());
 	if (!label_active())
 		return;
 	if (fork_mark)
@@ -363,4 +375,11 @@ void label_notice_fork(void)
 {
 	if (unlikely(fork_mark && !load_relaxed(fork_mark)))
 		label_fork_child();
+}
+
+bool label_by_guest(void)
+{
+	label_notice_fork();
+	/* Where nothing marks a fork's child, it may be one. */
+	return fork_mark && sandbox_is_guest();
 }

@@ -61,6 +61,12 @@ void label_fork_child(void);
 void label_notice_fork(void);
 
 /*
+ * A child that runs in our memory (vfork) is the caller: what it does to itself
+ * is none of the parent's. False where that cannot be found out.
+ */
+bool label_by_guest(void);
+
+/*
  * May a piece of a mapping be named? Only private anonymous memory that is not
  * malloc's: there the name would stay when it is freed. And with kernel names
  * not out of the middle of a region that huge pages may back, which an edge

@@ -88,6 +88,18 @@ const struct object *objects_find(uintptr_t addr)
 	return NULL;
 }
 
+bool objects_can_be_read(uintptr_t start, size_t len)
+{
+	const struct object *o = objects_find(start);
+	const ElfW(Phdr) *ph = o ? o->headers : NULL;
+
+	for (unsigned i = 0; ph && i < o->header_count; i++, ph++)
+		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_R) && start >= o->base + ph->p_vaddr &&
+		    start + len <= o->base + ph->p_vaddr + ph->p_memsz)
+			return true;
+	return false;
+}
+
 const struct object *objects_named(const char *start)
 {
 	uint32_t count = load_acquire(&object_count);
@@ -204,6 +216,8 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 	}
 	if (start >= end)
 		return;
+	o->headers = info->dlpi_phdr;
+	o->header_count = info->dlpi_phnum;
 	for (int i = 0; eh && i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 

@@ -28,6 +28,8 @@ struct object {
 	uintptr_t unwind_start, unwind_end; /* the segment that holds it and .eh_frame */
 	uintptr_t base;                 /* what its addresses are relative to */
 	uintptr_t dynamic;              /* its dynamic section; 0: none */
+	const void *headers;            /* its program headers, in its memory */
+	uint16_t header_count;
 	uintptr_t bss_start, bss_end;   /* the pages of .bss that no file backs; equal: none */
 	uint8_t class;                  /* enum object_class */
 	bool has_runpath;               /* dlopen from it looks where DT_RPATH or DT_RUNPATH says */
@@ -46,6 +48,9 @@ uint32_t objects_generation(void);
 
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);
+
+/* Do these bytes lie in a segment of an object that is loaded to be read? */
+bool objects_can_be_read(uintptr_t start, size_t len);
 
 /* The first object whose name starts so, or NULL. */
 const struct object *objects_named(const char *start);

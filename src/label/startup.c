@@ -10,7 +10,6 @@
 #include "base/maps.h"
 #include "base/root.h"
 #include "base/sandbox.h"
-#include "base/sys.h"
 #include "base/text.h"
 #include "label/label.h"
 #include "label/thread.h"
@@ -72,8 +71,8 @@ static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t 
 
 	if (start >= end)
 		return;
-	/* By which thread, nobody knows: the first's is the process's id. 0: the caller's. */
-	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_allows(MAY_COPY) ? (uint32_t)sys_getpid() : 0 });
+	/* By which thread, nobody knows: the first's is the process's id. */
+	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_pid() });
 	++*named;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "base/elf.h"
 #include "base/maps.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
@@ -17,6 +18,7 @@
 #include "label/config.h"
 #include "label/jemalloc.h"
 #include "label/label.h"
+#include "label/objects.h"
 #include "sink/registry.h"
 
 THREAD_LOCAL struct thread this_thread;
@@ -29,12 +31,38 @@ static struct table stacks COLD_BSS;    /* by end */
  */
 static uintptr_t control_block_distance;
 
+/*
+ * libc notes each thread's tid in its control block, and exports where, for
+ * debuggers (nptl_db/db_info.c: size in bits, number, offset). 0: not found.
+ * By our own lookup: a hook must not wait for the dynamic linker's lock.
+ */
+static uint32_t tid_in_control_block(void)
+{
+	static const char *const libraries[] = { "libc.so.6", "libpthread.so.0" };
+	const uint32_t *where = NULL;
+	struct elf_symbols symbols;
+
+	for (size_t i = 0; !where && i < ARRAY_SIZE(libraries); i++) {
+		const struct object *o = objects_named(libraries[i]);
+		const ElfW(Sym) *symbol = o && o->dynamic && elf_symbols(o->base, (const void *)o->dynamic, &symbols) ?
+					  elf_find(&symbols, "_thread_db_pthread_tid") : NULL;
+
+		if (symbol && symbol->st_size == 3 * sizeof(*where))
+			where = (const uint32_t *)(symbols.base + symbol->st_value);
+	}
+	return where && where[0] == 32 ? *(const uint32_t *)((uintptr_t)pthread_self() + where[2]) : 0;
+}
+
 uint32_t thread_tid(void)
 {
 	struct thread *me = thread_self();
 
-	if (unlikely(!me->tid) && sandbox_allows(MAY_ASK_TID))
+	if (likely(me->tid))
+		return me->tid;
+	if (sandbox_allows(MAY_ASK_TID))
 		me->tid = (uint32_t)sys_gettid();
+	else if (!me->orphaned)
+		me->tid = tid_in_control_block();
 	return me->tid;
 }
 
@@ -49,8 +77,8 @@ void threads_start(void)
 	uintptr_t top = getauxval(AT_RANDOM);
 	struct rlimit limit = { .rlim_cur = 8UL << 20 };
 
-	if (sandbox_allows(MAY_ASK_TID))
-		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
+	if (!sandbox_allows(MAY_ASK_NAME) || sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0) != 0)
+		text_copy(me->comm, sizeof(me->comm), sandbox_thread_name());
 	/* Now: a vfork child that asked first would leave its own behind. */
 	thread_tid();
 	jemalloc_first_thread();
@@ -62,7 +90,7 @@ void threads_start(void)
 
 static void label_stack(const struct place *p)
 {
-	label_range(p->tid ? KIND_STACK : KIND_STACK_UNUSED, p->start, p->end - p->start,
+	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, p->start, p->end - p->start,
 		    &(struct fields){ .thread = p->comm, .tid = p->tid, .index = 0 });
 }
 
@@ -73,7 +101,7 @@ void thread_stack_mapped(uintptr_t start, uintptr_t end)
 	if (!p)
 		return;
 	place_cover(p, start, end);
-	store_relaxed(&p->tid, 0U);
+	store_relaxed(&p->used, 0U);
 	label_stack(p);
 }
 
@@ -148,7 +176,7 @@ void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
 		p = own_stack(here);
 		if (p) {
 			/* What follows comes after all that the stack's last thread did: see thread_end. */
-			(void)load_acquire(&p->tid);
+			(void)load_acquire(&p->used);
 			p->index = 0;
 		}
 	}
@@ -159,6 +187,7 @@ void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
 	me->stack_end = p->end;
 	text_copy(p->comm, sizeof(p->comm), name);
 	store_relaxed(&p->tid, thread_tid());
+	store_relaxed(&p->used, 1U);
 	label_stack(p);
 }
 
@@ -171,13 +200,13 @@ void thread_end(void)
 	registry_thread_end();
 	if (!p)
 		return;
-	store_relaxed(&p->tid, 0U);
+	store_relaxed(&p->used, 0U);
 	label_stack(p);
 	if (p->index)
 		table_remove(p);
 	else
 		/* The next thread on it comes after us: libc keeps the stack, and orders the two. */
-		store_release(&p->tid, 0U);
+		store_release(&p->used, 0U);
 }
 
 /*
@@ -204,7 +233,7 @@ void thread_renamed(uintptr_t self, const char *name)
 		text_copy(me->comm, sizeof(me->comm), name);
 		p = me->place;
 	}
-	if (!p || !p->tid)
+	if (!p || !p->used)
 		return;
 	text_copy(p->comm, sizeof(p->comm), name);
 	label_stack(p);
@@ -212,18 +241,26 @@ void thread_renamed(uintptr_t self, const char *name)
 
 static bool gone(struct place *p, void *context)
 {
-	if (p == context || !p->tid)
+	if (p == context || !p->used)
 		return true;
-	store_relaxed(&p->tid, 0U);
+	store_relaxed(&p->used, 0U);
 	label_stack(p);
 	return true;
+}
+
+uint32_t thread_forked_tid(void)
+{
+	uint32_t noted = tid_in_control_block();
+
+	return noted != thread_self()->tid ? noted : 0;
 }
 
 void threads_fork_child(void)
 {
 	struct thread *me = thread_self();
 
-	me->tid = 0;
+	me->tid = thread_forked_tid();
+	me->orphaned = !me->tid;
 	thread_tid();
 	table_each(&stacks, gone, me->place);
 	if (me->place) {

@@ -12,7 +12,8 @@
 struct thread {
 	uintptr_t stack_start;          /* 0, 0: not known */
 	uintptr_t stack_end;
-	uint32_t tid;                   /* 0: not asked yet */
+	uint32_t tid;                   /* 0: not known yet */
+	bool orphaned;                  /* made by a clone that libc knows nothing of: its own note of the tid is old */
 	bool alternate;                 /* it once had a stack for signals inside its own */
 	uint32_t arena_index;           /* the malloc arena that it made; 0: none */
 	uintptr_t new_heap;             /* its owner is not certain yet, see glibc.c */
@@ -56,6 +57,13 @@ bool thread_frame_is_gone(uintptr_t frame, uintptr_t here);
 
 /* The thread whose control block is at self has a new name. */
 void thread_renamed(uintptr_t self, const char *name);
+
+/*
+ * In a fork's child, before threads_fork_child: its tid as libc noted it, which
+ * is its process's too. 0: libc did not make it. Not asked from the kernel, for
+ * the first who calls may be a vfork child of that child.
+ */
+uint32_t thread_forked_tid(void);
 
 /* Only the calling thread exists in a fork's child. */
 void threads_fork_child(void);

@@ -75,7 +75,7 @@ static bool out_of_vmas(void)
 {
 	long pages, r;
 
-	if (!sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PATCH | MAY_READ_PROC))
+	if (!sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PROTECT | MAY_READ_PROC))
 		return false;
 	pages = sys_mmap(NULL, 3 * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sys_failed(pages))

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/maps.h"
+#include "base/peek.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -60,7 +61,8 @@ void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
 	if (!sink || !len)
 		return;
 	count_add(COUNT_NAMED, 1);
-	if (sink & ROOT_SINK_KERNEL) {
+	/* The sink is the process's; a child that runs in its memory may be allowed less. */
+	if ((sink & ROOT_SINK_KERNEL) && likely(sandbox_allows(MAY_NAME))) {
 		if (unlikely(sys_failed(kernel_name(start, len, name))))
 			count_add(COUNT_REFUSED, 1);
 	}
@@ -83,7 +85,7 @@ void sink_forget(uintptr_t start, size_t len)
 
 void sink_unname(uintptr_t start, size_t len)
 {
-	if (len && sink_modes() & ROOT_SINK_KERNEL)
+	if (len && (sink_modes() & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
 		kernel_name(start, len, NULL);
 	sink_forget(start, len);
 }
@@ -101,10 +103,10 @@ static long copy_program_name(unsigned long from, char *name)
 	/* Up to the end of a page at a time: the next one may not be there. */
 	while (got <= ANONNAME_NAME_MAX) {
 		size_t piece = MIN((size_t)ANONNAME_NAME_MAX + 1 - got, page_size - ((from + got) & (page_size - 1)));
-		long n = sys_copy(name + got, (const void *)(from + got), piece);
+		long r = peek(name + got, (const void *)(from + got), piece);
 
-		if (n != (long)piece)
-			return -EFAULT;
+		if (r < 0)
+			return r == -EFAULT ? r : -EINVAL;
 		for (size_t end = got + piece; got < end; got++) {
 			if (!name[got]) {
 				for (size_t i = 0; i < got; i++)
@@ -150,15 +152,33 @@ static bool walk_vma(const struct maps_line *line, void *context)
 	return w->at < w->end;
 }
 
+/*
+ * Without maps: what we have given a name to is anonymous memory. Of anything
+ * else nothing is known, and a name that the kernel would have refused is worse
+ * than none.
+ */
+static long name_labelled(uintptr_t start, uintptr_t end, const char *name, size_t len)
+{
+	char old[ANONNAME_NAME_MAX + 1];
+	struct registry_range r;
+
+	registry_settle();
+	for (uintptr_t at = start; at < end; at = r.end)
+		if (!registry_next(at, &r, old) || r.start > at)
+			return -EINVAL;
+	if (name)
+		registry_set(start, end, name, len);
+	else
+		registry_clear(start, end);
+	return 0;
+}
+
 long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long from)
 {
 	char name[ANONNAME_NAME_MAX + 1];
 	long name_len = 0;
 
 	if (arg2 != PR_SET_VMA_ANON_NAME)
-		return -EINVAL;
-	/* Without the means to check, say what a kernel without the option says. */
-	if (!sandbox_allows(MAY_COPY | MAY_READ_PROC))
 		return -EINVAL;
 	if (from) {
 		name_len = copy_program_name(from, name);
@@ -175,6 +195,9 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 	if (!rounded)
 		return 0;
 
+	if (!sandbox_allows(MAY_READ_PROC))
+		return name_labelled(addr, addr + rounded, from ? name : NULL, (size_t)name_len);
+
 	struct walk w = { .at = addr, .end = addr + rounded, .name = from ? name : NULL, .len = (size_t)name_len };
 	long seen = maps_read(walk_vma, &w);
 
@@ -187,10 +210,13 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 
 /* --- sandbox --------------------------------------------------------------- */
 
-struct sink_before sink_sandbox(uint32_t rights)
+struct sink_before sink_sandbox(uint32_t rights, bool by_guest)
 {
 	struct sink_before before = { .sink = sink_modes() };
 
+	before.guest = by_guest && sandbox_restrict_guest(rights, &before.rights);
+	if (before.guest)
+		return before;
 	/* While we still may: the memory that the registry will need. */
 	if (!(rights & MAY_NAME) && before.sink)
 		registry_start();
@@ -202,6 +228,10 @@ struct sink_before sink_sandbox(uint32_t rights)
 
 void sink_sandbox_undo(struct sink_before before)
 {
+	if (before.guest) {
+		sandbox_restore_guest(before.rights);
+		return;
+	}
 	sandbox_restore(before.rights);
 	store_release(&root.sink, before.sink);
 }

@@ -44,7 +44,9 @@ void sink_unname(uintptr_t start, size_t len);
 /*
  * The program's own prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...) where the
  * kernel does not have it: checked by the kernel's rules, kept in the
- * registry. Returns 0 or -errno as the kernel would.
+ * registry. Returns 0 or -errno as the kernel would; where a seccomp filter
+ * keeps us from looking at the name or the memory, -EINVAL, as a kernel without
+ * the option.
  */
 long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
 
@@ -55,8 +57,9 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 struct sink_before {
 	uint32_t rights;
 	uint32_t sink;
+	bool guest;             /* only a child in our memory was restricted */
 };
-struct sink_before sink_sandbox(uint32_t rights);
+struct sink_before sink_sandbox(uint32_t rights, bool by_guest);
 void sink_sandbox_undo(struct sink_before before);
 
 /* What is left of the budget of VMAs (vm.max_map_count). */

@@ -7,6 +7,7 @@
 #include "filters.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "base/registry_format.h"
@@ -171,6 +172,55 @@ static void threads_without(int killed, uint32_t first_argument)
 	leave(maps_go_on(true));
 }
 
+/* --- what is not known is left out, and what can be known is ------------------------------------ */
+
+/* gettid itself may be what is killed. */
+static void wanted_name(char wanted[96], const char *before, const char *after)
+{
+	char link[64] = "";
+
+	(void)!readlink("/proc/thread-self", link, sizeof(link) - 1);
+	snprintf(wanted, 96, "%s%s%s", before, strrchr(link, '/') ? strrchr(link, '/') + 1 : "?", after);
+}
+
+static void *names_by_tid(void *keep)
+{
+	char wanted[96];
+
+	wanted_name(wanted, "stack:", ":sandbox");
+	check_name(wanted, wanted);
+	wanted_name(wanted, "sandbox:mmap:", "");
+	check_name(map(2 * MIB), wanted);
+	wanted_name(wanted, "stack:", ":renamed");
+	prctl(PR_SET_NAME, "renamed", 0, 0, 0);
+	check_name(wanted, wanted);
+	*(uintptr_t *)keep = (uintptr_t)wanted;
+	return NULL;
+}
+
+static void thread_has_names(void)
+{
+	uintptr_t stack = 0;
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, names_by_tid, &stack) != 0 || pthread_join(t, NULL) != 0)
+		leave(false);
+	check_name((const void *)stack, "stack:unused");
+}
+
+static void names_without(int refused, uint32_t first_argument, uint32_t action)
+{
+	struct sock_fprog f = filter_refuse(refused, first_argument, action);
+
+	if (install(BY_PRCTL, &f) != 0)
+		leave(false);
+	thread_has_names();
+	leave(live_status() == 0);
+}
+
+static void names_without_get_name(void) { names_without(SYS_prctl, PR_GET_NAME, SECCOMP_RET_TRAP); }
+static void names_without_gettid(void) { names_without(SYS_gettid, 0, SECCOMP_RET_KILL_PROCESS); }
+
 static struct sock_fprog filter_kill(const int *killed)
 {
 	static struct sock_filter code[FILTER_MAX];
@@ -207,6 +257,110 @@ static void threads_and_malloc_without(const int *killed)
 		_exit(maps_go_on(true) ? 0 : 1);
 	leave(maps_go_on(true));
 }
+
+/* --- the program's own names --------------------------------------------------------------------- */
+
+static int set_own(void *at, const char *name)
+{
+	return prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, at, 64 * KIB, name) == 0 ? 0 : errno;
+}
+
+/* A pointer into an object, the stack or the heap; whether the last can be read has to be found out. */
+static void own_names_without(const int *killed, bool heap_is_known, bool maps_are_known)
+{
+	struct sock_fprog f = filter_kill(killed);
+	bool kernel = live_kernel_names();
+	char *a = map(64 * KIB), *b = map(MIB), *c = map(64 * KIB), *heap = strdup("program:heap"), stack[] = "program:stack";
+	char *raw = (char *)live_raw(SYS_mmap, 0, 64 * KIB, RW, ANON, -1, 0);
+
+	if (install(BY_PRCTL, &f) != 0)
+		leave(false);
+	check(set_own(a, "program:literal") == 0, "a literal: errno %d", errno);
+	check(set_own(b, stack) == 0, "on the stack: errno %d", errno);
+	if (heap_is_known || kernel)
+		check(set_own(c, heap) == 0, "on the heap: errno %d", errno);
+	else
+		check(set_own(c, heap) == EINVAL, "on the heap: errno %d", errno);
+	check(set_own(a, (char *)1) == (heap_is_known || kernel ? EFAULT : EINVAL), "a bad pointer: errno %d", errno);
+	if (maps_are_known || kernel)
+		check(set_own(raw, "program:raw") == 0, "memory that was never labelled: errno %d", errno);
+	else
+		check(set_own(raw, "program:raw") == EINVAL, "memory that was never labelled: errno %d", errno);
+	if (kernel && !maps_are_known)
+		leave(live_status() == 0);
+	check_name(a, "program:literal");
+	check_name(b, "program:stack");
+	check(strcmp(live_name(b + 64 * KIB), "program:stack"), "too much was named");
+	check_name(c, heap_is_known || kernel ? "program:heap" : "sandbox:mmap");
+	check_name(raw, maps_are_known ? "program:raw" : "");
+	leave(live_status() == 0);
+}
+
+static void own_names_without_copy(void) { own_names_without((const int[]){ SYS_process_vm_readv, -1 }, true, true); }
+static void own_names_without_test(void)
+{
+	own_names_without((const int[]){ SYS_process_vm_readv, SYS_rt_sigprocmask, -1 }, false, true);
+}
+static void own_names_without_maps(void)
+{
+	own_names_without((const int[]){ SYS_process_vm_readv, SYS_rt_sigprocmask, SYS_openat, -1 }, false, false);
+}
+
+/* The second filter has to be read, too. */
+static void after_a_first_filter(void)
+{
+	struct sock_fprog f = filter_kill((const int[]){ SYS_process_vm_readv, -1 });
+	bool kernel = live_kernel_names();
+
+	if (install(BY_PRCTL, &f) != 0)
+		leave(false);
+	f = filter_kill((const int[]){ SYS_ptrace, -1 });
+	if (install(BY_PRCTL, &f) != 0)
+		leave(false);
+	check(!live_root()->sandbox && live_kernel_names() == kernel, "the second filter took everything");
+	thread_has_names();
+	leave(live_status() == 0);
+}
+
+/* --- a child in our memory ------------------------------------------------------------------------- */
+
+/* It is killed for all but these: it must not make calls that only its parent may. */
+static int guest(void *unused)
+{
+	static const int calls[] = { SYS_execve, SYS_exit_group, SYS_mmap, SYS_munmap, -1 };
+	struct sock_fprog f = filter_allow_only(calls, SECCOMP_RET_KILL_PROCESS);
+
+	(void)unused;
+	prctl(PR_SET_NAME, "the-child", 0, 0, 0);
+	if (install(BY_PRCTL, &f) != 0)
+		_exit(1);
+	for (int i = 0; i < 100; i++)
+		if (munmap(mmap(NULL, 8192, i % 2 ? PROT_READ : RW, ANON, -1, 0), 4096) != 0)
+			_exit(1);
+	_exit(0);
+}
+
+static void guests_with_filters(bool by_clone)
+{
+	static char stack[256 * KIB] __attribute__((aligned(4096)));
+	bool kernel = live_kernel_names();
+
+	for (int i = 0; i < 40; i++) {
+		pid_t child = by_clone ? clone(guest, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL) : vfork();
+
+		if (child == 0)
+			guest(NULL);
+		live_join(child, "a child in our memory");
+	}
+	check(!live_root()->sandbox, "the child's filter was taken for the parent's");
+	check(live_kernel_names() == kernel, "the sink changed");
+	check_name(map(64 * KIB), "sandbox:mmap");
+	thread_has_names();
+	leave(live_status() == 0);
+}
+
+static void vfork_with_filter(void) { guests_with_filters(false); }
+static void clone_with_filter(void) { guests_with_filters(true); }
 
 static void no_gettid(void) { threads_without(SYS_gettid, 0); }
 static void no_get_name(void) { threads_without(SYS_prctl, PR_GET_NAME); }
@@ -285,6 +439,14 @@ int main(int argc, char **argv)
 		{ "prctl(PR_SET_VMA) fails", prctl_eperm },
 		{ "threads where gettid kills", no_gettid },
 		{ "threads where prctl(PR_GET_NAME) kills", no_get_name },
+		{ "stacks by tid where prctl(PR_GET_NAME) traps", names_without_get_name },
+		{ "stacks by tid where gettid kills", names_without_gettid },
+		{ "its own names where process_vm_readv kills", own_names_without_copy },
+		{ "its own names where rt_sigprocmask kills, too", own_names_without_test },
+		{ "its own names where openat kills, too", own_names_without_maps },
+		{ "a second filter after process_vm_readv was lost", after_a_first_filter },
+		{ "a vfork child installs a filter", vfork_with_filter },
+		{ "a clone(CLONE_VM) child installs a filter", clone_with_filter },
 		{ "openat kills", no_proc },
 		{ "process_vm_readv kills", no_copy },
 		{ "getpid kills", no_getpid },
