@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname maps: the kernel's map of a process, with the names that the kernel does not know. */
+#include "address.h"
 #include "columns.h"
 #include "tool.h"
 
@@ -9,9 +10,11 @@
 #include <unistd.h>
 
 static const char help[] =
-	"Usage: anonname maps [OPTION...] PID\n"
+	"Usage: anonname maps [OPTION...] PID [ADDRESS]\n"
 	"Print the memory map of a process in the format of /proc/PID/maps. Where the\n"
-	"names come from the registry inside the process, a line is cut at their edges.\n\n"
+	"names come from the registry inside the process, a line is cut at their edges.\n"
+	"With ADDRESS (hexadecimal, or FILE+OFFSET of a mapped file) print the region that\n"
+	"holds it between its neighbours, and its figures.\n\n"
 	"  -J, --json      print JSON\n"
 	"      --csv       print CSV\n"
 	"      --root DIR  read a recorded tree instead of /proc\n"
@@ -96,6 +99,73 @@ static int print_csv(void *context, const struct region *region)
 	return ferror(output->out) ? -EPIPE : 0;
 }
 
+static void print_head(region_function *print, pid_t pid)
+{
+	if (print == print_json)
+		printf("{\n \"format\": \"anonname-maps\",\n \"version\": 1,\n \"pid\": %d,\n \"regions\": [",
+		       (int)pid);
+	else if (print == print_csv)
+		puts("start,end,perms,offset,device,inode,name,source,anonymous");
+}
+
+/* --- one address -------------------------------------------------------------- */
+
+static void print_holder(const struct address *found)
+{
+	const struct vma *vma = &found->holds.region.vma;
+	struct columns_choice choice;
+	struct rows_style style = { .choice = &choice, .color = terminal_color(), .width = terminal_width(STDOUT_FILENO) };
+	char name[NAME_SHOWN_MAX];
+	struct row row = { .name = name, .figures = vma->figures };
+	struct rows rows = { .row = &row, .count = 1 };
+
+	text_clean(name, sizeof(name), vma->name);
+	if (!*name)
+		snprintf(name, sizeof(name), "-");
+	printf("# %llx is %llu bytes into it\n", (unsigned long long)found->at, (unsigned long long)(found->at - vma->start));
+	columns_default(&choice);
+	rows_print_text(stdout, &rows, NULL, &style);
+}
+
+static void print_figures(const struct figures *figures)
+{
+	struct figures of_region = *figures;
+	json_t *json;
+
+	of_region.unknown |= FIG_BIT(FIG_PAGE_TABLES);
+	json = figures_json(&of_region);
+	json_dumpf(json, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(json);
+}
+
+static int print_address(const struct address *found, pid_t pid, region_function *print)
+{
+	const struct neighbour *all[] = { &found->before, &found->holds, &found->after };
+	struct output output = { .out = stdout, .first = true };
+
+	print_head(print, pid);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i]->there)
+			print(&output, &all[i]->region);
+	if (print == print_text && found->holds.there)
+		print_holder(found);
+	if (print == print_json) {
+		printf("%s],\n \"address\": %llu,\n \"offset\": ", output.first ? "" : "\n ", (unsigned long long)found->at);
+		if (found->holds.there)
+			printf("%llu,\n \"figures\": ", (unsigned long long)(found->at - found->holds.region.vma.start));
+		else
+			printf("null,\n \"figures\": ");
+		if (found->holds.there)
+			print_figures(&found->holds.region.vma.figures);
+		else
+			fputs("null", stdout);
+		fputs("\n}\n", stdout);
+	}
+	if (!found->holds.there)
+		tool_error("%llx lies in no region of process %d", (unsigned long long)found->at, (int)pid);
+	return tool_finish(found->holds.there ? EXIT_DONE : EXIT_FAILED);
+}
+
 int tool_maps(int argc, char **argv)
 {
 	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
@@ -108,7 +178,8 @@ int tool_maps(int argc, char **argv)
 		{ 0 },
 	};
 	struct output output = { .out = stdout, .first = true };
-	const char *root = NULL;
+	const char *root = NULL, *address;
+	region_function *print;
 	struct process process;
 	struct proc proc;
 	bool json = false, csv = false;
@@ -125,18 +196,23 @@ int tool_maps(int argc, char **argv)
 		default: return tool_usage_error();
 		}
 	}
+	address = argc - optind == 2 ? argv[--argc] : NULL;
 	c = tool_one_process(argc, argv, root, &pid, &proc);
 	if (c != EXIT_DONE)
 		return c;
+	print = json ? print_json : csv ? print_csv : print_text;
+	if (address) {
+		static struct address found;
+
+		c = address_find(&proc, pid, address, &found);
+		proc_close(&proc);
+		return c == EXIT_DONE ? print_address(&found, pid, print) : c;
+	}
 	error = proc_exists(&proc, pid);
-	if (!error && json)
-		printf("{\n \"format\": \"anonname-maps\",\n \"version\": 1,\n \"pid\": %d,\n \"regions\": [",
-		       (int)pid);
-	else if (!error && csv)
-		puts("start,end,perms,offset,device,inode,name,source,anonymous");
 	if (!error)
-		error = process_read(&proc, pid, PROCESS_NAMES, NULL, json ? print_json : csv ? print_csv : print_text,
-		                     &output, &process);
+		print_head(print, pid);
+	if (!error)
+		error = process_read(&proc, pid, PROCESS_NAMES, NULL, print, &output, &process);
 	proc_close(&proc);
 	if (ferror(stdout))
 		return tool_finish(EXIT_FAILED);
