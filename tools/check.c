@@ -81,6 +81,8 @@ static const struct {
 		"libanonname(7), LIMITS." },
 	[REASON_NO_PROC] = { "no_proc", "/proc could not be read",
 		"Mount /proc where the program runs (containers, chroot)." },
+	[REASON_UNKNOWN_START] = { "unknown_start", "the function begins with an instruction that is not known",
+		"Report the version of the C library: calls from outside it are still named." },
 	[REASON_SECURE] = { "secure", "the program is set-user-ID, so nothing is opened by path", NULL },
 	[REASON_ABSENT] = { "absent", "nothing in the process needs it", NULL },
 };

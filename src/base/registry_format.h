@@ -87,6 +87,7 @@ enum part_reason {
 	REASON_NO_PROC,             /* /proc could not be read */
 	REASON_ABSENT,              /* nothing in the process needs it */
 	REASON_SECURE,              /* a set-user-ID program opens nothing by path */
+	REASON_UNKNOWN_START,       /* the body begins with an instruction that we do not know */
 	REASON_COUNT,
 };
 

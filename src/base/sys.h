@@ -68,6 +68,7 @@ static inline long sys_open(const char *path, int flags)
 
 static inline long sys_read(int fd, void *buf, size_t len) { return sys_call6(SYS_read, fd, SYS_ARG(buf), SYS_ARG(len), 0, 0, 0); }
 static inline long sys_write(int fd, const void *buf, size_t len) { return sys_call6(SYS_write, fd, SYS_ARG(buf), SYS_ARG(len), 0, 0, 0); }
+static inline long sys_pread(int fd, void *buf, size_t len, off_t off) { return sys_call6(SYS_pread64, fd, SYS_ARG(buf), SYS_ARG(len), off, 0, 0); }
 static inline long sys_pwrite(int fd, const void *buf, size_t len, off_t off) { return sys_call6(SYS_pwrite64, fd, SYS_ARG(buf), SYS_ARG(len), off, 0, 0); }
 static inline long sys_close(int fd) { return sys_call6(SYS_close, fd, 0, 0, 0, 0, 0); }
 

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The calls that libc makes inside. malloc and pthread_create call libc's own
- * mmap, munmap and mremap, which no exported symbol can catch; libc has one
- * body of each, and every inner call goes there. So the first bytes of each
- * body are overwritten with a jump to our function, which makes the system
- * call itself. Nothing of the old body is needed, so nothing is disassembled
- * or moved.
+ * mmap, munmap, mremap and mprotect, which no exported symbol can catch; libc
+ * has one body of each, and every inner call goes there. So each body gets a
+ * jump to our function, which makes the system call itself.
+ *
+ *   munmap, before                       after
+ *     b8 0b 00 00 00  mov $11,%eax         b8 0b 00 00 00  mov $11,%eax
+ *     0f 05           syscall              e9 xx xx xx xx  jmp detoured_munmap
+ *     48 3d 01 f0 ..  cmp ...              f0 ..           never executed
+ *
+ * The first instruction stays: there uprobes stand, and the kernel executes the
+ * instruction that the file has there and goes on behind it. So does whoever
+ * moves the beginning of a function to put a jump of their own there. What the
+ * first instruction did is undone where the jump leads, if that is needed.
  *
  * Three steps, apart: find (where is the body), decide (is it what we think),
  * write (and try whether a call arrives). Whatever is not as expected makes us
@@ -14,9 +22,9 @@
  */
 #include "hook/detour.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
@@ -29,54 +37,7 @@
 #include "label/config.h"
 #include "label/objects.h"
 
-/* Arguments that the kernel refuses, to try whether a call arrives: no address is aligned like this. */
-#define TRIAL_ADDRESS ((void *)0x1abe1)
-static bool trial_arrived;
-
-static long note_trial(long r, const void *addr)
-{
-	if (unlikely(addr == TRIAL_ADDRESS))
-		trial_arrived = true;
-	errno = (int)-r;
-	return -1;
-}
-
-/* --- where the jumps lead -------------------------------------------------------- */
-
-static void *detoured_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	long r = hook_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME);
-
-	return (void *)(likely(!sys_failed(r)) ? r : note_trial(r, addr));
-}
-
-static int detoured_munmap(void *addr, size_t len)
-{
-	long r = hook_munmap(addr, len);
-
-	return (int)(likely(!sys_failed(r)) ? r : note_trial(r, addr));
-}
-
-static void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, ...)
-{
-	void *to = NULL;
-	va_list args;
-	long r;
-
-	va_start(args, flags);
-	if (flags & ~MREMAP_MAYMOVE)
-		to = va_arg(args, void *);
-	va_end(args);
-	r = hook_mremap(old, old_len, len, flags, to);
-	return (void *)(likely(!sys_failed(r)) ? r : note_trial(r, old));
-}
-
-static int detoured_mprotect(void *addr, size_t len, int prot)
-{
-	long r = hook_mprotect(addr, len, prot);
-
-	return (int)(likely(!sys_failed(r)) ? r : note_trial(r, addr));
-}
+/* --- the four ---------------------------------------------------------------------- */
 
 static void try_mmap(uintptr_t libc_function)
 {
@@ -101,48 +62,108 @@ static void try_mprotect(uintptr_t libc_function)
 }
 
 static const struct detour {
+	enum hook_call call;
 	enum part part;
 	const char *name;
 	int nr;
-	void *target;
+	void *detoured, *undoing, *own;
+	void *next;             /* in hook_next */
 	void (*trial)(uintptr_t libc_function);
 } detours[] = {
-	{ PART_DETOUR_MMAP, "mmap", SYS_mmap, (void *)detoured_mmap, try_mmap },
-	{ PART_DETOUR_MUNMAP, "munmap", SYS_munmap, (void *)detoured_munmap, try_munmap },
-	{ PART_DETOUR_MREMAP, "mremap", SYS_mremap, (void *)detoured_mremap, try_mremap },
-	{ PART_DETOUR_MPROTECT, "mprotect", SYS_mprotect, (void *)detoured_mprotect, try_mprotect },
+#define DETOUR(CALL, name) { CALL_##CALL, PART_DETOUR_##CALL, #name, SYS_##name, (void *)detoured_##name, \
+			     (void *)undoing_##name, (void *)hook_own_##name, &hook_next.name, try_##name }
+	DETOUR(MMAP, mmap),
+	DETOUR(MUNMAP, munmap),
+	DETOUR(MREMAP, mremap),
+	DETOUR(MPROTECT, mprotect),
 };
 
 /* --- find and decide ---------------------------------------------------------------- */
 
+#define BODY_MAX 256            /* of a body, what is read of the file */
+
 struct plan {
-	uintptr_t function;
-	uint8_t *at;
+	uint8_t *function;
+	struct opening opening; /* what stays; the jump stands behind it */
 	uint8_t new[DETOUR_MAX];
 	uint8_t old[DETOUR_MAX];
 	size_t len;
+	bool breakpoint;        /* somebody's stands in the opening */
+	uint64_t bytes;         /* the function's first ones, with the jump and without a breakpoint */
 };
+
+/* The body as libc's file has it. false: it cannot be read. */
+static bool read_file(const uint8_t *code, uint8_t *to, size_t size)
+{
+	const ElfW(Ehdr) *header;
+	const ElfW(Phdr) *segment;
+	Dl_info info;
+	uintptr_t at;
+	long fd, n = -1;
+
+	/* Among others pread64, which is no right of its own. */
+	if (!sandbox_allows(MAY_ALL) || !dladdr(code, &info))
+		return false;
+	at = (uintptr_t)code - (uintptr_t)info.dli_fbase;
+	header = info.dli_fbase;
+	segment = (const ElfW(Phdr) *)((const char *)info.dli_fbase + header->e_phoff);
+	fd = sys_open(info.dli_fname, O_RDONLY | O_CLOEXEC);
+	if (sys_failed(fd))
+		return false;
+	for (unsigned i = 0; i < header->e_phnum; i++, segment++)
+		if (segment->p_type == PT_LOAD && at - segment->p_vaddr < segment->p_filesz)
+			n = sys_pread((int)fd, to, size, (off_t)(at - segment->p_vaddr + segment->p_offset));
+	sys_close((int)fd);
+	return n == (long)size;
+}
+
+/*
+ * Nothing that we know: a breakpoint may hide it. Then the file has what is
+ * below. A breakpoint in what stays is nobody's loss, neither when it goes. One
+ * in what we write over would later be taken away with the byte that was there.
+ */
+static enum part_reason read_below(size_t size, int nr, struct plan *plan, enum part_reason otherwise)
+{
+	uint8_t file[BODY_MAX];
+	size_t len;
+
+	size = MIN(size, sizeof(file));
+	if (!read_file(plan->function, file, size) || detour_read(file, size, nr, &plan->opening) != REASON_NONE)
+		return otherwise;
+	len = plan->opening.len;
+	if (!detour_breakpoints_only(plan->function, file, len) ||
+	    __builtin_memcmp(plan->function + len, file + len, MIN(size - len, DETOUR_MAX)) != 0)
+		return REASON_ALREADY_PATCHED;
+	__builtin_memcpy(&plan->bytes, file, sizeof(plan->bytes));
+	plan->breakpoint = true;
+	return REASON_NONE;
+}
 
 static enum part_reason make_plan(const struct detour *d, const struct elf_symbols *libc, struct plan *plan)
 {
 	const ElfW(Sym) *symbol = elf_find(libc, d->name);
-	const uint8_t *code;
 	enum part_reason reason;
-	size_t offset;
+	const uint8_t *at;
 
-	if (!symbol || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_size < 8)
+	if (!symbol || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_size < sizeof(plan->bytes))
 		return REASON_NO_SYMBOL;
-	code = (const uint8_t *)(libc->base + symbol->st_value);
-	reason = detour_read(code, symbol->st_size, d->nr);
+	plan->function = (uint8_t *)(libc->base + symbol->st_value);
+	plan->breakpoint = false;
+	__builtin_memcpy(&plan->bytes, plan->function, sizeof(plan->bytes));
+	reason = detour_read(plan->function, symbol->st_size, d->nr, &plan->opening);
+	if (reason == REASON_UNKNOWN_CODE || reason == REASON_UNKNOWN_START)
+		reason = read_below(symbol->st_size, d->nr, plan, reason);
 	if (reason != REASON_NONE)
 		return reason;
-	offset = detour_offset(code);
-	plan->function = (uintptr_t)code;
-	plan->at = (uint8_t *)plan->function + offset;
-	plan->len = detour_jump(plan->new, (uintptr_t)d->target);
-	if (offset + plan->len > symbol->st_size)
+	at = plan->function + plan->opening.len;
+	hook_undo[d->call] = plan->opening.is_signed ? 1 : plan->opening.stack;
+	plan->len = detour_jump(plan->new, (uintptr_t)at, (uintptr_t)(hook_undo[d->call] ? d->undoing : d->detoured));
+	if (plan->opening.len + plan->len > symbol->st_size)
 		return REASON_NO_SYMBOL;
-	__builtin_memcpy(plan->old, plan->at, plan->len);
+	__builtin_memcpy(plan->old, at, plan->len);
+	if (plan->opening.len < sizeof(plan->bytes))
+		__builtin_memcpy((uint8_t *)&plan->bytes + plan->opening.len, plan->new,
+				 MIN(plan->len, sizeof(plan->bytes) - plan->opening.len));
 	return REASON_NONE;
 }
 
@@ -165,7 +186,9 @@ static bool single_threaded(void)
  */
 static bool write_through_proc(long mem, const struct plan *plan, const uint8_t *bytes)
 {
-	return !sys_failed(mem) && sys_pwrite((int)mem, bytes, plan->len, (off_t)(uintptr_t)plan->at) == (long)plan->len;
+	off_t at = (off_t)(uintptr_t)(plan->function + plan->opening.len);
+
+	return !sys_failed(mem) && sys_pwrite((int)mem, bytes, plan->len, at) == (long)plan->len;
 }
 
 /*
@@ -197,9 +220,9 @@ static bool may_toggle_text(void)
 /* Never writable and executable at once. Nothing of libc runs in between: the loop is ours. */
 static bool write_by_mprotect(long mem, const struct plan *plan, const uint8_t *bytes)
 {
-	uintptr_t start = page_down((uintptr_t)plan->at);
-	size_t len = page_up((uintptr_t)plan->at + plan->len) - start;
-	volatile uint8_t *at = plan->at;
+	volatile uint8_t *at = plan->function + plan->opening.len;
+	uintptr_t start = page_down((uintptr_t)at);
+	size_t len = page_up((uintptr_t)at + plan->len) - start;
 
 	(void)mem;
 	if (!sandbox_allows(MAY_PATCH_BY_PROTECT) || !may_toggle_text() || sys_mprotect((void *)start, len, PROT_READ | PROT_WRITE) != 0)
@@ -212,12 +235,16 @@ static bool write_by_mprotect(long mem, const struct plan *plan, const uint8_t *
 static bool arrives(const struct detour *d, const struct plan *plan)
 {
 	int saved = errno;
+	char *at = (char *)plan->function + plan->opening.len;
 
-	__builtin___clear_cache((char *)plan->at, (char *)plan->at + plan->len);
-	trial_arrived = false;
-	d->trial(plan->function);
+	__builtin___clear_cache(at, at + plan->len);
+	/* Who set the breakpoint counts calls, and no emulator that would not see what we wrote lets him. */
+	if (plan->breakpoint)
+		return __builtin_memcmp(at, plan->new, plan->len) == 0;
+	hook_trial_arrived = false;
+	d->trial((uintptr_t)plan->function);
 	errno = saved;
-	return trial_arrived;
+	return hook_trial_arrived;
 }
 
 static enum part_reason write_jump(long mem, const struct detour *d, const struct plan *plan)
@@ -234,6 +261,18 @@ static enum part_reason write_jump(long mem, const struct detour *d, const struc
 		ways[i](mem, plan, plan->old);
 	}
 	return reason;
+}
+
+/* What the exported symbol and detoured_... look at: see hook.h. */
+static void fill_direct(const struct detour *d, const struct plan *plan)
+{
+	struct hook_direct *direct = &hook_direct[d->call];
+
+	direct->detoured = (uintptr_t)plan->function;
+	direct->libc_bytes = plan->bytes;
+	direct->own_bytes = *(const uint64_t *)d->own;
+	if (*(void *const *)d->next == plan->function)
+		direct->libc = direct->detoured;
 }
 
 void detour_install(void)
@@ -260,8 +299,13 @@ void detour_install(void)
 
 		if (reason == REASON_NONE)
 			reason = make_plan(&detours[i], &libc, &plan);
+		/* From its first call on. */
+		if (reason == REASON_NONE)
+			fill_direct(&detours[i], &plan);
 		if (reason == REASON_NONE)
 			reason = write_jump(mem, &detours[i], &plan);
+		if (reason != REASON_NONE)
+			hook_direct[detours[i].call].libc = 0;
 		part_set(detours[i].part, reason == REASON_NONE ? PART_ACTIVE : PART_DECLINED, reason);
 	}
 	if (!sys_failed(mem))

@@ -8,13 +8,23 @@
 
 #define DETOUR_MAX 24           /* the longest jump */
 
-/* Is this the body of that system call, and as the compiler made it? REASON_NONE: yes. */
-enum part_reason detour_read(const uint8_t *code, size_t size, int nr);
+/* How a body begins: what stays where it stands, and what has to be undone of it. */
+struct opening {
+	size_t len;             /* bytes: a landing pad, and the first instruction behind it */
+	uint32_t stack;         /* bytes that they took off the stack */
+	bool is_signed;         /* they signed the return address (aarch64: paciasp) */
+};
 
-/* Where in the body the jump goes: behind a landing pad (endbr64) that must stay. */
-size_t detour_offset(const uint8_t *code);
+/*
+ * Is this the body of that system call, as the compiler made it, and does it
+ * begin with something that can stay? REASON_NONE: yes.
+ */
+enum part_reason detour_read(const uint8_t *code, size_t size, int nr, struct opening *opening);
 
-/* Writes the jump. Returns its length. */
-size_t detour_jump(uint8_t to[DETOUR_MAX], uintptr_t target);
+/* Is all that differs in memory from the file breakpoints, as debuggers and uprobes put them? */
+bool detour_breakpoints_only(const uint8_t *memory, const uint8_t *file, size_t len);
+
+/* Writes the jump that will stand at `at`: the short one, where it reaches that far. Returns its length. */
+size_t detour_jump(uint8_t to[DETOUR_MAX], uintptr_t at, uintptr_t target);
 
 #endif

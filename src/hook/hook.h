@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where calls enter. Three layers a call: the exported symbol (mmap), our own
- * function (hook_mmap), which the detour of libc's inside also leads to, and
- * the raw system call (sys_mmap).
+ * function (hook_mmap), and the raw system call (sys_mmap).
+ *
+ * The memory calls have one way in. The exported symbol goes on to libc's
+ * function, so that whoever has put a hook there hears of it; in libc's function
+ * stands our jump (the detour), and where it leads the call is made and named.
+ *
+ *   program --> mmap, exported --> libc's mmap --jump--> detoured_mmap
+ *                                    ^                     |
+ *   malloc, pthread_create in libc --'                     v
+ *   syscall(SYS_mmap) ----------------------------------> hook_mmap --> the kernel
+ *
+ * See memory.c for what may stand in between.
  *
  * The rules of everything in this room: the caller sees what it would have
  * seen, the result, errno, the address; no malloc, no lock of libc or of the
@@ -20,10 +30,9 @@
 #include "base/compiler.h"
 
 /*
- * What stands behind us: the next definition of each function. The memory
- * calls are NULL where that is libc's own, because then the raw system call
- * does. Others are NULL only until they are asked for by hook_next_of: nobody's
- * call fails because we have not looked yet, or because a library came later.
+ * What stands behind us: the next definition of each function, as a rule libc's.
+ * NULL only until they are asked for by hook_next_of: nobody's call fails because
+ * we have not looked yet, or because a library came later.
  */
 struct next {
 	/* The assembly stubs in stubs_ARCH.S jump through these three. */
@@ -69,12 +78,51 @@ static inline bool hook_start(void) { return likely(load_acquire(&hook_started) 
 /* Handlers for fork: from the first thread on, or where nothing else tells a child that it is one. */
 void hook_watch_forks(void);
 
-/* Our own functions: exported symbols, the detour and syscall() all end here. -errno. */
+/* Our own functions: the exported symbols, the detour and syscall() all end here. -errno. */
 long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame);
-long hook_munmap(void *addr, size_t len);
-long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
-long hook_mprotect(void *addr, size_t len, int prot);
+long hook_munmap(void *addr, size_t len, uintptr_t caller);
+long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller);
 long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
+
+/* The calls that libc makes inside, too. stubs_ARCH.S knows the numbers. */
+enum hook_call { CALL_NONE, CALL_MMAP, CALL_MUNMAP, CALL_MREMAP, CALL_MPROTECT, CALL_COUNT };
+
+/*
+ * What the first bytes of two functions should be, as 64 bits, to see whether
+ * somebody has patched them: libc's, where our jump stands, and our exported
+ * symbol. stubs_ARCH.S knows the layout of the first two.
+ */
+struct hook_direct {
+	uintptr_t libc;         /* libc's function; 0: the exported symbol must not jump there and forget */
+	uint64_t libc_bytes;
+	uint64_t own_bytes;
+	uintptr_t detoured;     /* as libc, whatever stands between us and it; 0: without a detour */
+};
+extern struct hook_direct hook_direct[CALL_COUNT];
+
+/* The exported symbols, under names that nobody else can take: all in stubs_ARCH.S. */
+void *hook_own_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+int hook_own_munmap(void *addr, size_t len);
+void *hook_own_mremap(void *old, size_t old_len, size_t len, int flags, ...);
+int hook_own_mprotect(void *addr, size_t len, int prot);
+
+/* Where the detour's jumps lead. They answer as libc's functions do. */
+void *detoured_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+int detoured_munmap(void *addr, size_t len);
+void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
+int detoured_mprotect(void *addr, size_t len, int prot);
+
+/*
+ * And the ways there (stubs_ARCH.S) that first undo the work of libc's first
+ * instruction: hook_undo is the bytes that it took off the stack, or 1 where it
+ * signed the return address.
+ */
+extern uint64_t hook_undo[CALL_COUNT];
+void undoing_mmap(void), undoing_munmap(void), undoing_mremap(void), undoing_mprotect(void);
+
+/* Arguments that the kernel refuses, to try whether a call arrives: no address is aligned like this. */
+#define TRIAL_ADDRESS ((void *)0x1abe1)
+extern bool hook_trial_arrived;
 
 /* Puts the jumps into libc. Each one that it leaves out is told in the root. */
 void detour_install(void);

@@ -1,13 +1,39 @@
 /* SPDX-License-Identifier: MIT */
-/* The calls that map, unmap and move memory. */
+/*
+ * The calls that map, unmap and move memory.
+ *
+ * As a rule the exported symbol (stubs_ARCH.S) jumps on to libc's function with
+ * the stack as it found it, and our jump there leads to detoured_mmap, which so
+ * sees the program's own return address and frame: nothing has to be remembered.
+ *
+ * Somebody may stand in between: another preloaded library, or a patch on
+ * libc's function that leads to a tool's hook. Then the caller can no longer be
+ * seen from below, and perhaps the call never comes by below. So it goes by way
+ * of by_mmap, which keeps who called in the thread's `way`, calls on, and
+ * names what came of it unless that was done on the way.
+ *
+ *   mmap, exported --> by_mmap --> the next mmap --> ... --> detoured_mmap or syscall()
+ *                         |  way: caller, frame                   |
+ *                         |<------------------- way: named -------'
+ *                         v
+ *                   named here if it was not
+ *
+ * A patch on our own exported symbol is meant for all calls in the process, too:
+ * those that libc makes inside are led through it then, in the same way.
+ */
 #include "hook/hook.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 
 #include "base/sys.h"
+#include "hook/detour.h"
 #include "label/label.h"
+#include "label/objects.h"
+
+struct hook_direct hook_direct[CALL_COUNT];
+uint64_t hook_undo[CALL_COUNT];
+bool hook_trial_arrived;
 
 static long with_errno(long r)
 {
@@ -16,6 +42,83 @@ static long with_errno(long r)
 		return -1;
 	}
 	return r;
+}
+
+/* --- the way of a call -------------------------------------------------------------- */
+
+/*
+ * The call that this thread has on its way through others' functions. It is
+ * known below by its first two arguments: what a signal handler or a tool asks
+ * for meanwhile is another call. Each way is kept by value and put back after
+ * the call, so one that a longjmp has left behind is never followed anywhere:
+ * the next way overwrites it, and until then it fits no call but the same one.
+ */
+static THREAD_LOCAL struct way {
+	enum hook_call call;            /* written last: before that nothing fits */
+	bool taken;                     /* it came by below, and was made there */
+	const void *addr;
+	size_t len;
+	uintptr_t caller, frame;
+	long result;                    /* of what was made below */
+} way;
+
+/* For signal handlers of the same thread. */
+static void in_this_order(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static void way_put(const struct way *w)
+{
+	way.call = CALL_NONE;
+	in_this_order();
+	way.taken = w->taken;
+	way.addr = w->addr;
+	way.len = w->len;
+	way.caller = w->caller;
+	way.frame = w->frame;
+	way.result = w->result;
+	in_this_order();
+	way.call = w->call;
+}
+
+/* Returns what was on its way before, for way_end. */
+static struct way way_begin(enum hook_call call, const void *addr, size_t len, uintptr_t caller, uintptr_t frame)
+{
+	struct way outer = way;
+
+	way_put(&(struct way){ .call = call, .addr = addr, .len = len, .caller = caller, .frame = frame });
+	return outer;
+}
+
+/* true: this very call was made and named below. */
+static bool way_end(const struct way *outer, uintptr_t frame, long result)
+{
+	bool named = way.frame == frame && way.taken && way.result == result;
+
+	way_put(outer);
+	return named;
+}
+
+static bool is_libc(uintptr_t caller)
+{
+	const struct object *o = objects_find(caller);
+
+	return o && o->class == OBJECT_LIBC;
+}
+
+/* Is it the call on its way? What libc asks for inside, in a handler's malloc for one, never is. */
+static bool on_its_way(enum hook_call call, const void *addr, size_t len, uintptr_t caller)
+{
+	return way.call == call && !way.taken && way.addr == addr && way.len == len && !is_libc(caller);
+}
+
+static inline bool way_take(enum hook_call call, const void *addr, size_t len, uintptr_t caller)
+{
+	if (likely(way.call != call) || !on_its_way(call, addr, len, caller))
+		return false;
+	way.taken = true;
+	return true;
 }
 
 /* --- our own ---------------------------------------------------------------------- */
@@ -29,44 +132,74 @@ static void mapped(long r, size_t len, int prot, int flags, uintptr_t caller, ui
 	label_mapped(&m);
 }
 
-long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
+/* Built into detoured_mmap and hook_mmap: a call less on the way that every call takes. Likewise below. */
+#define BUILT_IN static inline __attribute__((always_inline))
+
+BUILT_IN long make_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {
+	bool on_way = way_take(CALL_MMAP, addr, len, caller);
 	long r = sys_mmap(addr, len, prot, flags, fd, off);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
 		r = sys_mmap(addr, len, prot, flags, fd, off);
+	if (unlikely(on_way)) {
+		caller = way.caller;
+		frame = way.frame;
+		way.result = r;
+	}
 	if (likely(!sys_failed(r)))
 		mapped(r, len, prot, flags, caller, frame);
 	return r;
 }
 
-long hook_munmap(void *addr, size_t len)
+long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {
+	return make_mmap(addr, len, prot, flags, fd, off, caller, frame);
+}
+
+BUILT_IN long make_munmap(void *addr, size_t len, uintptr_t caller)
+{
+	bool on_way = way_take(CALL_MUNMAP, addr, len, caller);
 	struct sink_unmap unmap = label_unmap_begin();
 	long r = sys_munmap(addr, len);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
 		r = sys_munmap(addr, len);
+	if (unlikely(on_way))
+		way.result = r;
 	label_unmapped(unmap, (uintptr_t)addr, len, r == 0);
 	return r;
 }
 
-long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+long hook_munmap(void *addr, size_t len, uintptr_t caller)
 {
+	return make_munmap(addr, len, caller);
+}
+
+static void moved(struct sink_unmap unmap, void *old, size_t old_len, long r, size_t len, int flags)
+{
+	if (likely(!sys_failed(r)))
+		label_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)r, len, flags);
+	else
+		label_unmapped(unmap, 0, 0, false);
+}
+
+long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller)
+{
+	bool on_way = way_take(CALL_MREMAP, old, old_len, caller);
 	struct sink_unmap unmap = label_unmap_begin();
 	long r = sys_mremap(old, old_len, len, flags, to);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
 		r = sys_mremap(old, old_len, len, flags, to);
-	if (likely(!sys_failed(r)))
-		label_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)r, len, flags);
-	else
-		label_unmapped(unmap, 0, 0, false);
+	if (unlikely(on_way))
+		way.result = r;
+	moved(unmap, old, old_len, r, len, flags);
 	return r;
 }
 
 /* Names do not change here. But each of these may need one more VMA, and names must not be why there is none. */
-long hook_mprotect(void *addr, size_t len, int prot)
+static long hook_mprotect(void *addr, size_t len, int prot)
 {
 	long r = sys_mprotect(addr, len, prot);
 
@@ -75,80 +208,235 @@ long hook_mprotect(void *addr, size_t len, int prot)
 	return r;
 }
 
-/* --- exported ------------------------------------------------------------------------ */
+/* --- by way of others ------------------------------------------------------------------ */
 
-EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+/* A call of theirs failed. Is it worth another try? Its errno is then the one before. */
+static bool gave_back(int before)
 {
-	hook_start();
-	if (unlikely(hook_next.mmap != NULL)) {
-		void *p = hook_next.mmap(addr, len, prot, flags, fd, off);
-
-		if (p != MAP_FAILED)
-			mapped((long)(uintptr_t)p, len, prot, flags, CALLER, FRAME);
-		return p;
-	}
-	return (void *)with_errno(hook_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME));
+	if (likely(errno != ENOMEM && errno != EAGAIN) || !sink_give_back())
+		return false;
+	errno = before;
+	return true;
 }
 
-EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off) __attribute__((alias("mmap")));
+typedef void *mmap_function(void *, size_t, int, int, int, off_t);
+typedef int munmap_function(void *, size_t);
+typedef void *mremap_function(void *, size_t, size_t, int, ...);
 
-EXPORT int munmap(void *addr, size_t len)
+static void *by_mmap(mmap_function *next, void *addr, size_t len, int prot, int flags, int fd, off_t off,
+		     uintptr_t caller, uintptr_t frame)
 {
-	hook_start();
-	if (unlikely(hook_next.munmap != NULL)) {
-		struct sink_unmap unmap = label_unmap_begin();
-		int r = hook_next.munmap(addr, len);
+	struct way outer = way_begin(CALL_MMAP, addr, len, caller, frame);
+	int before = errno;
+	void *p = next(addr, len, prot, flags, fd, off);
 
-		label_unmapped(unmap, (uintptr_t)addr, len, r == 0);
+	if (unlikely(p == MAP_FAILED) && gave_back(before))
+		p = next(addr, len, prot, flags, fd, off);
+	if (!way_end(&outer, frame, (long)p) && p != MAP_FAILED)
+		mapped((long)p, len, prot, flags, caller, frame);
+	return p;
+}
+
+static int by_munmap(munmap_function *next, void *addr, size_t len, uintptr_t caller, uintptr_t frame)
+{
+	struct sink_unmap unmap = label_unmap_begin();
+	struct way outer = way_begin(CALL_MUNMAP, addr, len, caller, frame);
+	int before = errno, r = next(addr, len);
+
+	if (unlikely(r != 0) && gave_back(before))
+		r = next(addr, len);
+	label_unmapped(unmap, (uintptr_t)addr, len, !way_end(&outer, frame, r) && r == 0);
+	return r;
+}
+
+static void *by_mremap(mremap_function *next, void *old, size_t old_len, size_t len, int flags, void *to,
+		       uintptr_t caller, uintptr_t frame)
+{
+	struct sink_unmap unmap = label_unmap_begin();
+	struct way outer = way_begin(CALL_MREMAP, old, old_len, caller, frame);
+	int before = errno;
+	void *p = next(old, old_len, len, flags, to);
+
+	if (unlikely(p == MAP_FAILED) && gave_back(before))
+		p = next(old, old_len, len, flags, to);
+	moved(unmap, old, old_len, way_end(&outer, frame, (long)p) ? -EALREADY : (long)p, len, flags);
+	return p;
+}
+
+/* --- where the detour leads --------------------------------------------------------------- */
+
+static uint64_t bytes_at(uintptr_t function)
+{
+	return *(const uint64_t *)function;
+}
+
+static uintptr_t own_function(enum hook_call call)
+{
+	static void *const own[] = {
+		[CALL_MMAP] = (void *)hook_own_mmap, [CALL_MUNMAP] = (void *)hook_own_munmap,
+		[CALL_MREMAP] = (void *)hook_own_mremap, [CALL_MPROTECT] = (void *)hook_own_mprotect,
+	};
+
+	return (uintptr_t)own[call];
+}
+
+/* Both functions as they were when we began, as they nearly always are. */
+static inline bool untouched(enum hook_call call, void *own)
+{
+	const struct hook_direct *d = &hook_direct[call];
+
+	return likely(bytes_at((uintptr_t)own) == d->own_bytes && bytes_at(d->detoured) == d->libc_bytes);
+}
+
+/* A breakpoint comes and goes, and leads nowhere else. */
+static bool own_is_patched(enum hook_call call)
+{
+	uint64_t now = bytes_at(own_function(call)), before = hook_direct[call].own_bytes;
+
+	return !detour_breakpoints_only((const uint8_t *)&now, (const uint8_t *)&before, sizeof(now)) &&
+	       !detour_breakpoints_only((const uint8_t *)&before, (const uint8_t *)&now, sizeof(now));
+}
+
+/*
+ * A call arrived whose own or libc's function was touched. true: libc asked
+ * inside, and our exported symbol leads to somebody who wants to hear of it.
+ *
+ * A uretprobe hides the return address behind one of the kernel's, which lies
+ * in no object. A program's call comes by by_mmap then, so this one is libc's.
+ */
+static bool must_go_round(enum hook_call call, const void *addr, size_t len, uintptr_t *caller)
+{
+	const struct hook_direct *d = &hook_direct[call];
+
+	if (on_its_way(call, addr, len, *caller))
+		return false;
+	if (bytes_at(d->detoured) != d->libc_bytes && !objects_find(*caller))
+		*caller = d->detoured;
+	return is_libc(*caller) && own_is_patched(call);
+}
+
+static long with_errno_and_trial(long r, const void *addr)
+{
+	if (likely(!sys_failed(r)))
 		return r;
-	}
-	return (int)with_errno(hook_munmap(addr, len));
+	if (unlikely(addr == TRIAL_ADDRESS))
+		hook_trial_arrived = true;
+	return with_errno(r);
 }
 
-EXPORT void *mremap(void *old, size_t old_len, size_t len, int flags, ...)
+#define SELDOM __attribute__((noinline, cold))
+
+static SELDOM void *touched_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {
-	void *to = NULL;
-	va_list args;
-
-	hook_start();
-	/* mremap(2): only MREMAP_FIXED and MREMAP_DONTUNMAP have a fifth argument. */
-	va_start(args, flags);
-	if (flags & ~MREMAP_MAYMOVE)
-		to = va_arg(args, void *);
-	va_end(args);
-	if (unlikely(hook_next.mremap != NULL)) {
-		struct sink_unmap unmap = label_unmap_begin();
-		void *p = hook_next.mremap(old, old_len, len, flags, to);
-
-		if (p != MAP_FAILED)
-			label_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)p, len, flags);
-		else
-			label_unmapped(unmap, 0, 0, false);
-		return p;
-	}
-	return (void *)with_errno(hook_mremap(old, old_len, len, flags, to));
+	if (must_go_round(CALL_MMAP, addr, len, &caller))
+		return by_mmap(hook_own_mmap, addr, len, prot, flags, fd, off, caller, frame);
+	return (void *)with_errno(hook_mmap(addr, len, prot, flags, fd, off, caller, frame));
 }
 
-EXPORT int mprotect(void *addr, size_t len, int prot)
+void *detoured_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	hook_start();
-	if (unlikely(hook_next.mprotect != NULL))
-		return hook_next.mprotect(addr, len, prot);
+	if (!untouched(CALL_MMAP, (void *)hook_own_mmap))
+		return touched_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME);
+	return (void *)with_errno_and_trial(make_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME), addr);
+}
+
+static SELDOM int touched_munmap(void *addr, size_t len, uintptr_t caller, uintptr_t frame)
+{
+	if (must_go_round(CALL_MUNMAP, addr, len, &caller))
+		return by_munmap(hook_own_munmap, addr, len, caller, frame);
+	return (int)with_errno(hook_munmap(addr, len, caller));
+}
+
+int detoured_munmap(void *addr, size_t len)
+{
+	if (!untouched(CALL_MUNMAP, (void *)hook_own_munmap))
+		return touched_munmap(addr, len, CALLER, FRAME);
+	return (int)with_errno_and_trial(make_munmap(addr, len, CALLER), addr);
+}
+
+/* mremap(2): only MREMAP_FIXED and MREMAP_DONTUNMAP have a fifth argument. Without one its register holds anything. */
+static void *fifth(int flags, void *to)
+{
+	return flags & ~MREMAP_MAYMOVE ? to : NULL;
+}
+
+static SELDOM void *touched_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller, uintptr_t frame)
+{
+	if (must_go_round(CALL_MREMAP, old, old_len, &caller))
+		return by_mremap(hook_own_mremap, old, old_len, len, flags, to, caller, frame);
+	return (void *)with_errno(hook_mremap(old, old_len, len, flags, to, caller));
+}
+
+void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+{
+	to = fifth(flags, to);
+	if (!untouched(CALL_MREMAP, (void *)hook_own_mremap))
+		return touched_mremap(old, old_len, len, flags, to, CALLER, FRAME);
+	return (void *)with_errno_and_trial(hook_mremap(old, old_len, len, flags, to, CALLER), old);
+}
+
+static SELDOM int touched_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
+{
+	if (must_go_round(CALL_MPROTECT, addr, len, &caller))
+		return hook_own_mprotect(addr, len, prot);
 	return (int)with_errno(hook_mprotect(addr, len, prot));
 }
+
+int detoured_mprotect(void *addr, size_t len, int prot)
+{
+	if (!untouched(CALL_MPROTECT, (void *)hook_own_mprotect))
+		return touched_mprotect(addr, len, prot, CALLER);
+	return (int)with_errno_and_trial(hook_mprotect(addr, len, prot), addr);
+}
+
+/* --- where the exported symbols go when they cannot jump on to libc's function -------------- */
+
+void *hook_by_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+void *hook_by_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	hook_start();
+	return by_mmap(hook_next_of(mmap), addr, len, prot, flags, fd, off, CALLER, FRAME);
+}
+
+int hook_by_munmap(void *addr, size_t len);
+int hook_by_munmap(void *addr, size_t len)
+{
+	hook_start();
+	return by_munmap(hook_next_of(munmap), addr, len, CALLER, FRAME);
+}
+
+void *hook_by_mremap(void *old, size_t old_len, size_t len, int flags, void *to);
+void *hook_by_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
+{
+	hook_start();
+	to = fifth(flags, to);
+	return by_mremap(hook_next_of(mremap), old, old_len, len, flags, to, CALLER, FRAME);
+}
+
+int hook_by_mprotect(void *addr, size_t len, int prot);
+int hook_by_mprotect(void *addr, size_t len, int prot)
+{
+	int before = errno, r;
+
+	hook_start();
+	r = hook_next_of(mprotect)(addr, len, prot);
+	if (unlikely(r != 0) && gave_back(before))
+		r = hook_next_of(mprotect)(addr, len, prot);
+	return r;
+}
+
+/* --- exported, without a detour --------------------------------------------------------------- */
 
 /* mm/madvise.c says EAGAIN where a VMA cannot be split, before 5.17 ENOMEM. */
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
-	long r;
+	int before = errno, r;
 
 	hook_start();
-	if (unlikely(hook_next.madvise != NULL))
-		return hook_next.madvise(addr, len, advice);
-	r = sys_madvise(addr, len, advice);
-	if (unlikely(r == -EAGAIN || r == -ENOMEM) && sink_give_back())
-		r = sys_madvise(addr, len, advice);
-	return (int)with_errno(r);
+	r = hook_next_of(madvise)(addr, len, advice);
+	if (unlikely(r != 0) && gave_back(before))
+		r = hook_next_of(madvise)(addr, len, advice);
+	return r;
 }
 
 /*

@@ -166,8 +166,8 @@ long hook_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	hook_start();
 	switch (nr) {
 	case SYS_mmap: r = hook_mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f, CALLER, FRAME); break;
-	case SYS_munmap: r = hook_munmap((void *)a, (size_t)b); break;
-	case SYS_mremap: r = hook_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e); break;
+	case SYS_munmap: r = hook_munmap((void *)a, (size_t)b, CALLER); break;
+	case SYS_mremap: r = hook_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e, CALLER); break;
 	case SYS_seccomp: r = hook_seccomp((unsigned)a, (unsigned)b, (void *)c); break;
 	case SYS_prctl:
 		if (a == PR_SET_VMA) {

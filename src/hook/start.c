@@ -65,22 +65,6 @@ static void *no_namespace(Lmid_t space, const char *file, int flags)
 }
 
 /*
- * Of the memory calls only who else stands in front of libc (a sanitizer,
- * another preload) must go on being called; for libc's own the raw call does.
- */
-static void *const memory_calls[] = {
-	&hook_next.mmap, &hook_next.munmap, &hook_next.mremap, &hook_next.mprotect, &hook_next.madvise,
-};
-
-static void drop_libc(void **function)
-{
-	const struct object *o = objects_find((uintptr_t)*function);
-
-	if (o && o->class == OBJECT_LIBC)
-		*function = NULL;
-}
-
-/*
  * By reading the objects and not by dlsym, which may not be called everywhere
  * that a hook is: a sanitizer starts before libc is initialised, and has a
  * dlsym or dl_iterate_phdr of its own. Behind us come those that a preloaded
@@ -101,8 +85,6 @@ void hook_find_next(void)
 		*next_slot(i) = dlsym(RTLD_NEXT, next_functions[i].name);
 	if (!hook_next.dlmopen)
 		hook_next.dlmopen = no_namespace;       /* not glibc */
-	for (size_t i = 0; i < ARRAY_SIZE(memory_calls); i++)
-		drop_libc(memory_calls[i]);
 }
 
 static void tell(void)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions that must be able to jump on to libc's with the stack as they
- * found it, aarch64. See process.c (syscall) and loader.c (dlopen) for why, and
- * hook.h for the three functions at the head of hook_next.
+ * found it, aarch64. See memory.c (mmap and others), process.c (syscall) and
+ * loader.c (dlopen) for why, and hook.h for the three functions at the head of
+ * hook_next.
  */
 	.text
 
@@ -84,5 +85,57 @@ syscall:
 
 	loader_call dlopen, x0, hook_dlopen, hook_next+8
 	loader_call dlmopen, x1, hook_dlmopen, hook_next+16
+
+/*
+ * The memory calls. struct hook_direct: if our jump stands in libc's function as
+ * we left it, go there; the return address and the frame are the caller's own.
+ */
+	.macro memory_call name, number
+	.globl	\name
+	.type	\name, %function
+	.globl	hook_own_\name
+	.hidden	hook_own_\name
+	.p2align 4
+\name:
+hook_own_\name:
+	.cfi_startproc
+	adrp	x9, hook_direct + \number * 32
+	add	x9, x9, #:lo12:hook_direct + \number * 32
+	ldp	x16, x10, [x9]
+	cbz	x16, 1f
+	ldr	x11, [x16]
+	cmp	x10, x11
+	b.ne	1f
+	br	x16
+1:	b	hook_by_\name
+	.cfi_endproc
+	.size	\name, . - \name
+
+	/* From libc's body, behind an instruction that has moved the stack pointer, or signed the return address. */
+	.globl	undoing_\name
+	.hidden	undoing_\name
+	.type	undoing_\name, %function
+	.p2align 4
+undoing_\name:
+	.cfi_startproc
+	.cfi_undefined x30
+	adrp	x16, hook_undo + \number * 8
+	ldr	x16, [x16, #:lo12:hook_undo + \number * 8]
+	tbnz	x16, #0, 1f
+	add	sp, sp, x16
+	b	detoured_\name
+1:	hint	#29			/* autiasp; a processor without it does nothing */
+	b	detoured_\name
+	.cfi_endproc
+	.size	undoing_\name, . - undoing_\name
+	.endm
+
+	memory_call mmap, 1
+	memory_call munmap, 2
+	memory_call mremap, 3
+	memory_call mprotect, 4
+
+	.globl	mmap64
+	.set	mmap64, mmap
 
 	.section .note.GNU-stack, "", %progbits

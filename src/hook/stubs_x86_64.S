@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions that must be able to jump on to libc's with the stack as they
- * found it, x86-64. See process.c (syscall) and loader.c (dlopen) for why, and
- * hook.h for the three functions at the head of hook_next.
+ * found it, x86-64. See memory.c (mmap and others), process.c (syscall) and
+ * loader.c (dlopen) for why, and hook.h for the three functions at the head of
+ * hook_next.
  */
 	.text
 
@@ -112,5 +113,52 @@ dlmopen:
 	jmp	*hook_next+16(%rip)
 	.cfi_endproc
 	.size	dlmopen, . - dlmopen
+
+/*
+ * The memory calls. struct hook_direct: if our jump stands in libc's function as
+ * we left it, go there; the return address and the frame are the caller's own.
+ * Only %r10 and %r11 are free.
+ */
+	.macro memory_call name, number
+	.globl	\name
+	.type	\name, @function
+	.globl	hook_own_\name
+	.hidden	hook_own_\name
+	.p2align 4
+\name:
+hook_own_\name:
+	.cfi_startproc
+	mov	hook_direct+\number*32(%rip), %r11
+	test	%r11, %r11
+	je	1f
+	mov	hook_direct+\number*32+8(%rip), %r10
+	cmp	%r10, (%r11)
+	jne	1f
+	jmp	*%r11
+1:	jmp	hook_by_\name
+	.cfi_endproc
+	.size	\name, . - \name
+
+	/* From libc's body, behind an instruction that has moved the stack pointer: where its frame begins only we know. */
+	.globl	undoing_\name
+	.hidden	undoing_\name
+	.type	undoing_\name, @function
+	.p2align 4
+undoing_\name:
+	.cfi_startproc
+	.cfi_undefined rip
+	add	hook_undo+\number*8(%rip), %rsp
+	jmp	detoured_\name
+	.cfi_endproc
+	.size	undoing_\name, . - undoing_\name
+	.endm
+
+	memory_call mmap, 1
+	memory_call munmap, 2
+	memory_call mremap, 3
+	memory_call mprotect, 4
+
+	.globl	mmap64
+	.set	mmap64, mmap
 
 	.section .note.GNU-stack, "", @progbits
