@@ -227,25 +227,53 @@ void name_owner(const struct name_row *row, char *buffer, size_t size)
 }
 
 static const char *const own_kinds[] = {
-	"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm", "early",
+	"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm", "early", "gc", "metadata",
 };
 
-/* What other allocators and runtimes call theirs. The first that occurs in the name counts. */
+/*
+ * What other allocators and runtimes call theirs: Go, Android's ART and bionic,
+ * Chromium and V8, HotSpot. The first that occurs in the name counts, so the
+ * more telling words come first: a mark stack is no thread's.
+ */
 static const struct {
 	const char *word, *kind;
 } kind_words[] = {
 	{ "signal stack", "sigstack" },
 	{ "sigstack", "sigstack" },
+	{ "mark stack", "gc" },
+	{ "mark-stack", "gc" },
+	{ "bitmap", "gc" },
+	{ "card table", "gc" },
+	{ "gc bits", "gc" },
+	{ "metaspace", "metadata" },
+	{ "metadata", "metadata" },
+	{ "linearalloc", "metadata" },
+	{ "reference table", "metadata" },
+	{ "ref table", "metadata" },
+	{ "hash buckets", "metadata" },
+	{ "page summary", "metadata" },
+	{ "page alloc", "metadata" },
+	{ "scavenge index", "metadata" },
+	{ "heap index", "metadata" },
 	{ "stack", "stack" },
+	{ ":fiber", "stack" },
+	{ ":coroutine", "stack" },
 	{ "arena", "arena" },
 	{ "bss", "bss" },
 	{ "jit", "jit" },
+	{ ": code", "jit" },
+	{ ":code", "jit" },
+	{ "code-cache", "jit" },
 	{ "reserv", "reserve" },
 	{ "malloc", "heap" },
 	{ "heap", "heap" },
 	{ "alloc", "heap" },
 	{ "scudo", "heap" },
-	{ "main space", "heap" },
+	{ " space", "heap" },
+	{ "blink gc", "heap" },
+	{ ".art", "heap" },
+	{ ":carrier", "heap" },
+	{ ":cage", "heap" },
 };
 
 static const char *const class_kinds[] = {
