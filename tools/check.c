@@ -120,6 +120,7 @@ struct check {
 	struct name_table names;
 	uint64_t regions, kernel_rss, registry_rss, special_rss;
 	struct unnamed largest[LARGEST];
+	uint64_t last_end, free_from, free_size; /* the largest piece of address space between VMAs */
 	long max_map_count;
 	const char *advice[ADVICE];
 	size_t advices;
@@ -147,6 +148,16 @@ static void advise(struct check *check, const char *text)
 		check->advice[check->advices++] = text;
 }
 
+/* Not up to what lies in the kernel's half ([vsyscall]): nothing can be mapped there. */
+static void take_gap(struct check *check, const struct vma *vma)
+{
+	if (!(vma->start >> 63) && vma->start - check->last_end > check->free_size) {
+		check->free_from = check->last_end;
+		check->free_size = vma->start - check->last_end;
+	}
+	check->last_end = vma->end;
+}
+
 static int take_region(void *context, const struct region *region)
 {
 	struct check *check = context;
@@ -157,10 +168,12 @@ static int take_region(void *context, const struct region *region)
 		names_free(&check->names);
 		memset(check->largest, 0, sizeof(check->largest));
 		check->regions = check->kernel_rss = check->registry_rss = check->special_rss = 0;
+		check->last_end = check->free_from = check->free_size = 0;
 		return 0;
 	}
 	rss = region->vma.figures.value[FIG_RSS];
 	check->regions++;
+	take_gap(check, &region->vma);
 	if (vma_is_anonymous(&region->vma)) {
 		if (region->source == NAME_REGISTRY)
 			check->registry_rss += rss;
@@ -320,6 +333,8 @@ static void print_text(const struct check *check)
 		printf("  VMAs               %llu", (unsigned long long)check->process.vmas);
 		if (check->max_map_count > 0)
 			printf(" of %ld (vm.max_map_count)", check->max_map_count);
+		printf("\n  address space      the largest free piece has %s, from %llx on",
+		       tool_human(check->free_size, a), (unsigned long long)check->free_from);
 		printf("\n  regions            %llu, with %zu names\n", (unsigned long long)check->regions,
 		       check->names.rows);
 		if (labelled < 0)
@@ -392,6 +407,7 @@ static json_t *check_json(const struct check *check)
 		json_object_set_new(json, "vmas", json_integer((json_int_t)check->process.vmas));
 		json_object_set_new(json, "max_map_count",
 		                    check->max_map_count > 0 ? json_integer(check->max_map_count) : json_null());
+		json_object_set_new(json, "largest_free", json_integer(json_bytes(check->free_size)));
 		json_object_set_new(json, "regions", json_integer((json_int_t)check->regions));
 		json_object_set_new(json, "names", json_integer((json_int_t)check->names.rows));
 		json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));

@@ -170,6 +170,20 @@ def addresses():
             check(value["regions"][1] == half and value["figures"]["rss"] == 2 * MIB, f"a part of a VMA, by the registry: {value}")
 
 
+def free_addresses():
+    """Everything but one hole is reserved, so the hole is the largest free piece."""
+    with tempfile.TemporaryDirectory() as tree:
+        os.makedirs(f"{tree}/proc/5")
+        with open(f"{tree}/proc/5/smaps", "w") as file:
+            for start, end in ((0x1000, 0x3000), (0x4000, 0x5000), (0x9000, 0xa000), (0xffffffffff600000, 0xffffffffff601000)):
+                file.write(f"{start:x}-{end:x} rw-p 00000000 00:00 0 \nSize: {(end - start) // 1024} kB\nRss: 0 kB\n")
+        value = json.loads(run("check", "-J", "--root", tree, 5).stdout)
+        check(value["largest_free"] == 0x4000, f"check: the largest free piece: {value['largest_free']}")
+    value = json.loads(run("check", "-J", os.getpid()).stdout)
+    check(value["largest_free"] > 1 << 40, f"check: of this process: {value['largest_free']}")
+
+
+free_addresses()
 processes_by_name()
 rows_by_place()
 recorded_places()
