@@ -9,7 +9,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -115,24 +114,6 @@ static int measure_file(const struct request *request, struct measurement *measu
 	return EXIT_DONE;
 }
 
-/* Standard input as a file that can be read twice: itself, or a copy. A descriptor or a negative errno. */
-static int rewindable_input(void)
-{
-	static char buffer[65536];
-	ssize_t len = 0;
-	int fd;
-
-	if (lseek(STDIN_FILENO, 0, SEEK_SET) == 0)
-		return dup(STDIN_FILENO);
-	fd = memfd_create("anonname", MFD_CLOEXEC);
-	while (fd >= 0 && (len = read(STDIN_FILENO, buffer, sizeof(buffer))) > 0)
-		if (write(fd, buffer, (size_t)len) != len)
-			len = -1;
-	if (fd < 0 || len < 0 || lseek(fd, 0, SEEK_SET))
-		return -errno;
-	return fd;
-}
-
 /* A list of process ids has nothing but digits and blanks; a line of smaps soon has something else. */
 static bool holds_ids(int fd)
 {
@@ -147,7 +128,7 @@ static bool holds_ids(int fd)
 
 static bool take_standard_input(struct request *request)
 {
-	int fd = rewindable_input();
+	int fd = tool_rewindable(STDIN_FILENO);
 	FILE *file;
 	bool ok;
 

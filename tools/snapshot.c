@@ -7,7 +7,9 @@
 #include "measure.h"
 #include "select.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -39,8 +41,8 @@ static const char diff_help[] =
 	"Usage: anonname diff [OPTION...] A B\n"
 	"       anonname diff [OPTION...] PID\n"
 	"Show what grew from A to B, by name, in KiB. A and B are files of anonname\n"
-	"snapshot, or process ids. One process id alone: from now until Enter is pressed,\n"
-	"or for the time that --wait gives.\n\n"
+	"snapshot or report --json, copies of /proc/PID/smaps, or process ids. One process\n"
+	"id alone: from now until Enter is pressed, or for the time that --wait gives.\n\n"
 	"  -w, --wait SECONDS     with one process id: the time between the two moments\n"
 	"      --sort COLUMN      vmas, size, rss, pss, uss, swap and so on; what is compared, too\n"
 	"  -f, --fold             take names that differ in a number, such as a tid, as one\n"
@@ -176,71 +178,154 @@ static const char *keep_kind(const char *kind)
 	return name_kind_find(kind ? kind : "");
 }
 
-static bool moment_from_file(const char *path, bool fold, struct moment *moment)
+static bool take_row(struct moment *moment, const char *path, const json_t *json, bool fold)
+{
+	const char *name = json_string_value(json_object_get(json, "name"));
+	struct row *row = &moment->rows.row[moment->rows.count];
+	char safe[NAME_PART_MAX], folded[NAME_PART_MAX];
+
+	if (!name) {
+		tool_error("%s: a row has no name", path);
+		return false;
+	}
+	/* A file may come from anywhere. */
+	text_clean(safe, sizeof(safe), (struct text){ name, strlen(name) });
+	row->kind = keep_kind(json_string_value(json_object_get(json, "kind")));
+	if (fold && strcmp(row->kind, "file"))
+		name_fold(safe, folded, sizeof(folded));
+	row->name = strdup(fold && strcmp(row->kind, "file") ? folded : safe);
+	if (!row->name) {
+		tool_error("not enough memory");
+		return false;
+	}
+	figures_from_json(json, &row->figures);
+	moment->rows.count++;
+	return true;
+}
+
+/* Is it a document that can be compared? */
+static bool is_comparable(const char *path, const json_t *json)
+{
+	const char *format = json_string_value(json_object_get(json, "format"));
+	const char *by = json_string_value(json_object_get(json, "by"));
+
+	if (!format || (strcmp(format, FORMAT) && strcmp(format, "anonname-report")) ||
+	    !json_is_array(json_object_get(json, "names"))) {
+		tool_error("%s is no file of anonname snapshot or anonname report --json", path);
+		return false;
+	}
+	if (json_integer_value(json_object_get(json, "version")) != VERSION_READ) {
+		tool_error("%s is of another version of %s; this one reads version %d", path, format, VERSION_READ);
+		return false;
+	}
+	if (by && strcmp(by, "name")) {
+		tool_error("%s is a report by something else than name. Make one without --by.", path);
+		return false;
+	}
+	return true;
+}
+
+/* A report that was cut by --lines would show names as gone that are not. */
+static bool has_all_rows(const char *path, const struct moment *moment)
+{
+	uint64_t vmas = 0;
+
+	for (size_t i = 0; i < moment->rows.count; i++)
+		figure_add(&vmas, moment->rows.row[i].figures.value[FIG_VMAS]);
+	if (vmas == moment->total.value[FIG_VMAS])
+		return true;
+	tool_error("%s does not have all of its rows. Make it without --lines.", path);
+	return false;
+}
+
+static bool moment_from_json(const char *path, FILE *file, bool fold, struct moment *moment)
 {
 	char safe[NAME_PART_MAX];
 	json_error_t where;
-	json_t *json = json_load_file(path, 0, &where), *names, *one;
-	const char *format;
+	json_t *json = json_loadf(file, 0, &where), *one;
+	const json_t *names;
+	bool ok;
 	size_t i;
 
-	memset(moment, 0, sizeof(*moment));
 	if (!json) {
 		/* The message quotes the file. */
 		text_clean(safe, sizeof(safe), (struct text){ where.text, strlen(where.text) });
-		if (json_error_code(&where) == json_error_cannot_open_file)
-			tool_error("%s", safe);
-		else
-			tool_error("%s is no whole file of anonname snapshot: line %d: %s", path, where.line, safe);
+		tool_error("%s is no whole file of anonname snapshot: line %d: %s", path, where.line, safe);
 		return false;
 	}
-	format = json_string_value(json_object_get(json, "format"));
-	names = json_object_get(json, "names");
-	if (!format || strcmp(format, FORMAT) || !json_is_array(names)) {
-		tool_error("%s is no file of anonname snapshot", path);
-		goto bad;
+	ok = is_comparable(path, json);
+	if (ok) {
+		names = json_object_get(json, "names");
+		figures_from_json(json_object_get(json, "total"), &moment->total);
+		moment->rows.row = calloc(json_array_size(names) + 1, sizeof(*moment->rows.row));
+		ok = moment->rows.row != NULL;
+		if (!ok)
+			tool_error("not enough memory");
+		for (i = 0; ok && (one = json_array_get(names, i)); i++)
+			ok = take_row(moment, path, one, fold);
+		ok = ok && has_all_rows(path, moment);
 	}
-	if (json_integer_value(json_object_get(json, "version")) != VERSION_READ) {
-		tool_error("%s is of another version of anonname snapshot; this one reads version %d", path,
-		           VERSION_READ);
-		goto bad;
-	}
-	figures_from_json(json_object_get(json, "total"), &moment->total);
-	moment->rows.row = calloc(json_array_size(names) + 1, sizeof(*moment->rows.row));
-	if (!moment->rows.row)
-		goto no_memory;
-	json_array_foreach(names, i, one) {
-		const char *name = json_string_value(json_object_get(one, "name"));
-		const char *kind = json_string_value(json_object_get(one, "kind"));
-		struct row *row = &moment->rows.row[moment->rows.count];
-		char folded[NAME_PART_MAX];
+	json_decref(json);
+	return ok;
+}
 
-		if (!name) {
-			tool_error("%s: a row has no name", path);
-			goto bad;
-		}
-		/* A file may come from anywhere. */
-		text_clean(safe, sizeof(safe), (struct text){ name, strlen(name) });
-		row->kind = keep_kind(kind);
-		if (fold && strcmp(row->kind, "file")) {
-			name_fold(safe, folded, sizeof(folded));
-			row->name = strdup(folded);
-		} else {
-			row->name = strdup(safe);
-		}
-		if (!row->name)
-			goto no_memory;
-		figures_from_json(one, &row->figures);
-		moment->rows.count++;
+/* The rows of a measurement, which is freed. */
+static int moment_from_measurement(struct measurement *measurement, bool fold, struct moment *moment)
+{
+	int error = measure_rows(measurement, &groups[0], fold, &moment->rows);
+
+	moment->total = measurement->names.totals.figures;
+	for (size_t i = 0; i < moment->rows.count; i++)
+		moment->rows.row[i].kind = keep_kind(moment->rows.row[i].kind);
+	measure_free(measurement);
+	return error;
+}
+
+static bool moment_from_smaps(const char *path, int fd, bool fold, struct moment *moment)
+{
+	const struct wants wants = { .comm = true };
+	struct measurement measurement;
+	int error;
+
+	measure_begin(&measurement, &wants);
+	error = measure_smaps(&measurement, fd);
+	measure_end(&measurement);
+	if (!error && !measurement.names.rows) {
+		measure_free(&measurement);
+		tool_error("%s is neither JSON of anonname snapshot or report nor a copy of /proc/PID/smaps", path);
+		return false;
 	}
-	json_decref(json);
-	return true;
-no_memory:
-	tool_error("not enough memory");
-bad:
-	rows_free(&moment->rows);
-	json_decref(json);
-	return false;
+	if (!error)
+		error = moment_from_measurement(&measurement, fold, moment);
+	else
+		measure_free(&measurement);
+	if (error)
+		tool_error("%s: %s", path, strerror(-error));
+	return !error;
+}
+
+/* What a file holds is told by its first character: JSON, or the first line of smaps. */
+static bool moment_from_file(const char *path, bool fold, struct moment *moment)
+{
+	int pipe = open(path, O_RDONLY | O_CLOEXEC), fd = pipe < 0 ? -errno : tool_rewindable(pipe);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	char first = '\0';
+	bool ok = false;
+
+	memset(moment, 0, sizeof(*moment));
+	if (pipe >= 0)
+		close(pipe);
+	if (!file) {
+		tool_error("%s: %s", path, strerror(fd < 0 ? -fd : errno));
+		return false;
+	}
+	for (off_t at = 0; pread(fd, &first, 1, at) == 1 && isspace((unsigned char)first); at++)
+		;
+	ok = first == '{' ? moment_from_json(path, file, fold, moment) : moment_from_smaps(path, fd, fold, moment);
+	if (!ok)
+		rows_free(&moment->rows);
+	fclose(file);
+	return ok;
 }
 
 static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, struct moment *moment)
@@ -258,10 +343,7 @@ static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, st
 		measure_complain(&measurement);
 	complained = pid;
 	if (!error)
-		error = measure_rows(&measurement, &groups[0], fold, &moment->rows);
-	moment->total = measurement.names.totals.figures;
-	for (size_t i = 0; i < moment->rows.count; i++)
-		moment->rows.row[i].kind = keep_kind(moment->rows.row[i].kind);
+		return moment_from_measurement(&measurement, fold, moment);
 	measure_free(&measurement);
 	return error;
 }
@@ -330,6 +412,15 @@ struct diff {
 	enum unit unit;
 };
 
+/* In what both moments know. */
+static bool differs(const struct change *change)
+{
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		if (change_known(change, k) && change_of(change, k))
+			return true;
+	return false;
+}
+
 static int find_changes(const struct moment *a, const struct moment *b, struct diff *diff)
 {
 	size_t i = 0, j = 0;
@@ -352,7 +443,7 @@ static int find_changes(const struct moment *a, const struct moment *b, struct d
 		i += order <= 0;
 		j += order >= 0;
 		/* What neither came, went nor changed is not worth a line. */
-		if (order || memcmp(change->before->value, change->after->value, sizeof(change->before->value)))
+		if (order || differs(change))
 			diff->count++;
 	}
 	diff->total = (struct change){ "TOTAL", "", &a->total, &b->total };

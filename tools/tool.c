@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 const char *tool_name = "";
@@ -183,6 +184,28 @@ bool tool_own_proc(struct proc *proc)
 	tool_error("/proc is that of another PID namespace. Mount it: mount -t proc proc /proc");
 	proc_close(proc);
 	return false;
+}
+
+int tool_rewindable(int fd)
+{
+	static char buffer[65536];
+	ssize_t len = 0;
+	int copy;
+
+	if (lseek(fd, 0, SEEK_SET) == 0)
+		return dup(fd);
+	copy = memfd_create("anonname", MFD_CLOEXEC);
+	while (copy >= 0 && (len = read(fd, buffer, sizeof(buffer))) > 0)
+		if (write(copy, buffer, (size_t)len) != len)
+			len = -1;
+	if (copy < 0 || len < 0 || lseek(copy, 0, SEEK_SET)) {
+		int error = errno;
+
+		if (copy >= 0)
+			close(copy);
+		return -error;
+	}
+	return copy;
 }
 
 int tool_finish(int code)

@@ -76,6 +76,9 @@ bool tool_own_proc(struct proc *proc);
 /* The directory of the program that runs, without a / at its end; false where /proc does not say. */
 bool tool_directory(char *path, size_t size);
 
+/* A file that can be read twice, from its start: it is itself, or a copy of a pipe. A descriptor or a negative errno. */
+int tool_rewindable(int fd);
+
 /* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
 int tool_finish(int code);
 

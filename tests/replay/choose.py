@@ -183,7 +183,36 @@ def free_addresses():
     check(value["largest_free"] > 1 << 40, f"check: of this process: {value['largest_free']}")
 
 
+def moments():
+    """diff takes whatever holds the figures of a process: the same process never differs from itself but in PSS."""
+    with Family("mixed") as family, tempfile.TemporaryDirectory() as directory:
+        files = {name: os.path.join(directory, name) for name in ("snapshot", "report", "smaps", "cut", "kinds", "text")}
+        texts = {"snapshot": run("snapshot", family.pid).stdout, "report": run("report", "-J", family.pid).stdout,
+                 "cut": run("report", "-J", "-n", "2", family.pid).stdout, "kinds": run("report", "-J", "--by", "kind", family.pid).stdout,
+                 "text": "neither\n"}
+        with open(f"/proc/{family.pid}/smaps") as file:
+            texts["smaps"] = file.read()
+        for name, text in texts.items():
+            with open(files[name], "w") as file:
+                file.write(text)
+        for a, b in (("snapshot", "report"), ("report", "smaps"), ("smaps", "snapshot"), ("smaps", "smaps")):
+            result = json.loads(run("diff", "-J", files[a], files[b]).stdout)
+            check(not any(result["total"][key] for key in ("vmas", "size", "rss", "swap")) and
+                  all(one["state"] == "changed" and not one["rss"] for one in result["names"]), f"diff of a {a} and a {b}: nothing but PSS")
+        value = json.loads(texts["snapshot"])
+        value["names"][0]["rss"] += 8 * MIB
+        value["total"]["rss"] += 8 * MIB
+        with open(files["snapshot"], "w") as file:
+            json.dump(value, file)
+        result = json.loads(run("diff", "-J", "--sort", "rss", files["smaps"], files["snapshot"]).stdout)
+        check(result["names"][0]["name"] == value["names"][0]["name"] and result["names"][0]["rss"] == 8 * MIB, "diff finds what grew since a copy of smaps")
+        for name, word in (("cut", "--lines"), ("kinds", "--by"), ("text", "smaps")):
+            refused = run("diff", files["smaps"], files[name])
+            check(refused.returncode == 1 and word in refused.stderr, f"diff refuses {name}: {refused.stderr.strip()}")
+
+
 free_addresses()
+moments()
 processes_by_name()
 rows_by_place()
 recorded_places()
