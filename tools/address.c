@@ -80,7 +80,7 @@ static bool take_hex(struct text *text, uint64_t *value)
 static int resolve_file(const struct proc *proc, pid_t pid, struct text file, struct address *found)
 {
 	struct file_base base = { .file = file };
-	int error = process_read(proc, pid, PROCESS_NAMES, NULL, look_for_file, &base, &found->process);
+	int error = process_read_apart(proc, pid, PROCESS_NAMES, NULL, look_for_file, &base, &found->process);
 
 	if (error && error != ENOUGH)
 		return tool_process_error(pid, error);
@@ -109,6 +109,6 @@ int address_find(const struct proc *proc, pid_t pid, const char *text, struct ad
 		code = resolve_file(proc, pid, (struct text){ text, (size_t)(plus - text) }, found);
 	if (code != EXIT_DONE)
 		return code;
-	error = process_read(proc, pid, PROCESS_FIGURES_ALL, NULL, look, found, &found->process);
+	error = process_read_apart(proc, pid, PROCESS_FIGURES_ALL, NULL, look, found, &found->process);
 	return error && error != ENOUGH ? tool_process_error(pid, error) : EXIT_DONE;
 }

@@ -456,13 +456,20 @@ static void print_csv(const char *path, json_t *json)
 
 static int look_at(struct check *check, const struct proc *proc, pid_t pid)
 {
-	int error = process_read(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
+	int error = process_read_apart(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
 
 	if (!error)
 		proc_identify(proc, pid, &check->process.identity);
 	check->max_map_count = proc_number(proc, "sys/vm/max_map_count");
 	check->looked = !error;
 	return error;
+}
+
+static int ignore_region(void *context, const struct region *region)
+{
+	(void)context;
+	(void)region;
+	return 0;
 }
 
 /* Starts cat under the library, waits until the library is up, and looks at it. */
@@ -472,7 +479,7 @@ static int look_at_new_program(struct check *check, const struct proc *proc)
 	char *argv[] = { (char[]){ "cat" }, NULL };
 	char library[PATH_MAX];
 	posix_spawn_file_actions_t actions;
-	struct library found;
+	struct process found;
 	int hold[2], status, error;
 	pid_t pid;
 
@@ -492,9 +499,8 @@ static int look_at_new_program(struct check *check, const struct proc *proc)
 		for (unsigned i = 0; i < 200; i++) {
 			struct proc_identity identity;
 
-			library_find(proc, pid, NULL, &found);
-			library_close(&found);
-			if (found.state == LIBRARY_READY && !proc_identify(proc, pid, &identity) &&
+			process_read_apart(proc, pid, PROCESS_NAMES, NULL, ignore_region, NULL, &found);
+			if (found.library.state == LIBRARY_READY && !proc_identify(proc, pid, &identity) &&
 			    identity.state == 'S')
 				break;
 			poll(NULL, 0, 10);
@@ -519,7 +525,7 @@ int tool_check(int argc, char **argv)
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ 0 },
 	};
-	struct check check = { 0 };
+	struct check check = { .names.limit = NAMES_OF_ONE };
 	const char *root = NULL;
 	bool json = false, csv = false;
 	struct proc proc;

@@ -234,6 +234,23 @@ static int merge_keyed(struct keyed *keyed, size_t count, bool by_name, struct r
 	return 0;
 }
 
+/* The row of what found none, by whatever the rows are made. */
+static int add_rest(const struct name_table *table, struct rows *rows)
+{
+	uint64_t regions = table->rest.figures.value[FIG_VMAS];
+	struct row *row = &rows->row[rows->count];
+
+	if (!regions)
+		return 0;
+	*row = (struct row){ .kind = name_kind_find(""), .figures = table->rest.figures };
+	if (asprintf(&row->name, "[%llu more regions]", (unsigned long long)regions) < 0) {
+		row->name = NULL;
+		return -ENOMEM;
+	}
+	rows->count++;
+	return 0;
+}
+
 int rows_make(const struct name_table *table, const struct group *group, bool fold, struct rows *rows)
 {
 	struct keyed *keyed = calloc(table->rows + 1, sizeof(*keyed));
@@ -241,7 +258,7 @@ int rows_make(const struct name_table *table, const struct group *group, bool fo
 	int error = keyed ? 0 : -ENOMEM;
 
 	rows->count = 0;
-	rows->row = calloc(table->rows + 1, sizeof(*rows->row));
+	rows->row = calloc(table->rows + 2, sizeof(*rows->row));
 	if (!rows->row)
 		error = -ENOMEM;
 	for (size_t i = 0; !error && i < table->rows; i++) {
@@ -260,6 +277,8 @@ int rows_make(const struct name_table *table, const struct group *group, bool fo
 		qsort(keyed, table->rows, sizeof(*keyed), keyed_order);
 	if (!error)
 		error = merge_keyed(keyed, table->rows, group->key == key_name, rows);
+	if (!error)
+		error = add_rest(table, rows);
 	for (size_t i = 0; keyed && i < table->rows; i++)
 		free(keyed[i].key);
 	free(keyed);
@@ -612,13 +631,12 @@ json_t *row_json(const struct row *row)
 	return json;
 }
 
-json_t *rows_json(const struct rows *rows)
+void rows_json(struct json_out *json, const struct rows *rows)
 {
-	json_t *list = json_array();
-
+	json_list_begin(json, "names");
 	for (size_t i = 0; i < rows->count; i++)
-		json_array_append_new(list, row_json(&rows->row[i]));
-	return list;
+		json_put(json, NULL, row_json(&rows->row[i]));
+	json_list_end(json);
 }
 
 json_t *totals_json(const struct name_totals *totals)

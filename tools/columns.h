@@ -102,7 +102,8 @@ void csv_row(FILE *out, const char *before, const struct row *row, const struct 
 
 json_t *figures_json(const struct figures *figures);
 json_t *row_json(const struct row *row);
-json_t *rows_json(const struct rows *rows);
+/* The member "names": a list. */
+void rows_json(struct json_out *json, const struct rows *rows);
 /* figures with anon_rss, named_rss and labelled */
 json_t *totals_json(const struct name_totals *totals);
 void csv_text(FILE *out, const char *text);

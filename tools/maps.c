@@ -54,32 +54,26 @@ static int print_text(void *context, const struct region *region)
 	return ferror(output->out) ? -EPIPE : 0;
 }
 
-/*
- * One region at a time: a process may have a million. The numbers are printed
- * here: an address of the kernel's half ([vsyscall]) is negative for jansson.
- */
+/* By hand, one region at a time: a process may have a million. */
 static int print_json(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
-	char name[NAME_SHOWN_MAX], device[48];
-	json_t *rest;
-	int failed;
+	char name[NAME_SHOWN_MAX];
 
 	text_clean(name, sizeof(name), vma->name);
-	snprintf(device, sizeof(device), "%02llx:%02llx", (unsigned long long)vma->major,
-	         (unsigned long long)vma->minor);
-	rest = json_pack("{s:s, s:s, s:s?, s:s?, s:b}", "perms", vma->perms, "device", device,
-	                 "name", region->source != NAME_NONE ? name : NULL, "source", source_names[region->source],
-	                 "anonymous", vma_is_anonymous(vma));
-	fprintf(output->out, "%s{\"start\":%llu,\"end\":%llu,\"offset\":%llu,\"inode\":%llu,",
+	fprintf(output->out, "%s{\"start\":%llu,\"end\":%llu,\"offset\":%llu,\"inode\":%llu,\"perms\":",
 	        output->first ? "\n  " : ",\n  ", (unsigned long long)vma->start, (unsigned long long)vma->end,
 	        (unsigned long long)vma->offset, (unsigned long long)vma->inode);
 	output->first = false;
-	failed = !rest || json_dumpf(rest, output->out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_EMBED);
-	json_decref(rest);
-	fputc('}', output->out);
-	return failed ? -EPIPE : 0;
+	json_text(output->out, vma->perms);
+	fprintf(output->out, ",\"device\":\"%02llx:%02llx\",\"name\":", (unsigned long long)vma->major,
+	        (unsigned long long)vma->minor);
+	json_text(output->out, region->source != NAME_NONE ? name : NULL);
+	fputs(",\"source\":", output->out);
+	json_text(output->out, source_names[region->source]);
+	fprintf(output->out, ",\"anonymous\":%s}", vma_is_anonymous(vma) ? "true" : "false");
+	return ferror(output->out) ? -EPIPE : 0;
 }
 
 static int print_csv(void *context, const struct region *region)
@@ -212,7 +206,7 @@ int tool_maps(int argc, char **argv)
 	if (!error)
 		print_head(print, pid);
 	if (!error)
-		error = process_read(&proc, pid, PROCESS_NAMES, NULL, print, &output, &process);
+		error = process_read_apart(&proc, pid, PROCESS_NAMES, NULL, print, &output, &process);
 	proc_close(&proc);
 	if (ferror(stdout))
 		return tool_finish(EXIT_FAILED);

@@ -2,6 +2,7 @@
 /* Reads processes into sums by name. See measure.h. */
 #include "measure.h"
 
+#include "../src/read/apart.h"
 #include "../src/read/place.h"
 
 #include <errno.h>
@@ -87,73 +88,227 @@ static uint32_t not_read(const struct measurement *measurement)
 }
 
 /*
+ * Rows cost memory, and a process can have as many names as it likes. All
+ * together get no more than this; each may use half of what is left, so that
+ * one that fills it leaves room for the others, and a few in any case.
+ */
+#define ROWS_MAX   (2 * NAMES_OF_ONE)
+#define ROWS_LEAST 512
+
+/* What a child sends of each process: its rows, and then this. */
+enum { SENT_ROW, SENT_REST, SENT_RESULT };
+
+struct result {
+	struct process process;
+	struct cost cost;
+	struct name_totals totals;
+	char comm[64];
+};
+
+struct reading {
+	struct measurement *measurement;
+	const struct proc *proc;
+	enum process_mode mode;
+	size_t first;               /* the entry of item 0 */
+};
+
+/*
  * Whether a process has the library is asked before it is read when others
  * have it, or when it is one of a few: asking all processes of a machine, for
  * nothing, costs a fiftieth of the report.
  */
 #define ASK_FIRST 4
 
-int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,
-                    enum process_mode mode)
+/* In the child, as all below up to work(). Its measurement is a copy that says what it met so far. */
+static int read_names(struct reading *reading, size_t item, struct name_table *names, struct result *result)
 {
-	struct measured *entry = new_entry(measurement, pid);
-	struct name_table names = { .raw_only = true };
-	struct process process;
-	int error = -ENOMEM;
+	struct measurement *measurement = reading->measurement;
+	pid_t pid = measurement->process[reading->first + item].pid;
+	enum process_mode mode = reading->mode;
+	int error = 0;
 
-	if (!entry)
-		return error;
 	if (mode == PROCESS_FIGURES && measurement->wants.figures & FIG_ONLY_SMAPS)
 		mode = PROCESS_FIGURES_ALL;
-	else if (mode == PROCESS_FIGURES && !measurement->library_met && measurement->count > ASK_FIRST)
+	else if (mode == PROCESS_FIGURES && !measurement->library_met && item >= ASK_FIRST)
 		mode = PROCESS_FIGURES_PLAIN;
 	/* exec in the middle of a reading starts another program: read that one. */
 	for (unsigned tries = 0; tries < 3; tries++) {
-		error = process_read(proc, pid, mode, &measurement->cost, take_region, &names, &process);
-		if (error != -ESRCH || proc_exists(proc, pid) || process.identity.state == 'Z')
+		error = process_read(reading->proc, pid, mode, &result->cost, take_region, names, &result->process);
+		if (error != -ESRCH || proc_exists(reading->proc, pid) || result->process.identity.state == 'Z')
 			break;
-		names_free(&names);
+		names_free(names);
 	}
-	measurement->library_met |= process.library.state != LIBRARY_ABSENT;
+	measurement->library_met |= result->process.library.state != LIBRARY_ABSENT;
 	if (measurement->wants.comm)
-		proc_comm(proc, pid, entry->comm, sizeof(entry->comm));
-	if (process.library.state == LIBRARY_UNREADABLE)
-		entry->library_error = process.library.error;
-	else if (process.registry_error)
-		entry->library_error = process.registry_error;
-	if (!error)
-		error = read_places(measurement, proc, entry);
-	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES) && !process.identity.kernel_thread)
-		error = add_page_tables(proc, pid, &names);
-	if (!error) {
-		measurement->malformed += process.malformed;
-		names_sum(&names);
-		names.totals.figures.unknown |= not_read(measurement);
-		entry->totals = names.totals;
-		error = names_merge(&measurement->names, &names);
-	}
-	names_free(&names);
-	entry->error = error;
-	/* Neither one that is gone nor a kernel thread has memory to speak of. */
-	measurement->kernel_threads += !error && process.identity.kernel_thread;
-	if (error == -ESRCH || (!error && process.identity.kernel_thread)) {
-		forget_entry(entry);
-		measurement->count--;
-	}
+		proc_comm(reading->proc, pid, result->comm, sizeof(result->comm));
+	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES) && !result->process.identity.kernel_thread)
+		error = add_page_tables(reading->proc, pid, names);
 	return error;
 }
 
-int measure_listed(struct measurement *measurement, const struct proc *proc, pid_t pid, enum process_mode mode)
+static int work(void *context, size_t item, struct apart *out)
 {
-	/* The id of a thread opens its process. */
-	long group = proc_status(proc, pid, "Tgid");
+	struct name_table names = { .raw_only = true, .limit = NAMES_OF_ONE };
+	struct result result = { .cost = { 0 } };
+	int error = read_names(context, item, &names, &result);
 
-	if (group > 0)
-		pid = (pid_t)group;
+	apart_safe(out);
+	if (!error) {
+		names_sum(&names);
+		names.totals.figures.unknown |= not_read(((const struct reading *)context)->measurement);
+		result.totals = names.totals;
+	}
+	for (size_t i = 0; !error && i < names.rows; i++)
+		apart_send(out, SENT_ROW, &names.row[i], sizeof(*names.row), names.row[i].raw, names.row[i].raw_len);
+	if (!error && names.rest.figures.value[FIG_VMAS])
+		apart_send(out, SENT_REST, &names.rest, sizeof(names.rest), NULL, 0);
+	apart_send(out, SENT_RESULT, &result, sizeof(result), NULL, 0);
+	names_free(&names);
+	return error;
+}
+
+static int take_row(struct measurement *measurement, struct measured *entry, const void *data, size_t size)
+{
+	struct name_row row;
+	int made;
+
+	memcpy(&row, data, sizeof(row));
+	if (row.raw_len != size - sizeof(row))
+		return -EBADMSG;
+	row.raw = (char *)(uintptr_t)data + sizeof(row);
+	measurement->names.limit = measurement->names.rows + entry->rows_left;
+	made = names_add_row(&measurement->names, &row);
+	if (made > 0)
+		entry->rows_left--;
+	return made < 0 ? made : 0;
+}
+
+static void take_result(struct measurement *measurement, struct measured *entry, const struct result *result)
+{
+	const struct process *process = &result->process;
+
+	cost_merge(&measurement->cost, &result->cost);
+	memcpy(entry->comm, result->comm, sizeof(entry->comm));
+	measurement->library_met |= process->library.state != LIBRARY_ABSENT;
+	if (process->library.state == LIBRARY_UNREADABLE)
+		entry->library_error = process->library.error;
+	else if (process->registry_error)
+		entry->library_error = process->registry_error;
+	measurement->malformed += process->malformed;
+	entry->late = process->late;
+	entry->totals = result->totals;
+	/* Neither one that is gone nor a kernel thread has memory to speak of. */
+	measurement->kernel_threads += process->identity.kernel_thread;
+	entry->left_out = process->identity.kernel_thread;
+	names_add_totals(&measurement->names.totals, &result->totals);
+}
+
+static int take(void *context, size_t item, uint32_t kind, const void *data, size_t size)
+{
+	struct reading *reading = context;
+	struct measurement *measurement = reading->measurement;
+	struct measured *entry = &measurement->process[reading->first + item];
+	size_t left = ROWS_MAX > measurement->names.rows ? (ROWS_MAX - measurement->names.rows) / 2 : 0;
+
+	if (entry->rows_left == SIZE_MAX)
+		entry->rows_left = left > ROWS_LEAST ? left : ROWS_LEAST;
+	if (kind == SENT_ROW && size >= sizeof(struct name_row))
+		return take_row(measurement, entry, data, size);
+	if (kind == SENT_REST && size == sizeof(struct name_row))
+		names_add_rest(&measurement->names, data);
+	else if (kind == SENT_RESULT && size == sizeof(struct result))
+		take_result(measurement, entry, data);
+	else
+		return -EBADMSG;
+	return 0;
+}
+
+static int done(void *context, size_t item, int error)
+{
+	const struct reading *reading = context;
+	struct measured *entry = &reading->measurement->process[reading->first + item];
+
+	entry->error = error;
+	entry->left_out |= error == -ESRCH;
+	return error || entry->left_out ? 0 : read_places(reading->measurement, reading->proc, entry);
+}
+
+/* Drops the entries of processes that turned out not to be there. */
+static void drop_left_out(struct measurement *measurement, size_t first)
+{
+	size_t kept = first;
+
+	for (size_t i = first; i < measurement->count; i++)
+		if (measurement->process[i].left_out)
+			forget_entry(&measurement->process[i]);
+		else
+			measurement->process[kept++] = measurement->process[i];
+	measurement->count = kept;
+}
+
+int measure_processes(struct measurement *measurement, const struct proc *proc, const pid_t *pids, size_t count,
+                      enum process_mode mode, int *errors)
+{
+	struct reading reading = {
+		.measurement = measurement, .proc = proc, .mode = mode, .first = measurement->count,
+	};
+	const struct apart_job job = { .items = count, .work = work, .take = take, .done = done, .context = &reading };
+	int error;
+
+	for (size_t i = 0; i < count; i++) {
+		struct measured *entry = new_entry(measurement, pids[i]);
+
+		if (!entry)
+			return -ENOMEM;
+		entry->error = -EAGAIN;
+		entry->rows_left = SIZE_MAX;
+	}
+	error = apart_run(&job);
+	for (size_t i = 0; errors && i < count; i++)
+		errors[i] = measurement->process[reading.first + i].error;
+	drop_left_out(measurement, reading.first);
+	return error;
+}
+
+static struct measured *find_entry(const struct measurement *measurement, pid_t pid)
+{
 	for (size_t i = 0; i < measurement->count; i++)
 		if (measurement->process[i].pid == pid)
-			return measurement->process[i].error;
-	return measure_process(measurement, proc, pid, mode);
+			return &measurement->process[i];
+	return NULL;
+}
+
+int measure_listed(struct measurement *measurement, const struct proc *proc, const pid_t *pids, size_t count,
+                   enum process_mode mode, int *errors)
+{
+	pid_t *once = calloc(count + 1, sizeof(*once));
+	int *their = calloc(count + 1, sizeof(*their)), error = once && their ? 0 : -ENOMEM;
+	size_t n = 0;
+
+	for (size_t i = 0; !error && i < count; i++) {
+		/* The id of a thread opens its process. */
+		long group = proc_status(proc, pids[i], "Tgid");
+		pid_t pid = group > 0 ? (pid_t)group : pids[i];
+		const struct measured *entry = find_entry(measurement, pid);
+		size_t at = 0;
+
+		errors[i] = entry ? entry->error : 0;
+		if (entry)
+			continue;
+		while (at < n && once[at] != pid)
+			at++;
+		once[at] = pid;
+		n += at == n;
+		/* Which of them it is, until its own is known. */
+		errors[i] = (int)at + 1;
+	}
+	if (!error)
+		error = measure_processes(measurement, proc, once, n, mode, their);
+	for (size_t i = 0; !error && i < count; i++)
+		errors[i] = errors[i] > 0 ? their[errors[i] - 1] : errors[i];
+	free(once);
+	free(their);
+	return error;
 }
 
 int measure_smaps(struct measurement *measurement, int fd)
@@ -408,6 +563,16 @@ static bool is_denied(const struct measured *process)
 	return process->error == -EACCES || process->error == -EPERM;
 }
 
+static bool is_late(const struct measured *process)
+{
+	return !process->error && process->late;
+}
+
+static bool is_stuck(const struct measured *process)
+{
+	return process->error == -ETIME;
+}
+
 static bool is_nameless(const struct measured *process)
 {
 	return !process->error && process->library_error;
@@ -429,6 +594,14 @@ void measure_complain(const struct measurement *measurement)
 			           found > 1 ? "es" : "", list, strerror(-measurement->process[i].library_error));
 			break;
 		}
+	found = list_pids(measurement, is_stuck, list, sizeof(list));
+	if (found && measurement->count > 1)
+		tool_error("%zu of %zu processes (%s) did not let themselves be read in time and are left out", found,
+		           measurement->count, list);
+	found = list_pids(measurement, is_late, list, sizeof(list));
+	if (found)
+		tool_error("%zu process%s (%s) would have taken too long to read: figures are missing (-)", found,
+		           found > 1 ? "es" : "", list);
 	if (measurement->malformed)
 		tool_error("%llu lines were neither maps nor smaps and were left out",
 		           (unsigned long long)measurement->malformed);
@@ -462,19 +635,18 @@ static json_t *process_json(const struct measured *process)
 	return json;
 }
 
-json_t *measure_json(const struct measurement *measurement, const char *format, const struct group *group,
-                     const struct rows *rows)
+void measure_json(struct json_out *json, const struct measurement *measurement, const char *format,
+                  const struct group *group)
 {
-	json_t *json = json_pack("{s:s, s:i, s:s}", "format", format, "version", 1, "by", group->id);
-	json_t *list = json_array();
-
+	json_put(json, "format", json_string(format));
+	json_put(json, "version", json_integer(1));
+	json_put(json, "by", json_string(group->id));
+	json_list_begin(json, "processes");
 	for (size_t i = 0; i < measurement->count; i++)
-		json_array_append_new(list, process_json(&measurement->process[i]));
-	json_object_set_new(json, "processes", list);
-	json_object_set_new(json, "total", totals_json(&measurement->names.totals));
-	json_object_set_new(json, "names", rows_json(rows));
-	json_object_set_new(json, "cost", json_pack("{s:f, s:I, s:f}",
+		json_put(json, NULL, process_json(&measurement->process[i]));
+	json_list_end(json);
+	json_put(json, "total", totals_json(&measurement->names.totals));
+	json_put(json, "cost", json_pack("{s:f, s:I, s:f}",
 		"seconds", (double)measurement->took / 1e9, "reads", (json_int_t)measurement->cost.reads,
 		"longest_read_seconds", (double)measurement->cost.longest_ns / 1e9));
-	return json;
 }

@@ -14,6 +14,9 @@ struct measured {
 	char comm[64];
 	char *user, *cgroup;        /* NULL: not asked for */
 	int error;                  /* 0, or why it is not in the sums */
+	bool left_out;              /* it has ended, or is a kernel thread: it gets no entry in the end */
+	bool late;                  /* it took too long: some of its figures are unknown */
+	size_t rows_left;           /* how many new names it may bring; SIZE_MAX: not asked yet */
 	int library_error;          /* libanonname is there, but its names could not be read */
 	struct name_totals totals;
 };
@@ -39,11 +42,16 @@ struct measurement {
 
 void measure_begin(struct measurement *measurement, const struct wants *wants);
 
-/* Adds a process. An error of reading it is kept in its entry and returned. */
-int measure_process(struct measurement *measurement, const struct proc *proc, pid_t pid,
-                    enum process_mode mode);
-/* The same for one of a list by hand: given twice, or by the id of a thread, it is counted once. */
-int measure_listed(struct measurement *measurement, const struct proc *proc, pid_t pid, enum process_mode mode);
+/*
+ * Adds processes. An error of reading one is kept in its entry, and in errors[]
+ * where that is not NULL: -ESRCH of one that has no entry any more. Returns what
+ * else went wrong.
+ */
+int measure_processes(struct measurement *measurement, const struct proc *proc, const pid_t *pids, size_t count,
+                      enum process_mode mode, int *errors);
+/* The same for a list by hand: given twice, or by the id of a thread, one is counted once. */
+int measure_listed(struct measurement *measurement, const struct proc *proc, const pid_t *pids, size_t count,
+                   enum process_mode mode, int *errors);
 int measure_smaps(struct measurement *measurement, int fd);
 void measure_end(struct measurement *measurement);
 void measure_free(struct measurement *measurement);
@@ -59,8 +67,8 @@ void measure_complain(const struct measurement *measurement);
 
 void measure_print_cost(FILE *out, const struct measurement *measurement);
 
-/* The object of report --json and of a snapshot. */
-json_t *measure_json(const struct measurement *measurement, const char *format, const struct group *group,
-                     const struct rows *rows);
+/* The members of the object of report --json and of a snapshot, but for the rows: rows_json(). */
+void measure_json(struct json_out *json, const struct measurement *measurement, const char *format,
+                  const struct group *group);
 
 #endif

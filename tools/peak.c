@@ -46,15 +46,6 @@ static void forward(int signal)
 	forwarded = signal;
 }
 
-/* What watching takes from the command is CPU, not the time that we wait for one. */
-static uint64_t cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t watch_rss(const struct watch *watch)
 {
 	uint64_t sum = 0;
@@ -94,14 +85,13 @@ static void take_sample(struct watch *watch)
 {
 	const struct wants wants = { .comm = true };
 	struct sample sample = { .taken = true };
-	uint64_t began = cpu_ns();
+	uint64_t began = tool_cpu_ns();
 
 	sample.at = clock_ns() - watch->began;
 	measure_begin(&sample.measurement, &wants);
-	for (size_t i = 0; i < watch->count; i++)
-		measure_process(&sample.measurement, &watch->proc, watch->pids[i], PROCESS_FIGURES);
+	measure_processes(&sample.measurement, &watch->proc, watch->pids, watch->count, PROCESS_FIGURES, NULL);
 	measure_end(&sample.measurement);
-	watch->sample_cost = cpu_ns() - began;
+	watch->sample_cost = tool_cpu_ns() - began;
 	watch->spent += watch->sample_cost;
 	if (!sample.measurement.names.rows) {
 		/* It ended meanwhile. */
@@ -120,7 +110,7 @@ static void take_sample(struct watch *watch)
 /* Looks for new processes when that is affordable. */
 static void find_processes(struct watch *watch)
 {
-	uint64_t now = clock_ns(), began = cpu_ns();
+	uint64_t now = clock_ns(), began = tool_cpu_ns();
 	pid_t *pids;
 	size_t count;
 
@@ -132,7 +122,7 @@ static void find_processes(struct watch *watch)
 	watch->pids = pids;
 	watch->count = count;
 	watch->tree_at = now;
-	watch->tree_cost = cpu_ns() - began;
+	watch->tree_cost = tool_cpu_ns() - began;
 	watch->spent += watch->tree_cost;
 }
 
@@ -179,18 +169,21 @@ static void print_sample(FILE *out, const char *title, const struct sample *samp
 	rows_free(&rows);
 }
 
-static json_t *sample_json(const struct sample *sample)
+static void sample_json(struct json_out *json, const char *key, const struct sample *sample)
 {
 	struct rows rows;
-	json_t *json;
 
-	if (!sample->taken || measure_rows(&sample->measurement, &groups[0], false, &rows))
-		return json_null();
+	if (!sample->taken || measure_rows(&sample->measurement, &groups[0], false, &rows)) {
+		json_put(json, key, json_null());
+		return;
+	}
 	rows_sort(&rows, columns_find("pss"));
-	json = measure_json(&sample->measurement, "anonname-report", &groups[0], &rows);
-	json_object_set_new(json, "at_seconds", json_real((double)sample->at / 1e9));
+	json_object_begin(json, key);
+	measure_json(json, &sample->measurement, "anonname-report", &groups[0]);
+	rows_json(json, &rows);
+	json_put(json, "at_seconds", json_real((double)sample->at / 1e9));
+	json_object_end(json);
 	rows_free(&rows);
-	return json;
 }
 
 static void sample_csv(FILE *out, const char *moment, const struct sample *sample)
@@ -226,16 +219,18 @@ static void print(FILE *out, const struct watch *watch, const struct peak_option
 	char rss[16];
 
 	if (options->json) {
-		json_t *json = json_pack("{s:s, s:i, s:i, s:f, s:I, s:f, s:o, s:o}",
-			"format", "anonname-peak", "version", 1, "status", status, "seconds", elapsed,
-			"max_rss", (json_int_t)usage->ru_maxrss * 1024,
-			"cost_seconds", (double)watch->spent / 1e9,
-			"peak", sample_json(&watch->peak), "end", sample_json(&watch->last));
+		struct json_out json = { .out = out };
 
-		if (json)
-			json_dumpf(json, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-		json_decref(json);
-		fputc('\n', out);
+		json_object_begin(&json, NULL);
+		json_put(&json, "format", json_string("anonname-peak"));
+		json_put(&json, "version", json_integer(1));
+		json_put(&json, "status", json_integer(status));
+		json_put(&json, "seconds", json_real(elapsed));
+		json_put(&json, "max_rss", json_integer((json_int_t)usage->ru_maxrss * 1024));
+		json_put(&json, "cost_seconds", json_real((double)watch->spent / 1e9));
+		sample_json(&json, "peak", &watch->peak);
+		sample_json(&json, "end", &watch->last);
+		json_object_end(&json);
 		return;
 	}
 	if (options->csv) {

@@ -76,7 +76,13 @@ static int print(const struct request *request, const struct measurement *measur
 		rows.count = request->lines;
 	}
 	if (request->json) {
-		code = tool_print_json(measure_json(measurement, "anonname-report", request->group, &rows));
+		struct json_out json = { .out = stdout };
+
+		json_object_begin(&json, NULL);
+		measure_json(&json, measurement, "anonname-report", request->group);
+		rows_json(&json, &rows);
+		json_object_end(&json);
+		code = json_finish(&json);
 	} else if (request->csv) {
 		rows_print_csv(stdout, &rows, &request->choice);
 		code = tool_finish(EXIT_DONE);

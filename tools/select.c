@@ -176,6 +176,23 @@ static int search_failed(const struct selection *selection, int error)
 	return EXIT_FAILED;
 }
 
+/* Those that were given by number must be there. Returns the exit code. */
+static int measure_given(const struct selection *selection, const struct proc *proc, enum process_mode mode,
+                         struct measurement *measurement)
+{
+	int *errors = calloc(selection->pids + 1, sizeof(*errors)), code = EXIT_DONE;
+
+	bool done = errors && !measure_listed(measurement, proc, selection->pid, selection->pids, mode, errors);
+
+	for (size_t i = 0; done && i < selection->pids; i++)
+		if (errors[i])
+			code = tool_process_error(selection->pid[i], errors[i]);
+	free(errors);
+	if (!done)
+		tool_error("not enough memory");
+	return done ? code : EXIT_FAILED;
+}
+
 int select_measure(const struct selection *selection, const char *root, enum process_mode mode,
                    struct measurement *measurement)
 {
@@ -193,14 +210,13 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 		tool_error("no process is like that");
 		code = EXIT_NO_PROCESS;
 	}
-	for (size_t i = 0; i < count; i++)
-		/* One that ended meanwhile is nobody's fault. */
-		measure_process(measurement, &proc, pids[i], mode);
-	for (size_t i = 0; i < selection->pids; i++) {
-		error = measure_listed(measurement, &proc, selection->pid[i], mode);
-		if (error)
-			code = tool_process_error(selection->pid[i], error);
+	/* One that ended meanwhile is nobody's fault. */
+	if (measure_processes(measurement, &proc, pids, count, mode, NULL)) {
+		tool_error("not enough memory");
+		code = EXIT_FAILED;
 	}
+	if (selection->pids && code == EXIT_DONE)
+		code = measure_given(selection, &proc, mode, measurement);
 	free(pids);
 	proc_close(&proc);
 	if (!select_searches(selection) && measurement->kernel_threads && !measurement->count)

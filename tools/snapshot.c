@@ -140,7 +140,13 @@ int tool_snapshot(int argc, char **argv)
 		rows_print_csv(stdout, &rows, &choice);
 		c = tool_finish(EXIT_DONE);
 	} else {
-		c = tool_print_json(measure_json(&measurement, FORMAT, &groups[0], &rows));
+		struct json_out json = { .out = stdout };
+
+		json_object_begin(&json, NULL);
+		measure_json(&json, &measurement, FORMAT, &groups[0]);
+		rows_json(&json, &rows);
+		json_object_end(&json);
+		c = json_finish(&json);
 	}
 	rows_free(&rows);
 	measure_free(&measurement);
@@ -333,11 +339,12 @@ static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, st
 	static pid_t complained;    /* once for the two moments of a process */
 	struct measurement measurement;
 	const struct wants wants = { .comm = true };
-	int error;
+	int error, reading;
 
 	memset(moment, 0, sizeof(*moment));
 	measure_begin(&measurement, &wants);
-	error = measure_process(&measurement, proc, pid, PROCESS_FIGURES);
+	error = measure_processes(&measurement, proc, &pid, 1, PROCESS_FIGURES, &reading);
+	error = error ? error : reading;
 	measure_end(&measurement);
 	if (!error && pid != complained)
 		measure_complain(&measurement);
@@ -555,14 +562,18 @@ static json_t *change_json(const struct change *change, bool with_name)
 
 static int print_diff_json(const struct diff *diff)
 {
-	json_t *json = json_pack("{s:s, s:i}", "format", "anonname-diff", "version", 1);
-	json_t *list = json_array();
+	struct json_out json = { .out = stdout };
 
-	json_object_set_new(json, "total", change_json(&diff->total, false));
+	json_object_begin(&json, NULL);
+	json_put(&json, "format", json_string("anonname-diff"));
+	json_put(&json, "version", json_integer(1));
+	json_put(&json, "total", change_json(&diff->total, false));
+	json_list_begin(&json, "names");
 	for (size_t i = 0; i < diff->count; i++)
-		json_array_append_new(list, change_json(&diff->change[i], true));
-	json_object_set_new(json, "names", list);
-	return tool_print_json(json);
+		json_put(&json, NULL, change_json(&diff->change[i], true));
+	json_list_end(&json);
+	json_object_end(&json);
+	return json_finish(&json);
 }
 
 /* One argument of diff: a process id when it is a number and no such file is there. */

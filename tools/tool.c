@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 const char *tool_name = "";
@@ -105,6 +106,10 @@ int tool_process_error(pid_t pid, int error)
 		tool_error("process %d may not be read: %s. %s", (int)pid, strerror(-error), geteuid()
 		           ? "Run as its owner or as root. A set-user-ID program can be read by root only."
 		           : TOOL_ROOT_IS_NOT_ENOUGH);
+		return EXIT_FAILED;
+	case -ETIME:
+		tool_error("process %d could not be read in time: it keeps whoever reads its memory or its maps waiting. "
+		           "Ask again, or give --gentle where a command has it.", (int)pid);
 		return EXIT_FAILED;
 	default:
 		tool_error("process %d could not be read: %s", (int)pid, strerror(-error));
@@ -208,6 +213,20 @@ int tool_rewindable(int fd)
 	return copy;
 }
 
+static uint64_t usage_ns(int who)
+{
+	struct rusage usage;
+
+	getrusage(who, &usage);
+	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000U +
+	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000U;
+}
+
+uint64_t tool_cpu_ns(void)
+{
+	return usage_ns(RUSAGE_SELF) + usage_ns(RUSAGE_CHILDREN);
+}
+
 int tool_finish(int code)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
@@ -216,11 +235,6 @@ int tool_finish(int code)
 	if (errno != EPIPE)
 		tool_error("standard output: %s", strerror(errno));
 	return EXIT_FAILED;
-}
-
-json_int_t json_bytes(uint64_t value)
-{
-	return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
 }
 
 int tool_print_json(json_t *json)

@@ -4,6 +4,7 @@
 #define ANONNAME_TOOLS_TOOL_H
 
 #include "../src/read/process.h"
+#include "json.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -79,11 +80,11 @@ bool tool_directory(char *path, size_t size);
 /* A file that can be read twice, from its start: it is itself, or a copy of a pipe. A descriptor or a negative errno. */
 int tool_rewindable(int fd);
 
+/* CPU time that we took, with that of the children that have ended. */
+uint64_t tool_cpu_ns(void);
+
 /* Flushes standard output; returns code, or EXIT_FAILED after an error message. */
 int tool_finish(int code);
-
-/* JSON numbers of this library are signed; a sum of a made-up file may be more. */
-json_int_t json_bytes(uint64_t value);
 
 /* A JSON document on standard output, and drops the reference. */
 int tool_print_json(json_t *json);

@@ -87,6 +87,7 @@ struct top {
 	double delay;
 	uint64_t iterations;
 	struct selection selection;
+	int error;                  /* of the first process that was given, as of the last reading */
 
 	struct measurement measurement;
 	bool have;
@@ -206,18 +207,27 @@ static bool make_lines(struct top *top, double seconds)
 	return true;
 }
 
-static double cpu_seconds(void)
+/* The processes that were given by number; whether any could be read. */
+static bool measure_given(struct top *top)
 {
-	struct timespec t;
+	const struct selection *selection = &top->selection;
+	int *errors = calloc(selection->pids, sizeof(*errors));
+	bool any = false;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	top->error = errors ? measure_listed(&top->measurement, &top->proc, selection->pid, selection->pids, top->mode,
+	                                     errors) : -ENOMEM;
+	for (size_t i = selection->pids; !top->error && i--; ) {
+		any |= !errors[i];
+		top->error = i ? 0 : errors[i];
+	}
+	free(errors);
+	return any;
 }
 
 /* One reading. False: nothing could be read. */
 static bool take_reading(struct top *top)
 {
-	double began = cpu_seconds(), seconds;
+	double began = (double)tool_cpu_ns() / 1e9, seconds;
 	pid_t *pids = NULL;
 	size_t count = 0;
 	uint64_t now = clock_ns();
@@ -228,18 +238,17 @@ static bool take_reading(struct top *top)
 	measure_begin(&top->measurement, &wants);
 	if (select_search(&top->selection, &top->proc, &pids, &count))
 		return false;
-	for (size_t i = 0; i < count; i++)
-		measure_process(&top->measurement, &top->proc, pids[i], top->mode);
+	top->error = measure_processes(&top->measurement, &top->proc, pids, count, top->mode, NULL);
 	free(pids);
-	for (size_t i = 0; i < top->selection.pids; i++)
-		any |= measure_listed(&top->measurement, &top->proc, top->selection.pid[i], top->mode) == 0;
+	if (!top->error && top->selection.pids)
+		any |= measure_given(top);
 	measure_end(&top->measurement);
 	seconds = top->previous_ns ? (double)(now - top->previous_ns) / 1e9 : 0;
 	top->previous_ns = now;
 	if (!make_lines(top, seconds))
 		return false;
 	/* Drawing costs, too: a tenth more is ample. */
-	top->cost = (cpu_seconds() - began) * 1.1;
+	top->cost = ((double)tool_cpu_ns() / 1e9 - began) * 1.1;
 	top->interval = top->cost / CPU_SHARE > top->delay ? top->cost / CPU_SHARE : top->delay;
 	top->cost /= top->interval;
 	return any;
@@ -320,29 +329,30 @@ static json_t *bytes_or_null(int64_t value, bool known)
 	return known ? json_integer(value) : json_null();
 }
 
+static json_t *line_json(const struct line *line)
+{
+	json_t *row = row_json(line->row);
+
+	json_object_set_new(row, "growth", bytes_or_null(line->growth, line->known));
+	json_object_set_new(row, "growth_per_second", bytes_or_null(line->rate, line->known));
+	return row;
+}
+
 static void print_json(const struct top *top, double seconds)
 {
-	const struct rows none = { 0 };
-	json_t *json = measure_json(&top->measurement, "anonname-top", top->group, &none);
-	json_t *list = json_object_get(json, "names");
+	struct json_out json = { .out = stdout, .one_line = true };
 
-	for (size_t i = 0; i < top->lines; i++) {
-		const struct line *line = &top->line[i];
-		json_t *row;
-
-		if (!line_is_shown(top, line))
-			continue;
-		row = row_json(line->row);
-		json_object_set_new(row, "growth", bytes_or_null(line->growth, line->known));
-		json_object_set_new(row, "growth_per_second", bytes_or_null(line->rate, line->known));
-		json_array_append_new(list, row);
-	}
-	json_object_set_new(json, "at_seconds", json_real(seconds));
-	json_object_set_new(json, "interval_seconds", json_real(top->interval));
-	json_object_set_new(json, "cpu_share", json_real(top->cost));
-	json_dumpf(json, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	json_decref(json);
-	putchar('\n');
+	json_object_begin(&json, NULL);
+	measure_json(&json, &top->measurement, "anonname-top", top->group);
+	json_list_begin(&json, "names");
+	for (size_t i = 0; i < top->lines; i++)
+		if (line_is_shown(top, &top->line[i]))
+			json_put(&json, NULL, line_json(&top->line[i]));
+	json_list_end(&json);
+	json_put(&json, "at_seconds", json_real(seconds));
+	json_put(&json, "interval_seconds", json_real(top->interval));
+	json_put(&json, "cpu_share", json_real(top->cost));
+	json_object_end(&json);
 }
 
 static void print_csv(const struct top *top, double seconds, bool with_header)
@@ -390,7 +400,7 @@ static int first_failed(const struct top *top)
 	pid_t pid = selection->pids ? selection->pid[0] : selection->tree;
 
 	if (pid)
-		return tool_process_error(pid, top->measurement.count ? top->measurement.process[0].error : -ESRCH);
+		return tool_process_error(pid, top->error ? top->error : -ESRCH);
 	tool_error("no process can be read");
 	return EXIT_FAILED;
 }

@@ -641,18 +641,9 @@ void maps_reader_free(struct maps_reader *reader)
 	free(reader);
 }
 
-int maps_read(struct maps_reader *reader, int fd, bool with_figures, struct cost *cost, vma_function *each,
-              void *context, uint64_t *malformed)
+int maps_read(struct maps_reader *reader, struct text ahead, int fd, bool with_figures, struct cost *cost,
+              vma_function *each, void *context, uint64_t *malformed)
 {
-	lines_open(&reader->lines, fd, cost);
-	return read_all(reader, with_figures, each, context, malformed);
-}
-
-int maps_read_text(struct maps_reader *reader, struct text text, bool with_figures, vma_function *each,
-                   void *context, uint64_t *malformed)
-{
-	lines_open(&reader->lines, -1, NULL);
-	reader->lines.end = text.len < LINES_BUFFER ? text.len : LINES_BUFFER;
-	memcpy(reader->lines.buffer, text.at, reader->lines.end);
+	lines_open(&reader->lines, ahead, fd, cost);
 	return read_all(reader, with_figures, each, context, malformed);
 }

@@ -62,15 +62,12 @@ void maps_reader_free(struct maps_reader *reader);
  * before the previous one ended was seen twice, because the process changed
  * between two reads: it is cut or left out. Stops when each returns non-zero
  * and returns that. with_figures: the file is smaps.
+ * ahead: the beginning of the file, where that was read already; fd -1: all of it.
  * malformed counts the lines that were neither a header nor a field.
  */
 typedef int vma_function(void *context, struct vma *vma);
 
-int maps_read(struct maps_reader *reader, int fd, bool with_figures, struct cost *cost, vma_function *each,
-              void *context, uint64_t *malformed);
-
-/* The same over text in memory, for tests and fuzzers. */
-int maps_read_text(struct maps_reader *reader, struct text text, bool with_figures, vma_function *each,
-                   void *context, uint64_t *malformed);
+int maps_read(struct maps_reader *reader, struct text ahead, int fd, bool with_figures, struct cost *cost,
+              vma_function *each, void *context, uint64_t *malformed);
 
 #endif

@@ -48,7 +48,7 @@ static const char *shown_name(enum vma_class class, struct text raw, char *buffe
 	return buffer;
 }
 
-/* The row of this key, made when it is not there. NULL: no memory. */
+/* The row of this key, made when it is not there and there may be more. NULL: no memory. */
 static struct name_row *row_of(struct name_table *table, enum vma_class class, struct text raw)
 {
 	uint32_t hash;
@@ -69,6 +69,8 @@ static struct name_row *row_of(struct name_table *table, enum vma_class class, s
 			return row;
 		}
 	}
+	if (table->limit && table->rows >= table->limit)
+		return &table->rest;
 	if (table->rows == table->room) {
 		size_t room = table->room ? 2 * table->room : 64;
 		struct name_row *grown = realloc(table->row, room * sizeof(*grown));
@@ -116,22 +118,30 @@ int names_add(struct name_table *table, const struct region *region)
 	return 0;
 }
 
-int names_merge(struct name_table *table, const struct name_table *more)
+int names_add_row(struct name_table *table, const struct name_row *from)
 {
-	for (size_t i = 0; i < more->rows; i++) {
-		const struct name_row *from = &more->row[i];
-		struct name_row *row = row_of(table, from->class, (struct text){ from->raw, from->raw_len });
+	size_t before = table->rows;
+	struct name_row *row = row_of(table, from->class, (struct text){ from->raw, from->raw_len });
 
-		if (!row)
-			return -ENOMEM;
-		row->sources |= from->sources;
-		figures_add(&row->figures, &from->figures);
-	}
-	figures_add(&table->totals.figures, &more->totals.figures);
-	figure_add(&table->totals.anon_rss, more->totals.anon_rss);
-	figure_add(&table->totals.named_rss, more->totals.named_rss);
-	table->totals.rss_unknown |= more->totals.rss_unknown;
-	return 0;
+	if (!row)
+		return -ENOMEM;
+	row->sources |= from->sources;
+	figures_add(&row->figures, &from->figures);
+	return table->rows > before;
+}
+
+void names_add_rest(struct name_table *table, const struct name_row *rest)
+{
+	table->rest.sources |= rest->sources;
+	figures_add(&table->rest.figures, &rest->figures);
+}
+
+void names_add_totals(struct name_totals *totals, const struct name_totals *more)
+{
+	figures_add(&totals->figures, &more->figures);
+	figure_add(&totals->anon_rss, more->anon_rss);
+	figure_add(&totals->named_rss, more->named_rss);
+	totals->rss_unknown |= more->rss_unknown;
 }
 
 void names_free(struct name_table *table)
@@ -142,7 +152,7 @@ void names_free(struct name_table *table)
 	}
 	free(table->row);
 	free(table->slot);
-	*table = (struct name_table){ .raw_only = table->raw_only };
+	*table = (struct name_table){ .raw_only = table->raw_only, .limit = table->limit };
 }
 
 void names_sum(struct name_table *table)
@@ -150,6 +160,7 @@ void names_sum(struct name_table *table)
 	memset(&table->totals.figures, 0, sizeof(table->totals.figures));
 	for (size_t i = 0; i < table->rows; i++)
 		figures_add(&table->totals.figures, &table->row[i].figures);
+	figures_add(&table->totals.figures, &table->rest.figures);
 }
 
 double names_labelled(const struct name_totals *totals)

@@ -38,16 +38,26 @@ struct name_table {
 	uint32_t *slot;             /* open addressing: row + 1, 0 is free */
 	size_t slots;
 	size_t last;                /* the row that was added to last */
+	size_t limit;               /* of rows; 0: none */
+	struct name_row rest;       /* what found no row any more; its name and raw are NULL */
 	struct name_totals totals;
 };
+
+/* No one process makes more rows than this: the VMAs that the kernel lets it have by default. */
+#define NAMES_OF_ONE 65536
 
 int names_add(struct name_table *table, const struct region *region);
 
 /* Fills in totals.figures, which names_add() leaves alone: once is enough. */
 void names_sum(struct name_table *table);
 
-/* Adds everything in more, its totals too. */
-int names_merge(struct name_table *table, const struct name_table *more);
+/* Adds a row of another table: its class, sources, raw, raw_len and figures. 1: it made a row here. */
+int names_add_row(struct name_table *table, const struct name_row *from);
+
+/* The same for what found no row there. */
+void names_add_rest(struct name_table *table, const struct name_row *rest);
+
+void names_add_totals(struct name_totals *totals, const struct name_totals *more);
 void names_free(struct name_table *table);
 
 /* The labelled share of anonymous RSS, 0 to 1; negative when it is not known. */

@@ -38,6 +38,8 @@ struct scan {
 #define SCAN_PIECE   (64ULL << 20)              /* bounds how long the target's lock is held */
 /* For the next page, where there is none: mostly there are no page tables either. 4 GiB of empty ones cost 1.5 ms. */
 #define SCAN_FURTHER (4ULL << 30)
+/* For pages that are alike, where those before were: as small ones they cost 1 ms. */
+#define SCAN_ALIKE   (1ULL << 30)
 
 void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
@@ -54,7 +56,7 @@ void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end)
 		pagemap->limit = end;
 }
 
-int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost)
+int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, uint64_t deadline, struct cost *cost)
 {
 	static int scan_known;      /* a fact of the kernel: 1 yes, -1 no */
 	struct scan probe = { .size = sizeof(probe) };
@@ -64,8 +66,11 @@ int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, st
 	pagemap->scan = false;
 	pagemap->last_frame = pagemap->asked = 0;
 	pagemap->error = 0;
-	pagemap->limit = pagemap->ahead = pagemap->window = pagemap->window_end = pagemap->empty_to = 0;
-	pagemap->huge_block = UINT64_MAX;
+	pagemap->limit = pagemap->ahead = pagemap->window = pagemap->window_end = 0;
+	pagemap->empty_to = pagemap->zero_to = 0;
+	pagemap->huge_from = pagemap->huge_to = pagemap->huge_piece = 0;
+	pagemap->deadline = deadline;
+	pagemap->late = false;
 	pagemap->cost = cost;
 	pagemap->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	pagemap->fd = proc->live ? proc_open(proc, pid, "pagemap") : -ENOENT;
@@ -95,6 +100,13 @@ bool pagemap_is_alive(const struct pagemap *pagemap)
 	return pread(pagemap->fd, &entry, sizeof(entry), 0) == sizeof(entry);
 }
 
+/* Whether the time is over. What is counted by then is right, the rest is not known. */
+static bool is_late(struct pagemap *pagemap, uint64_t now)
+{
+	pagemap->late |= now > pagemap->deadline;
+	return pagemap->late;
+}
+
 /* The next region with any of the categories, or false. */
 static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uint64_t all, uint64_t any,
                      uint64_t max_pages, struct scan_region *region)
@@ -110,8 +122,10 @@ static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uin
 			.return_mask = SCAN_ZERO | SCAN_HUGE | SCAN_PRESENT,
 		};
 		uint64_t began = clock_ns();
-		int found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
+		int found = is_late(pagemap, began) ? -1 : ioctl(pagemap->fd, SCAN_IOCTL, &scan);
 
+		if (pagemap->late)
+			return -ETIME;
 		cost_add(pagemap->cost, began, 0);
 		if (found < 0)
 			return -errno;
@@ -177,6 +191,8 @@ int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t
 		scan.category_mask = SCAN_ZERO;
 		scan.return_mask = SCAN_ZERO;
 		began = clock_ns();
+		if (is_late(pagemap, began))
+			return -1;
 		found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
 		if (found < 0) {
 			/* Beyond the end of the address space. */
@@ -324,18 +340,42 @@ static void tally_entries(struct pagemap *pagemap, const uint64_t *entries, size
 	}
 }
 
-/* Whether a huge page begins at this address: a system call, so the answer is kept. */
+/*
+ * The first pages from here on that are there and alike, up to a page that is
+ * not. One call, however many they are.
+ */
+static bool scan_alike(struct pagemap *pagemap, uint64_t from, uint64_t end, struct scan_region *region)
+{
+	return scan_next(pagemap, &from, end, 0, SCAN_PRESENT | SCAN_SWAPPED, 0, region) > 0;
+}
+
+/*
+ * Whether a huge page begins at this address: a system call, so the answer is
+ * kept. Where there is one, many may follow, and the next call asks for more.
+ */
 static bool is_huge(struct pagemap *pagemap, uint64_t block)
 {
 	struct scan_region region;
-	uint64_t from = block;
+	uint64_t end;
 
-	if (block != pagemap->huge_block) {
-		pagemap->huge_block = block;
-		pagemap->huge_answer =
-			scan_next(pagemap, &from, block + pagemap->page, SCAN_HUGE, SCAN_PRESENT, 0, &region) > 0 &&
-			!(region.categories & SCAN_ZERO);
+	if (block >= pagemap->huge_from && block < pagemap->huge_to)
+		return pagemap->huge_answer;
+	if (block != pagemap->huge_to || pagemap->huge_piece < pagemap->page)
+		pagemap->huge_piece = pagemap->page;
+	end = block + pagemap->huge_piece;
+	pagemap->huge_answer = false;
+	pagemap->huge_from = block;
+	pagemap->huge_to = block + HUGE_PAGE;
+	if (!scan_alike(pagemap, block, end, &region) || region.start != block) {
+		pagemap->huge_piece = 0;
+		return false;
 	}
+	pagemap->huge_answer = (region.categories & (SCAN_HUGE | SCAN_ZERO)) == SCAN_HUGE;
+	if (region.end / HUGE_PAGE * HUGE_PAGE > pagemap->huge_to)
+		pagemap->huge_to = region.end / HUGE_PAGE * HUGE_PAGE;
+	pagemap->huge_piece = !pagemap->huge_answer || region.end != end ? 0
+	                      : end - block < HUGE_PAGE ? 2 * HUGE_PAGE
+	                      : end - block < SCAN_PIECE ? 2 * (end - block) : end - block;
 	return pagemap->huge_answer;
 }
 
@@ -381,6 +421,9 @@ static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 
 	if (want > PAGEMAP_ENTRIES)
 		want = PAGEMAP_ENTRIES;
+	if (is_late(pagemap, began))
+		return -ETIME;
+	pagemap->empty_to = pagemap->zero_to = 0;
 	do
 		got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at / pagemap->page * 8));
 	while (got < 0 && errno == EINTR);
@@ -405,8 +448,39 @@ static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 	return 1;
 }
 
+/* Whether a window may be all zero pages: mapped, and nobody's. */
+static bool may_be_zero(const struct pagemap *pagemap)
+{
+	size_t last = (size_t)((pagemap->window_end - pagemap->window) / pagemap->page) - 1;
+	const uint64_t bits = PM_PRESENT | PM_FILE | PM_EXCLUSIVE;
+
+	return last + 1 == PAGEMAP_ENTRIES && (pagemap->entry[0] & bits) == PM_PRESENT &&
+	       (pagemap->entry[last / 2] & bits) == PM_PRESENT && (pagemap->entry[last] & bits) == PM_PRESENT;
+}
+
 /*
- * The entries of [at, to), as far as one read has them; NULL: nothing is there.
+ * Who only reads from a large piece of memory has the zero page at all of it,
+ * half a million huge ones in 1 TiB. At the end of such a window the kernel
+ * counts on. True: there are more, up to zero_to.
+ */
+static bool find_zero(struct pagemap *pagemap, uint64_t at, uint64_t end)
+{
+	uint64_t piece = end - at > SCAN_ALIKE ? SCAN_ALIKE : end - at;
+	struct scan_region region;
+
+	if (!pagemap->scan || end <= at)
+		return false;
+	/* One page first: where it is another's the search for the end of its like is for nothing. */
+	if (!scan_alike(pagemap, at, at + pagemap->page, &region) || !(region.categories & SCAN_ZERO) ||
+	    !scan_alike(pagemap, at, at + piece, &region) || region.start != at || !(region.categories & SCAN_ZERO))
+		return false;
+	pagemap->zero_to = region.end;
+	return true;
+}
+
+/*
+ * The entries of [at, to), as far as one read has them; NULL: nothing is there,
+ * or zero pages are, up to zero_to.
  * limit: how far a read may go. 1, 0 where nothing can be read, or a negative errno.
  */
 static int entries_from(struct pagemap *pagemap, uint64_t at, uint64_t end, uint64_t limit,
@@ -414,6 +488,13 @@ static int entries_from(struct pagemap *pagemap, uint64_t at, uint64_t end, uint
 {
 	if (at >= pagemap->window_end && at < pagemap->empty_to) {
 		*to = end < pagemap->empty_to ? end : pagemap->empty_to;
+		*entries = NULL;
+		return 1;
+	}
+	if (at && (at == pagemap->zero_to || (at == pagemap->window_end && may_be_zero(pagemap))))
+		find_zero(pagemap, at, end);
+	if (at >= pagemap->window_end && at < pagemap->zero_to) {
+		*to = end < pagemap->zero_to ? end : pagemap->zero_to;
 		*entries = NULL;
 		return 1;
 	}
@@ -443,6 +524,17 @@ int64_t pagemap_shared_anonymous(struct pagemap *pagemap, uint64_t start, uint64
 	return (int64_t)(sum * pagemap->page);
 }
 
+/* What entries_from() gave without entries. */
+static uint64_t tally_zero(const struct pagemap *pagemap, uint64_t at, uint64_t to, struct tally *tally)
+{
+	uint64_t pages = at < pagemap->zero_to ? (to - at) / pagemap->page : 0;
+
+	tally->present += pages;
+	tally->anon_shared += pages;
+	tally->zero += pages;
+	return pages * pagemap->page;
+}
+
 int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures)
 {
 	struct tally tally = { 0 };
@@ -460,8 +552,12 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 		/* Beyond what the process can map (the vsyscall page), or it has ended. */
 		if (!got)
 			break;
-		if (!entries)
+		if (!entries) {
+			uint64_t more = tally_zero(pagemap, at, to, &tally);
+
+			zero += zero < 0 ? 0 : (int64_t)more;
 			continue;
+		}
 		tally_entries(pagemap, entries, (to - at) / pagemap->page, &tally);
 		if (pagemap->scan && tally.present > before)
 			thp += huge_bytes(pagemap, at, to);

@@ -23,19 +23,23 @@ struct pagemap {
 	bool scan;                  /* PAGEMAP_SCAN, Linux 6.7 */
 	uint64_t page;              /* bytes */
 	struct cost *cost;
+	uint64_t deadline;          /* ns: after that nothing is read */
+	bool late;                  /* it was reached */
 	uint64_t limit;             /* how far a read may go */
 	uint64_t ahead;             /* bytes of that beyond the VMA, see pagemap_begin() */
 	uint64_t last_frame;        /* asked for last: their numbers often follow each other */
 	uint64_t asked;             /* how often kpagecount and kpageflags were read, each a system call */
 	uint64_t now;               /* ns, as of the last read */
-	/* What entry[] holds: [window, window_end). Up to empty_to nothing is there. */
-	uint64_t window, window_end, empty_to;
-	uint64_t huge_block;        /* asked last, and what came of it */
+	/* What entry[] holds: [window, window_end). Up to empty_to nothing is there, up to zero_to zero pages. */
+	uint64_t window, window_end, empty_to, zero_to;
+	uint64_t huge_from, huge_to; /* asked last: alike from here to there, and what came of it */
+	uint64_t huge_piece;        /* how far to ask next */
 	bool huge_answer;
 	uint64_t entry[PAGEMAP_ENTRIES];
 };
 
-int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, struct cost *cost);
+/* What was not counted by the deadline fails with -ETIME. */
+int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, uint64_t deadline, struct cost *cost);
 void pagemap_close(struct pagemap *pagemap);
 
 /*

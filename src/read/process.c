@@ -11,6 +11,14 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+/* maps, open, and what was read of it: so that its text can be looked through before the first VMA goes on. */
+struct maps_file {
+	int fd;
+	char *ahead;
+	size_t len, room;
+	bool whole;                 /* that was all */
+};
+
 struct reader {
 	const struct proc *proc;
 	pid_t pid;
@@ -26,6 +34,7 @@ struct reader {
 	bool library_seen;          /* its file went by, and nobody has asked it yet */
 	bool nothing_locked, nothing_swapped, nothing_huge;
 	bool prefers_smaps;         /* too much of it is shared */
+	uint64_t deadline;          /* ns; figures that are not there by then are unknown */
 	uint64_t asked;             /* about pages of VMAs that smaps gives exactly */
 	struct process *process;
 	region_function *each;
@@ -35,16 +44,10 @@ struct reader {
 	size_t handed;              /* how many of its parts went before */
 };
 
-/* The library among the mapped files: the sign of a registry that was not expected. */
-static bool is_library(const struct vma *vma)
-{
-	return vma->class == VMA_FILE && !vma->offset && library_is_ours(vma->name);
-}
-
 static struct pagemap *need_pagemap(struct reader *reader)
 {
 	if (!reader->pagemap && (reader->pagemap = malloc(sizeof(*reader->pagemap))))
-		pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->cost);
+		pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->deadline, reader->cost);
 	return reader->pagemap && reader->pagemap->fd >= 0 ? reader->pagemap : NULL;
 }
 
@@ -262,8 +265,16 @@ static bool can_do_without_smaps(struct reader *reader)
  * memory of gigabytes is therefore left to smaps.
  */
 #define ASK_AT_FIRST 512
-#define PREFERS_SMAPS 1                         /* result of take_vma() */
+#define PREFERS_SMAPS 1                         /* results of take_vma() */
+#define LATE          2
 #define PARTS_AT_ONCE 64
+
+/*
+ * The time for figures, of a reader that is given 10 s (apart.c). Names and
+ * sizes are then still to be had. The clock is looked at once in so many VMAs.
+ */
+#define FIGURES_NS 5000000000U
+#define LATE_LOOK  64
 
 static bool asks_too_much(const struct reader *reader)
 {
@@ -282,7 +293,8 @@ static int hand_out(struct reader *reader, const struct vma *vma, size_t keep)
 		error = split_figures(reader, vma, count);
 	if (!error && reader->pagemap && !split)
 		reader->asked += reader->pagemap->asked - asked;
-	if (!error && !reader->with_smaps && reader->mode != PROCESS_GENTLE && asks_too_much(reader))
+	if (!error && !reader->with_smaps && reader->mode != PROCESS_GENTLE && !reader->process->late &&
+	    asks_too_much(reader))
 		error = PREFERS_SMAPS;
 	reader->process->split |= split;
 	for (size_t i = 0; !error && i < count; i++)
@@ -381,7 +393,9 @@ static int take_vma(void *context, struct vma *vma)
 	int error;
 
 	reader->process->vmas++;
-	if (!reader->library_searched && is_library(vma))
+	if (reader->with_smaps && reader->process->vmas % LATE_LOOK == 0 && clock_ns() > reader->deadline)
+		return LATE;
+	if (!reader->library_searched && library_is_in(vma))
 		reader->library_seen = true;
 	if (reader->with_smaps)
 		complete_from_pagemap(reader, vma);
@@ -389,12 +403,60 @@ static int take_vma(void *context, struct vma *vma)
 	return error ? error : hand_out(reader, vma, 0);
 }
 
-static void read_registry(struct reader *reader)
+/* How much of maps is looked at before the first VMA goes on: some 200,000 VMAs. */
+#define AHEAD_MAX  (16U << 20)
+#define AHEAD_READ (64U << 10)
+
+static void maps_file_close(struct maps_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file->ahead);
+	*file = (struct maps_file){ .fd = -1 };
+}
+
+/* Opens maps and reads it, to its end mostly. A failed read shows again when the rest is read. */
+static int maps_file_open(struct reader *reader, struct maps_file *file)
+{
+	ssize_t got = 1;
+
+	*file = (struct maps_file){ .fd = proc_open(reader->proc, reader->pid, "maps") };
+	if (file->fd < 0)
+		return file->fd;
+	while (got > 0 && file->len + AHEAD_READ <= AHEAD_MAX) {
+		uint64_t began = clock_ns();
+
+		if (file->room - file->len < AHEAD_READ) {
+			size_t room = file->room ? 2 * file->room : 2 * AHEAD_READ;
+			char *grown = realloc(file->ahead, room);
+
+			if (!grown) {
+				maps_file_close(file);
+				return -ENOMEM;
+			}
+			file->ahead = grown;
+			file->room = room;
+		}
+		got = read(file->fd, file->ahead + file->len, AHEAD_READ);
+		file->len += got > 0 ? (size_t)got : 0;
+		cost_add(reader->cost, began, got > 0 ? (uint64_t)got : 0);
+	}
+	file->whole = got == 0;
+	return 0;
+}
+
+static struct text maps_file_ahead(const struct maps_file *file)
+{
+	return (struct text){ file->ahead, file->len };
+}
+
+/* What the library in the process has to say. Uses the file up. */
+static void read_registry(struct reader *reader, struct maps_file *file)
 {
 	struct process *process = reader->process;
 	struct library *library = &process->library;
 
-	library_find(reader->proc, reader->pid, reader->cost, library);
+	library_find(reader->proc, reader->pid, maps_file_ahead(file), file->fd, reader->cost, library);
 	if (library->state == LIBRARY_READY && library->root.registry.top) {
 		struct memory memory = library_memory(library);
 
@@ -406,50 +468,37 @@ static void read_registry(struct reader *reader)
 	}
 	library_close(library);
 	reader->library_searched = true;
-}
-
-/* Elsewhere in the environment its name means nothing: a directory, say. */
-static bool preloads_library(const char *environment, size_t len)
-{
-	static const char variable[] = "LD_PRELOAD=";
-	struct text rest = { environment, len };
-
-	while (rest.len) {
-		const char *nul = memchr(rest.at, 0, rest.len);
-		size_t one = nul ? (size_t)(nul - rest.at) : rest.len;
-
-		if (text_starts((struct text){ rest.at, one }, variable))
-			return memmem(rest.at, one, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1);
-		one += nul != NULL;
-		rest.at += one;
-		rest.len -= one;
-	}
-	return false;
+	maps_file_close(file);
 }
 
 /*
- * Looking for the library costs as much as the smaps of a small process. The
- * environment of a process that was started with it names it. Where that fails
- * (linked to it, environment overwritten) its file shows in smaps, and the
- * process is read a second time.
+ * Opens maps. Where the library is among what was read of it, the registry is
+ * read first, and then maps again. Else, in a process with very many VMAs, its
+ * file shows later, and the process is read a second time.
  */
-static bool library_is_expected(const struct reader *reader)
+static int open_maps(struct reader *reader, struct maps_file *file)
 {
-	struct proc_text environment;
-	bool found;
-	int error;
+	int error = maps_file_open(reader, file);
 
-	if (reader->mode == PROCESS_FIGURES_PLAIN)
-		return false;
-	if (reader->mode != PROCESS_FIGURES && reader->mode != PROCESS_FIGURES_ALL)
-		return true;
-	error = proc_read(reader->proc, reader->pid, "environ", &environment);
-	/* A kernel thread has no environment, and that is the cheapest way to see it. (-ESRCH since Linux 6.18.) */
-	if (error == -ESRCH || (!error && !environment.len))
-		proc_identify(reader->proc, reader->pid, &reader->process->identity);
-	found = !error && preloads_library(environment.text, environment.len);
-	proc_text_free(&environment);
-	return found;
+	if (error || reader->library_searched || !reader->proc->live)
+		return error;
+	if (!reader->library_seen && !memmem(file->ahead, file->len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1)) {
+		reader->library_searched = file->whole;
+		return 0;
+	}
+	read_registry(reader, file);
+	return maps_file_open(reader, file);
+}
+
+/* The same where maps is not what is read. */
+static int ask_library(struct reader *reader)
+{
+	struct maps_file file;
+	int error = reader->library_searched ? -EALREADY : open_maps(reader, &file);
+
+	if (!error)
+		maps_file_close(&file);
+	return error == -EALREADY ? 0 : error;
 }
 
 static bool same_process(const struct proc_identity *a, const struct proc_identity *b)
@@ -463,7 +512,7 @@ static bool same_process(const struct proc_identity *a, const struct proc_identi
  */
 static bool smaps_is_needed(struct reader *reader)
 {
-	if (reader->mode == PROCESS_NAMES)
+	if (reader->mode == PROCESS_NAMES || reader->process->late)
 		return false;
 	if (reader->mode == PROCESS_GENTLE) {
 		ask_counters(reader);
@@ -474,18 +523,24 @@ static bool smaps_is_needed(struct reader *reader)
 
 static int read_vmas(struct reader *reader)
 {
-	int fd, error;
+	struct maps_file file = { .fd = -1 };
+	int error = 0;
 
 	reader->with_smaps = smaps_is_needed(reader);
-	fd = proc_open(reader->proc, reader->pid, reader->with_smaps ? "smaps" : "maps");
-	if (fd < 0)
-		return fd;
+	if (!reader->with_smaps)
+		error = open_maps(reader, &file);
+	else if (reader->mode != PROCESS_FIGURES_PLAIN)
+		error = ask_library(reader);
+	if (reader->with_smaps && !error && (file.fd = proc_open(reader->proc, reader->pid, "smaps")) < 0)
+		error = file.fd;
+	if (error)
+		return error;
 	reader->process->vmas = reader->process->malformed = 0;
 	reader->cursor = 0;
 
-	error = maps_read(reader->proc->maps, fd, reader->with_smaps, reader->cost, take_vma, reader,
-	                  &reader->process->malformed);
-	close(fd);
+	error = maps_read(reader->proc->maps, maps_file_ahead(&file), file.fd, reader->with_smaps, reader->cost,
+	                  take_vma, reader, &reader->process->malformed);
+	maps_file_close(&file);
 	return error;
 }
 
@@ -541,35 +596,33 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 {
 	struct reader reader = {
 		.proc = proc, .pid = pid, .mode = mode, .cost = cost, .page = (uint64_t)sysconf(_SC_PAGESIZE),
-		.process = process, .each = each, .context = context,
+		.process = process, .each = each, .context = context, .deadline = clock_ns() + FIGURES_NS,
 	};
-	bool expected;
 	int error;
 
 	memset(process, 0, sizeof(*process));
 	process->pid = pid;
-	process->library.mem = -1;
-	expected = proc->live && library_is_expected(&reader);
-	if (process->identity.kernel_thread)
-		return 0;
 	error = identify(&reader);
 	if (error || process->identity.kernel_thread) {
 		reader_free(&reader);
 		return error;
 	}
-	if (expected)
-		read_registry(&reader);
 	error = read_vmas(&reader);
 	for (;;) {
+		int again = error;
+
 		if (error == PREFERS_SMAPS)
 			reader.prefers_smaps = true;
+		else if (error == LATE)
+			process->late = true;
 		else if (!error && reader.library_seen && !reader.library_searched && proc->live)
-			read_registry(&reader);
+			error = ask_library(&reader);
 		else
 			break;
-		if (error || reader.registry.count)
+		if (again || reader.registry.count)
 			error = start_over(&reader);
 	}
+	process->late |= reader.pagemap && reader.pagemap->late;
 	if (!error && !process->vmas && proc->live) {
 		/* Nothing at all: a kernel thread, or one that has ended. */
 		proc_identify(proc, pid, &process->identity);
@@ -586,15 +639,14 @@ int process_read_smaps(int fd, struct cost *cost, region_function *each, void *c
 {
 	struct reader reader = {
 		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .page = 4096,
-		.process = process, .each = each, .context = context,
+		.process = process, .each = each, .context = context, .deadline = UINT64_MAX,
 	};
 	struct maps_reader *maps = maps_reader_new();
 	int error = -ENOMEM;
 
 	memset(process, 0, sizeof(*process));
-	process->library.mem = -1;
 	if (maps)
-		error = maps_read(maps, fd, true, cost, take_vma, &reader, &process->malformed);
+		error = maps_read(maps, (struct text){ 0 }, fd, true, cost, take_vma, &reader, &process->malformed);
 	maps_reader_free(maps);
 	free(reader.part);
 	return error;

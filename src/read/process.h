@@ -47,15 +47,20 @@ struct process {
 	uint64_t vmas;              /* the kernel's, not ours */
 	uint64_t malformed;         /* lines of maps or smaps that made no sense */
 	bool split;                 /* some VMA held several names */
+	bool late;                  /* it took too long: figures are missing */
 };
 
 /*
- * Reads a process. Errors: -ESRCH (no such process, or it ended or called exec
+ * Reads a process; it may hang, so this is for a child (apart.h). Errors: -ESRCH (no such process, or it ended or called exec
  * while it was read: the regions handed out so far are of no use), -EACCES,
  * -EPERM, and what each returned.
  */
 int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                  region_function *each, void *context, struct process *process);
+
+/* The same in a child. -ETIME: the process kept it waiting too long. process->library is closed. */
+int process_read_apart(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
+                       region_function *each, void *context, struct process *process);
 
 /* The same from a recorded smaps file, without a process. */
 int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,

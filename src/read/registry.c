@@ -7,8 +7,8 @@
  */
 #include "registry.h"
 
-#include <elf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,7 +17,9 @@
 /* What one reading may take, whatever the process says. */
 #define TRIES        16
 #define LEAVES_MAX   (1U << 16)                 /* more than a million ranges */
-#define BYTES_MAX    (256ULL << 20)
+#define LEAVES_KEPT  (1U << 12)                 /* of those; half full they hold more ranges than a process has VMAs */
+#define RANGES_MAX   (2U * LEAVES_KEPT * REGISTRY_LEAF_RANGES) /* copied, with those of leaves that changed */
+#define BYTES_MAX    (64ULL << 20)
 #define BULK_GAP     (64ULL << 10)              /* bytes worth reading to save a read */
 
 #define NAME_HEAD    offsetof(struct registry_name, text)
@@ -45,6 +47,8 @@ struct reading {
 	uint64_t bytes;
 	struct root_registry where;
 	uint64_t generation;
+	struct registry_slot *beyond;               /* of the leaves that are only counted */
+	size_t beyond_count;
 	struct leaf_copy *leaf;
 	size_t leaves;
 	struct range_copy *range;
@@ -248,6 +252,8 @@ static int read_leaves(struct reading *r, struct window *w)
 	}
 	if (!error)
 		error = order_by_offset(offset, item, count, REGISTRY_BLOCK_SIZE);
+	if (!error && r->ranges + count * REGISTRY_LEAF_RANGES > RANGES_MAX)
+		error = -EFBIG;
 	if (!error)
 		error = grow((void **)&r->range, &r->ranges_room, r->ranges, count * REGISTRY_LEAF_RANGES, sizeof(*r->range));
 	if (!error)
@@ -473,6 +479,19 @@ static ssize_t adopt_slots(struct reading *r, const struct registry_slot *slots,
 	return missing;
 }
 
+/* Takes those that are only counted from the end of the list. */
+static void keep_beyond(struct reading *r, const struct registry_slot *slots, size_t *count)
+{
+	size_t beyond = *count > LEAVES_KEPT ? *count - LEAVES_KEPT : 0;
+
+	free(r->beyond);
+	r->beyond = beyond ? malloc(beyond * sizeof(*slots)) : NULL;
+	r->beyond_count = r->beyond ? beyond : 0;
+	if (r->beyond)
+		memcpy(r->beyond, slots + LEAVES_KEPT, beyond * sizeof(*slots));
+	*count -= beyond;
+}
+
 /* A published leaf that is not there after several looks was never there. */
 static int read_consistently(struct reading *r, struct window *w)
 {
@@ -496,6 +515,7 @@ static int read_consistently(struct reading *r, struct window *w)
 		same = generation == r->generation && missing == before ? same + 1 : 0;
 		before = missing;
 		r->generation = generation;
+		keep_beyond(r, slots, &count);
 		missing = adopt_slots(r, slots, count);
 		free(slots);
 		if (missing < 0)
@@ -508,11 +528,47 @@ static int read_consistently(struct reading *r, struct window *w)
 			w->len = 0;
 			error = read_names(r, w, first);
 		}
-		if (error)
+		if (error && error != -EFBIG)
 			return error;
+		if (error)
+			break;
 	}
 	/* What could be verified is worth having; without a single look at the slots there is nothing. */
 	return r->leaves || !error ? 0 : error;
+}
+
+/* How many ranges are in the leaves that are not kept. */
+static uint64_t count_beyond(struct reading *r)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < r->beyond_count; i++) {
+		uint64_t address = segment_address(r->where.blocks, (r->beyond[i].ref >> 32) * REGISTRY_BLOCK_SIZE,
+		                                   REGISTRY_BLOCK_SIZE);
+		struct registry_leaf leaf;
+
+		if (address && !read_bytes(r, address, &leaf, offsetof(struct registry_leaf, reserved)) &&
+		    leaf.count <= REGISTRY_LEAF_RANGES)
+			sum += leaf.count;
+	}
+	return sum;
+}
+
+/* One entry for all of them: from the first to the end. */
+static int add_beyond(struct reading *r, struct registry *out, uint64_t last)
+{
+	char name[48];
+	int len = snprintf(name, sizeof(name), "[%llu more ranges]", (unsigned long long)count_beyond(r));
+	uint64_t start = r->beyond[0].low < last ? last : r->beyond[0].low;
+
+	if (start == UINT64_MAX || len < 0)
+		return 0;
+	if (grow((void **)&r->names, &r->names_room, r->names_len, (size_t)len + 1, 1))
+		return -ENOMEM;
+	memcpy(r->names + r->names_len, name, (size_t)len + 1);
+	out->entry[out->count++] = (struct registry_entry){ start, UINT64_MAX, (uint32_t)r->names_len };
+	r->names_len += (size_t)len + 1;
+	return 0;
 }
 
 static int assemble(struct reading *r, struct registry *out)
@@ -524,7 +580,7 @@ static int assemble(struct reading *r, struct registry *out)
 	for (size_t i = 0; i < r->leaves; i++)
 		if (r->leaf[i].verified)
 			total += r->leaf[i].count;
-	entry = new_array(total + 1, sizeof(*entry));
+	entry = new_array(total + 2, sizeof(*entry));
 	if (!entry)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->leaves; i++) {
@@ -548,6 +604,10 @@ static int assemble(struct reading *r, struct registry *out)
 	}
 	out->entry = entry;
 	out->count = n;
+	if (r->beyond_count && add_beyond(r, out, last)) {
+		free(entry);
+		return -ENOMEM;
+	}
 	out->names = r->names;
 	out->names_len = r->names_len;
 	out->refused = r->refused;
@@ -569,6 +629,7 @@ int registry_read(const struct memory *memory, uint64_t root_address, struct reg
 		error = assemble(&r, &result);
 	free(w.bytes);
 	free(r.leaf);
+	free(r.beyond);
 	free(r.range);
 	free(r.names);
 	if (!error)
@@ -616,61 +677,4 @@ int registry_read_root(const struct memory *memory, uint64_t address, struct roo
 		return -EBADMSG;
 	*root = copy;
 	return 0;
-}
-
-/* Walks the notes in one PT_NOTE segment. */
-static int find_note(const struct memory *memory, uint64_t address, uint64_t size, uint64_t *root)
-{
-	unsigned char notes[4096];
-	size_t at = 0;
-	int error;
-
-	if (size > sizeof(notes))
-		size = sizeof(notes);
-	error = memory->read(memory->context, address, notes, size);
-	if (error)
-		return error;
-	while (at + sizeof(Elf64_Nhdr) <= size) {
-		Elf64_Nhdr head;
-		uint64_t name = at + sizeof(head), description, next;
-		int64_t distance;
-
-		memcpy(&head, notes + at, sizeof(head));
-		description = name + ((head.n_namesz + 3ULL) & ~3ULL);
-		next = description + ((head.n_descsz + 3ULL) & ~3ULL);
-		if (next > size)
-			return -ENOENT;
-		if (head.n_type == ANONNAME_NOTE_TYPE && head.n_descsz == sizeof(distance) &&
-		    head.n_namesz == sizeof(ANONNAME_NOTE_NAME) &&
-		    !memcmp(notes + name, ANONNAME_NOTE_NAME, sizeof(ANONNAME_NOTE_NAME))) {
-			memcpy(&distance, notes + description, sizeof(distance));
-			*root = address + description + (uint64_t)distance;
-			return 0;
-		}
-		at = next;
-	}
-	return -ENOENT;
-}
-
-int registry_find_root(const struct memory *memory, uint64_t base, uint64_t *address)
-{
-	Elf64_Ehdr head;
-	Elf64_Phdr segment[32];
-	int error = memory->read(memory->context, base, &head, sizeof(head));
-
-	if (error)
-		return error;
-	if (memcmp(head.e_ident, ELFMAG, SELFMAG) || head.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    head.e_phentsize != sizeof(*segment) || !head.e_phnum ||
-	    head.e_phnum > sizeof(segment) / sizeof(*segment) || head.e_phoff > 4096)
-		return -ENOENT;
-	error = memory->read(memory->context, base + head.e_phoff, segment,
-	                     head.e_phnum * sizeof(*segment));
-	if (error)
-		return error;
-	for (unsigned i = 0; i < head.e_phnum; i++)
-		if (segment[i].p_type == PT_NOTE &&
-		    !find_note(memory, base + segment[i].p_vaddr, segment[i].p_memsz, address))
-			return 0;
-	return -ENOENT;
 }

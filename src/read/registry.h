@@ -8,17 +8,12 @@
 #define ANONNAME_READ_REGISTRY_H
 
 #include "../base/registry_format.h"
+#include "memory.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-/* Where the bytes come from: /proc/PID/mem, or a test. Reads all of size or fails with a negative errno. */
-struct memory {
-	int (*read)(void *context, uint64_t address, void *buffer, size_t size);
-	void *context;
-};
 
 struct registry_entry {
 	uint64_t start, end;
@@ -35,15 +30,14 @@ struct registry {
 	uint64_t bytes;             /* read from the process */
 };
 
-/* The address of struct root, from the ELF header of libanonname.so mapped at base. */
-int registry_find_root(const struct memory *memory, uint64_t base, uint64_t *address);
-
 /* A checked copy. -EAGAIN: not filled in yet; -EPROTO: another version; -EBADMSG: not a root. */
 int registry_read_root(const struct memory *memory, uint64_t address, struct root *root);
 
 /*
  * Copies the ranges. 0, also when some leaves were torn or refused; -EBADMSG
  * when nothing of it makes sense. registry is only touched on success.
+ * Of a registry with more than some 100,000 ranges the rest is one entry that
+ * is called "[N more ranges]".
  */
 int registry_read(const struct memory *memory, uint64_t root_address, struct registry *registry);
 void registry_free(struct registry *registry);

@@ -28,28 +28,55 @@ void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes)
 		cost->longest_ns = took;
 }
 
-void lines_open(struct lines *lines, int fd, struct cost *cost)
+void cost_merge(struct cost *cost, const struct cost *more)
+{
+	if (!cost)
+		return;
+	cost->reads += more->reads;
+	cost->bytes += more->bytes;
+	if (more->longest_ns > cost->longest_ns)
+		cost->longest_ns = more->longest_ns;
+}
+
+void lines_open(struct lines *lines, struct text ahead, int fd, struct cost *cost)
 {
 	lines->fd = fd;
-	lines->eof = fd < 0;
+	lines->ahead = ahead;
+	lines->eof = false;
 	lines->error = 0;
 	lines->start = lines->end = 0;
 	lines->cost = cost;
 }
 
+static size_t lines_fill_from_memory(struct lines *lines)
+{
+	size_t piece = LINES_BUFFER - lines->end;
+
+	if (piece > lines->ahead.len)
+		piece = lines->ahead.len;
+	if (piece)
+		memcpy(lines->buffer + lines->end, lines->ahead.at, piece);
+	lines->ahead.at += piece;
+	lines->ahead.len -= piece;
+	lines->end += piece;
+	return piece;
+}
+
 static void lines_fill(struct lines *lines)
 {
 	uint64_t started = lines->cost ? clock_ns() : 0;
-	ssize_t got;
+	ssize_t got = 0;
 
 	if (lines->start) {
 		memmove(lines->buffer, lines->buffer + lines->start, lines->end - lines->start);
 		lines->end -= lines->start;
 		lines->start = 0;
 	}
-	do
-		got = read(lines->fd, lines->buffer + lines->end, LINES_BUFFER - lines->end);
-	while (got < 0 && errno == EINTR);
+	if (lines_fill_from_memory(lines))
+		return;
+	while (lines->fd >= 0 && (got = read(lines->fd, lines->buffer + lines->end, LINES_BUFFER - lines->end)) < 0 &&
+	       errno == EINTR)
+		;
 	if (got > 0) {
 		lines->end += (size_t)got;
 		cost_add(lines->cost, started, (uint64_t)got);

@@ -27,6 +27,7 @@ struct cost {
 
 uint64_t clock_ns(void);
 void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes);
+void cost_merge(struct cost *cost, const struct cost *more);
 
 /*
  * /proc hands out about 4 KiB a read whatever the buffer. The buffer is larger
@@ -36,7 +37,8 @@ void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes);
 #define LINES_BUFFER 65536
 
 struct lines {
-	int fd;                     /* -1: the buffer was filled by the caller */
+	int fd;                     /* -1: there is nothing but what is ahead */
+	struct text ahead;          /* what comes before that, in memory */
 	bool eof;
 	int error;                  /* negative errno of a failed read */
 	size_t start, end;
@@ -44,7 +46,8 @@ struct lines {
 	char buffer[LINES_BUFFER];
 };
 
-void lines_open(struct lines *lines, int fd, struct cost *cost);
+/* First what is ahead of it in memory, then the file: -1 for none. */
+void lines_open(struct lines *lines, struct text ahead, int fd, struct cost *cost);
 
 /* The next line without its newline; false at the end or after an error. */
 bool lines_next(struct lines *lines, struct text *line);

@@ -30,7 +30,7 @@ static struct state read_with(struct maps_reader *reader, struct text text, bool
 
 	if (!reader)
 		abort();
-	maps_read_text(reader, text, with_figures, take, &state, &state.malformed);
+	maps_read(reader, text, -1, with_figures, NULL, take, &state, &state.malformed);
 	names_sum(&state.table);
 	return state;
 }

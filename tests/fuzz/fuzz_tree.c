@@ -2,7 +2,7 @@
 /*
  * The input is a process: the files of /proc/PID one after the other, each but
  * the last ended by the bytes ff fe fd fc. Read as if it were a live one, in
- * every mode, its list of loaded objects and page tables included.
+ * every mode, its library's memory and page tables included.
  */
 #include "../../src/read/names.h"
 
@@ -16,7 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const files[] = {
-	"1/environ", "1/stat", "1/status", "1/auxv", "1/mem", "1/pagemap", "1/maps", "1/smaps", "1/comm",
+	"1/stat", "1/status", "1/mem", "1/pagemap", "1/maps", "1/smaps", "1/comm",
 	"kpagecount", "kpageflags",
 };
 

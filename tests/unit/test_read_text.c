@@ -88,13 +88,13 @@ static int read_text(struct text text, bool with_figures, vma_function *each, st
 	int result;
 
 	ck_assert_ptr_nonnull(reader);
-	ck_assert_int_eq(maps_read_text(reader, text, with_figures, each, seen, &bad), 0);
+	ck_assert_int_eq(maps_read(reader, text, -1, with_figures, NULL, each, seen, &bad), 0);
 	/* Addresses alone are no VMA. */
-	ck_assert_int_eq(maps_read_text(reader, TEXT("1000-2000 "), with_figures, each, seen, &again), 0);
+	ck_assert_int_eq(maps_read(reader, TEXT("1000-2000 "), -1, with_figures, NULL, each, seen, &again), 0);
 	ck_assert_uint_eq(again, 1);
 	first = *seen;
 	*seen = before;
-	result = maps_read_text(reader, text, with_figures, each, seen, &again);
+	result = maps_read(reader, text, -1, with_figures, NULL, each, seen, &again);
 	ck_assert_uint_eq(bad, again);
 	ck_assert_uint_eq(first.count, seen->count);
 	ck_assert_uint_eq(first.size, seen->size);
@@ -249,7 +249,7 @@ START_TEST(lines_of_any_length)
 		_exit(0);
 	}
 	close(fd[1]);
-	lines_open(lines, fd[0], NULL);
+	lines_open(lines, (struct text){ 0 }, fd[0], NULL);
 	while (lines_next(lines, &line) && *line.at == 'x')
 		got += line.len;
 	ck_assert_uint_eq(got, total);
@@ -349,6 +349,15 @@ START_TEST(name_parts)
 }
 END_TEST
 
+/* What a report does with the rows of a process. */
+static void add_all(struct name_table *sum, const struct name_table *table)
+{
+	for (size_t i = 0; i < table->rows; i++)
+		ck_assert_int_ge(names_add_row(sum, &table->row[i]), 0);
+	names_add_rest(sum, &table->rest);
+	names_add_totals(&sum->totals, &table->totals);
+}
+
 START_TEST(table_grows_and_sums)
 {
 	struct name_table table = { 0 }, sum = { 0 };
@@ -365,8 +374,8 @@ START_TEST(table_grows_and_sums)
 	ck_assert_uint_eq(table.rows, 1000);
 	ck_assert_uint_eq(table.row[999].figures.value[FIG_RSS], 3 * 4096);
 	names_sum(&table);
-	ck_assert_int_eq(names_merge(&sum, &table), 0);
-	ck_assert_int_eq(names_merge(&sum, &table), 0);
+	add_all(&sum, &table);
+	add_all(&sum, &table);
 	ck_assert_uint_eq(sum.rows, 1000);
 	ck_assert_uint_eq(sum.totals.figures.value[FIG_RSS], 6000 * 4096);
 	ck_assert_double_eq(names_labelled(&sum.totals), 1);
@@ -378,6 +387,34 @@ START_TEST(table_grows_and_sums)
 	region.vma.figures.unknown = FIG_BIT(FIG_RSS);
 	ck_assert_int_eq(names_add(&sum, &region), 0);
 	ck_assert_double_lt(names_labelled(&sum.totals), 0);
+	names_free(&table);
+	names_free(&sum);
+}
+END_TEST
+
+START_TEST(full_table_keeps_the_sum)
+{
+	struct name_table table = { .limit = 10 }, sum = { .limit = 4 };
+	struct region region = { .source = NAME_REGISTRY };
+	char name[32];
+
+	region.vma.class = VMA_NAMED;
+	region.vma.figures.value[FIG_VMAS] = 1;
+	region.vma.figures.value[FIG_RSS] = 4096;
+	for (int i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "name%d", i % 30);
+		region.vma.name = TEXT(name);
+		ck_assert_int_eq(names_add(&table, &region), 0);
+	}
+	names_sum(&table);
+	ck_assert_uint_eq(table.rows, 10);
+	ck_assert_uint_eq(table.rest.figures.value[FIG_VMAS], 40);
+	ck_assert_uint_eq(table.totals.figures.value[FIG_RSS], 60 * 4096);
+	add_all(&sum, &table);
+	ck_assert_uint_eq(sum.rows, 4);
+	ck_assert_uint_eq(sum.rest.figures.value[FIG_VMAS], 52);
+	names_sum(&sum);
+	ck_assert_uint_eq(sum.totals.figures.value[FIG_VMAS], 60);
 	names_free(&table);
 	names_free(&sum);
 }
@@ -451,6 +488,7 @@ int main(void)
 	tcase_add_loop_test(tests, names_are_made_safe, 0, COUNT(cleans));
 	tcase_add_loop_test(tests, name_parts, 0, COUNT(names));
 	tcase_add_test(tests, table_grows_and_sums);
+	tcase_add_test(tests, full_table_keeps_the_sum);
 	tcase_add_loop_test(tests, places_from_cgroups, 0, COUNT(places));
 	tcase_add_test(tests, below_a_cgroup);
 	return run_tests("read text", tests);
