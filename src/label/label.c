@@ -81,7 +81,7 @@ void label_mapped(const struct mapping *m)
 {
 	const struct object *asker;
 	struct fields f = { .size = m->len };
-	enum kind kind, by_rule;
+	enum kind kind;
 
 	if (!label_active())
 		return;
@@ -110,11 +110,7 @@ void label_mapped(const struct mapping *m)
 		jemalloc_mapped(m->start, m->len);
 		return;
 	}
-	by_rule = rules_apply(m, asker, kind);
-	if (by_rule != kind) {
-		f.thing = config_word(kind);
-		kind = by_rule;
-	}
+	kind = rules_apply(m, asker, kind, &f);
 	f.allocator = asker ? asker->allocator : "";
 	f.library = owner_name(m, asker, kind);
 	label_range(kind, m->start, m->len, &f);
@@ -133,6 +129,7 @@ void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool u
 			jemalloc_unmapped(start, page_up(len));
 			thread_stack_unmapped(start, page_up(start + len));
 			glibc_heap_unmapped(start);
+			rules_unmapped(start);
 		}
 		if (unlikely(thread_self()->new_heap != 0))
 			glibc_heap_settle();

@@ -11,14 +11,20 @@
 #include "base/elf.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
+#include "base/table.h"
 #include "base/text.h"
+#include "label/hotspot.h"
 
 #define ANY_PROT (-1)
 
 struct rule {
 	const char *lib, *sym;          /* globs; NULL: any */
-	size_t size;
+	size_t at_least, at_most;       /* bytes */
+	uintptr_t from, upto;           /* the addresses that it may begin at */
 	int prot;
+	int flags;                      /* all of these */
+	bool pieces;                    /* also what is mapped into it later */
+	bool hotspot;                   /* %k is what HotSpot uses it for */
 };
 
 static struct rule rules[RULES_MAX] COLD_BSS;
@@ -82,6 +88,14 @@ static const char *read_size(const struct word *w, size_t *size)
 	return p == w->end ? NULL : "its number may end with one of K M G T, and nothing else";
 }
 
+static const char *read_exact_size(const struct word *w, struct rule *r)
+{
+	const char *wrong = read_size(w, &r->at_least);
+
+	r->at_most = r->at_least;
+	return wrong;
+}
+
 static const char *read_prot(const struct word *w, int *prot)
 {
 	static const char letters[] = "rwx";
@@ -101,6 +115,77 @@ static const char *read_prot(const struct word *w, int *prot)
 	return w->value < w->end ? NULL : "it needs some of r, w and x, or none";
 }
 
+static const char *read_flags(const struct word *w, int *flags)
+{
+	static const char wanted[] = "it needs some of fixed, noreserve and stack, with commas between them";
+	static const struct {
+		const char *name;
+		int flag;
+	} known[] = {
+		{ "fixed", MAP_FIXED }, { "noreserve", MAP_NORESERVE }, { "stack", MAP_STACK },
+	};
+
+	for (const char *p = w->value; p < w->end;) {
+		const char *comma = p;
+		size_t k = 0;
+
+		while (comma < w->end && *comma != ',')
+			comma++;
+		while (k < ARRAY_SIZE(known) &&
+		       !((size_t)(comma - p) == text_length(known[k].name) && text_starts(p, known[k].name)))
+			k++;
+		if (k == ARRAY_SIZE(known))
+			return wanted;
+		*flags |= known[k].flag;
+		p = comma + 1;
+	}
+	return *flags ? NULL : wanted;
+}
+
+/* FROM, or FROM-UPTO. */
+static const char *read_addresses(const struct word *w, struct rule *r)
+{
+	static const char wanted[] = "it needs an address such as 0x1000, or two with a - between them";
+	const char *p = w->value;
+	uint64_t from, upto;
+
+	if (w->end - p < 3 || !text_starts(p, "0x"))
+		return wanted;
+	p += 2;
+	if (!text_read_number(&p, w->end, 16, &from))
+		return wanted;
+	upto = from;
+	if (w->end - p > 3 && text_starts(p, "-0x")) {
+		p += 3;
+		if (!text_read_number(&p, w->end, 16, &upto))
+			return wanted;
+	}
+	r->from = from;
+	r->upto = upto;
+	return p == w->end ? NULL : wanted;
+}
+
+/* The only value of a word that says yes. */
+static const char *read_yes(const struct word *w, const char *only, const char *wrong, bool *to)
+{
+	*to = (size_t)(w->end - w->value) == text_length(only) && text_starts(w->value, only);
+	return *to ? NULL : wrong;
+}
+
+static const char *read_word(const struct word *w, struct rule *r)
+{
+	return key_is(w, "lib=") ? read_glob(w, &r->lib) :
+	       key_is(w, "sym=") ? read_glob(w, &r->sym) :
+	       key_is(w, "size=") ? read_exact_size(w, r) :
+	       key_is(w, "size>=") ? read_size(w, &r->at_least) :
+	       key_is(w, "prot=") ? read_prot(w, &r->prot) :
+	       key_is(w, "flags=") ? read_flags(w, &r->flags) :
+	       key_is(w, "at=") ? read_addresses(w, r) :
+	       key_is(w, "pieces=") ? read_yes(w, "same", "it can only be same", &r->pieces) :
+	       key_is(w, "part=") ? read_yes(w, "hotspot", "it can only be hotspot", &r->hotspot) :
+	       "it is none of lib= sym= size= size>= prot= flags= at= pieces= part= name=";
+}
+
 static void tell(const char *from, unsigned line, size_t column, const char *what, const char *why)
 {
 	char numbers[2][24];
@@ -113,9 +198,10 @@ static void tell(const char *from, unsigned line, size_t column, const char *wha
 static void read_rule(const char *start, const char *end, const char *from, unsigned line)
 {
 	static const char name_key[] = "name=";
-	struct rule r = { .prot = ANY_PROT };
+	struct rule r = { .prot = ANY_PROT, .at_most = SIZE_MAX, .upto = UINTPTR_MAX };
 	const char *template = NULL, *wrong = NULL;
 	size_t before = kept_used;
+	bool any = false;
 
 	for (const char *p = start; p < end;) {
 		struct word w = { .start = p };
@@ -126,6 +212,7 @@ static void read_rule(const char *start, const char *end, const char *from, unsi
 		}
 		if (*p == '#')
 			break;
+		any = true;
 		/* A name may hold blanks: it goes to the end of the line. */
 		if ((size_t)(end - p) >= 5 && text_starts(p, name_key)) {
 			w.value = p + 5;
@@ -155,11 +242,7 @@ static void read_rule(const char *start, const char *end, const char *from, unsi
 		while (p < end && *p != ' ' && *p != '\t' && *p != '\r')
 			p++;
 		w.end = p;
-		wrong = key_is(&w, "lib=") ? read_glob(&w, &r.lib) :
-			key_is(&w, "sym=") ? read_glob(&w, &r.sym) :
-			key_is(&w, "size>=") ? read_size(&w, &r.size) :
-			key_is(&w, "prot=") ? read_prot(&w, &r.prot) :
-			"it is none of lib= sym= size>= prot= name=";
+		wrong = read_word(&w, &r);
 		if (wrong) {
 			char word[40];
 			struct text t;
@@ -172,7 +255,7 @@ static void read_rule(const char *start, const char *end, const char *from, unsi
 			return;
 		}
 	}
-	if (!template && !r.lib && !r.sym && !r.size && r.prot == ANY_PROT)
+	if (!any)
 		return;         /* an empty line */
 	if (!template || !r.lib) {
 		tell(from, line, (size_t)(end - start) + 1, "", template ? "lib=PATTERN is missing" : "name=TEMPLATE is missing");
@@ -344,20 +427,102 @@ static uint64_t rules_for(const struct object *asker, uintptr_t caller)
 	return fits;
 }
 
-enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind)
+static bool fits_mapping(const struct rule *r, const struct mapping *m)
 {
+	return m->len >= r->at_least && m->len <= r->at_most && m->start >= r->from && m->start <= r->upto &&
+	       (m->flags & r->flags) == r->flags && (r->prot == ANY_PROT || (m->prot & 7) == r->prot);
+}
+
+/*
+ * --- pieces
+ *
+ * A runtime that reserves addresses first maps its memory into them later, by
+ * calls that say nothing more. So what a rule with pieces=same has named is
+ * kept here, by its start, until it is unmapped. Only who mapped it is asked
+ * for it, and only when a mapping is told where to lie.
+ */
+static struct table reserved COLD_BSS;
+static bool any_reserved;
+
+struct search {
+	uintptr_t start;
+	uint64_t fits;
+	struct place *found;
+};
+
+static bool holds(struct place *p, void *context)
+{
+	struct search *s = context;
+
+	if (place_holds(p, s->start) && s->fits >> p->index & 1)
+		s->found = p;
+	return !s->found;
+}
+
+static struct place *reservation_of(uintptr_t start, uint64_t fits)
+{
+	struct search s = { .start = start, .fits = fits };
+
+	table_each(&reserved, holds, &s);
+	return s.found;
+}
+
+static void reserve(const struct mapping *m, unsigned rule)
+{
+	struct place *p = table_add(&reserved, m->start);
+
+	if (!p)
+		return;
+	p->index = rule;
+	place_cover(p, m->start, m->start + m->len);
+	store_relaxed(&any_reserved, true);
+}
+
+void rules_unmapped(uintptr_t start)
+{
+	struct place *p = unlikely(load_relaxed(&any_reserved)) ? table_find(&reserved, start) : NULL;
+
+	if (p)
+		table_remove(p);
+}
+
+/* The first rule of these that the mapping fits, or that named the memory into which it goes; RULES_MAX: none. */
+static unsigned rule_of(const struct mapping *m, uint64_t fits)
+{
+	struct place *into = NULL;
+
+	if (unlikely(m->flags & MAP_FIXED && fits && load_relaxed(&any_reserved)))
+		into = reservation_of(m->start, fits);
+	if (into)
+		return into->index;
+	for (; fits; fits &= fits - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(fits);
+
+		if (!fits_mapping(&rules[i], m))
+			continue;
+		if (rules[i].pieces)
+			reserve(m, i);
+		return i;
+	}
+	return RULES_MAX;
+}
+
+enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind, struct fields *f)
+{
+	unsigned i;
+
 	/* What a program maps itself, and privately; not what malloc maps for it. */
 	if (kind != KIND_JIT && kind != KIND_RESERVE && kind != KIND_MMAP && kind != KIND_MMAP_BIG)
 		return kind;
 	if (unlikely(!standard_are_read()))
 		return kind;
-	for (uint64_t fits = rules_for(asker, m->caller); fits; fits &= fits - 1) {
-		unsigned i = (unsigned)__builtin_ctzll(fits);
-
-		if (m->len >= rules[i].size && (rules[i].prot == ANY_PROT || (m->prot & 7) == rules[i].prot))
-			return (enum kind)(KIND_COUNT + i);
-	}
-	return kind;
+	i = rule_of(m, rules_for(asker, m->caller));
+	if (i == RULES_MAX)
+		return kind;
+	/* Else the name is the same for every mapping, and label_range keeps it. */
+	if (config_uses((enum kind)(KIND_COUNT + i), 'k'))
+		f->thing = rules[i].hotspot ? hotspot_part(asker, m) : config_word(kind);
+	return (enum kind)(KIND_COUNT + i);
 }
 
 _Static_assert(PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "the order of the letters in read_prot");

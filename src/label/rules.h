@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rules by caller: what a program or library maps itself gets a more telling
- * name than LIBRARY:mmap. A rule is one line,
- *   lib=GLOB [sym=GLOB] [size>=N[KMG]] [prot=rwx] name=TEMPLATE
- * and the first that matches wins. The user's (ANONNAME_RULES) come first,
+ * name than LIBRARY:mmap. A rule is one line, libanonname(7) says which words it
+ * may have, and the first that matches wins. The user's (ANONNAME_RULES) come first,
  * then ours for the runtimes that distributions ship (runtimes.rules).
  */
 #ifndef ANONNAME_LABEL_RULES_H
@@ -16,7 +15,10 @@
 /* Reads them. A bad one is told on standard error with its line and column, and skipped. */
 void rules_read(void);
 
-/* The kind that names it: the rule's (KIND_COUNT and up), or the one given. */
-enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind);
+/* The kind that names it: the rule's (KIND_COUNT and up), with f->thing set for it, or the one given. */
+enum kind rules_apply(const struct mapping *m, const struct object *asker, enum kind kind, struct fields *f);
+
+/* What begins there is unmapped. */
+void rules_unmapped(uintptr_t start);
 
 #endif
