@@ -4,6 +4,7 @@
  * built under two names, for owners.c, which must tell the two apart.
  */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 void *ask(int how, void *(*other)(size_t), size_t size);
 
@@ -26,6 +27,14 @@ static __attribute__((noinline)) void *inner(int how, void *(*other)(size_t), si
 __attribute__((noinline)) void *ask(int how, void *(*other)(size_t), size_t size)
 {
 	void *volatile p = inner(how, other, size);
+
+	return p;
+}
+
+void *ask_map(size_t size);
+void *ask_map(size_t size)
+{
+	void *volatile p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p;
 }

@@ -40,15 +40,18 @@ told() {
 	esac
 }
 
-# under TITLE [VAR=VALUE...] PROGRAM [ARG...]: the program under the library.
+# under TITLE [VAR=VALUE...] PROGRAM [ARG...]: the program under the library. BEHIND_US=FILE: that one is preloaded, too.
 under() {
-	local title=$1 vars=()
+	local title=$1 vars=() preload=$library
 	shift
 	wanted "$title" || return 0
-	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
+	while [[ $1 == [A-Z]*=* ]]; do
+		if [[ $1 == BEHIND_US=* ]]; then preload+=" $bin/${1#*=}"; else vars+=("$1"); fi
+		shift
+	done
 	local program=$1
 	shift
-	env "${vars[@]}" LD_PRELOAD="$library" "$bin/$program" "$@" >"$out/said" 2>&1
+	env "${vars[@]}" LD_PRELOAD="$preload" "$bin/$program" "$@" >"$out/said" 2>&1
 	told "$title" $?
 }
 
