@@ -21,28 +21,28 @@ unset "${!ANONNAME_@}" LD_PRELOAD
 [ -d $trace/events ] || mount -t tracefs tracefs $trace 2>/dev/null
 [ -w $trace/uprobe_events ] || { echo "SKIP: no $trace/uprobe_events: not root, or a kernel without uprobes"; exit 77; }
 trap 'disarm; rm -rf "$out"' EXIT
+# A program that died reads no more.
+trap '' PIPE
 
 # A libc of its own: what is probed is this program alone.
 libc=$out/libc.so.6
 cp "$(ldd "$program" | awk '$1 == "libc.so.6" { print $3 }')" "$libc"
 
-offset() {
-	readelf -W --dyn-syms "$libc" | awk -v f="$1" '$8 ~ "^" f "@" { print "0x" $2; exit }'
-}
+# The lines that arm them, but for p or r. A process takes a second in a slow machine, so few are started.
+definitions=$(readelf -W --dyn-syms "$libc" | awk -v libc="$libc" \
+	'$8 ~ /^(mmap|munmap|mremap|mprotect)@/ { sub(/@.*/, "", $8); print ":probes/x_" $8, libc ":0x" $2 }')
 
 # arm KIND: p for a uprobe, r for a uretprobe, on each function.
 arm() {
-	local f
-	for f in $functions; do
-		echo "$1:probes/$1_$f $libc:$(offset "$f")" >>$trace/uprobe_events || return
-	done
+	local line
+	while read -r line; do echo "$1$line" >>$trace/uprobe_events || return; done <<<"$definitions"
 	echo 1 >$trace/events/probes/enable
 }
 
 disarm() {
 	[ -d $trace/events/probes ] || return 0
 	echo 0 >$trace/events/probes/enable
-	awk '{ print $1, $2 }' $trace/uprobe_profile >>"$out/hits"
+	cat $trace/uprobe_profile >>"$out/hits"
 	echo >$trace/uprobe_events
 }
 
@@ -79,12 +79,12 @@ told() {
 case_of() {
 	local title="$1, $2" status
 	rounds "$3" "$2" "" >"$out/said" 2>&1
-	cp "$out/hits" "$out/without"
+	mv "$out/hits" "$out/without"
 	rounds "$3" "$2" "$library" >"$out/said" 2>&1
 	status=$?
 	[ $status != 0 ] || { diff "$out/without" "$out/hits" >>"$out/said" 2>&1; status=$?; }
 	# Each was hit, or nothing is compared.
-	[ "$(awk '$2 > 0' "$out/hits" | sort -u | wc -l)" -ge 4 ] || { cat "$out/hits" >>"$out/said"; status=1; }
+	! grep -q ' 0$' "$out/hits" && [ -s "$out/hits" ] || { cat "$out/hits" >>"$out/said"; status=1; }
 	told "$title" $status
 }
 
