@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads processes into sums by name. See measure.h. */
 #include "measure.h"
+#include "progress.h"
 
 #include "../src/read/apart.h"
 #include "../src/read/place.h"
@@ -110,6 +111,7 @@ struct reading {
 	const struct proc *proc;
 	enum process_mode mode;
 	size_t first;               /* the entry of item 0 */
+	size_t done;
 };
 
 /*
@@ -225,12 +227,36 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 
 static int done(void *context, size_t item, int error)
 {
-	const struct reading *reading = context;
+	struct reading *reading = context;
 	struct measured *entry = &reading->measurement->process[reading->first + item];
 
 	entry->error = error;
+	reading->done++;
 	entry->left_out |= error == -ESRCH;
 	return error || entry->left_out ? 0 : read_places(reading->measurement, reading->proc, entry);
+}
+
+static bool stop(void *context)
+{
+	const struct reading *reading = context;
+
+	if (!reading->measurement->may_stop)
+		return false;
+	progress_show(reading->done, reading->measurement->count - reading->first);
+	return progress_stopped();
+}
+
+/* What was not begun, or not read to its end, has no figures. */
+static void leave_unread(struct measurement *measurement, size_t first)
+{
+	for (size_t i = first; i < measurement->count; i++) {
+		struct measured *entry = &measurement->process[i];
+
+		if (entry->error == -EAGAIN || entry->error == -EINTR) {
+			entry->left_out = true;
+			measurement->unread++;
+		}
+	}
 }
 
 /* Drops the entries of processes that turned out not to be there. */
@@ -252,7 +278,7 @@ int measure_processes(struct measurement *measurement, const struct proc *proc, 
 	struct reading reading = {
 		.measurement = measurement, .proc = proc, .mode = mode, .first = measurement->count,
 	};
-	const struct apart_job job = { .items = count, .work = work, .take = take, .done = done, .context = &reading };
+	const struct apart_job job = { .items = count, .work = work, .take = take, .done = done, .stop = stop, .context = &reading };
 	int error;
 
 	for (size_t i = 0; i < count; i++) {
@@ -264,6 +290,8 @@ int measure_processes(struct measurement *measurement, const struct proc *proc, 
 		entry->rows_left = SIZE_MAX;
 	}
 	error = apart_run(&job);
+	if (error == -EINTR)
+		leave_unread(measurement, reading.first);
 	for (size_t i = 0; errors && i < count; i++)
 		errors[i] = measurement->process[reading.first + i].error;
 	drop_left_out(measurement, reading.first);
@@ -304,7 +332,7 @@ int measure_listed(struct measurement *measurement, const struct proc *proc, con
 	}
 	if (!error)
 		error = measure_processes(measurement, proc, once, n, mode, their);
-	for (size_t i = 0; !error && i < count; i++)
+	for (size_t i = 0; (!error || error == -EINTR) && i < count; i++)
 		errors[i] = errors[i] > 0 ? their[errors[i] - 1] : errors[i];
 	free(once);
 	free(their);

@@ -37,6 +37,8 @@ struct measurement {
 	uint64_t began, took;       /* ns */
 	uint64_t malformed;         /* lines that made no sense */
 	bool library_met;           /* some process has it */
+	bool may_stop;              /* progress.h is in use */
+	size_t unread;              /* processes that Ctrl-C came before */
 	size_t kernel_threads;      /* that were asked for, and have no entry */
 };
 

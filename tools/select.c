@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chooses processes. See select.h. */
 #include "select.h"
+#include "progress.h"
 
 #include "../src/read/place.h"
 
@@ -182,10 +183,11 @@ static int measure_given(const struct selection *selection, const struct proc *p
 {
 	int *errors = calloc(selection->pids + 1, sizeof(*errors)), code = EXIT_DONE;
 
-	bool done = errors && !measure_listed(measurement, proc, selection->pid, selection->pids, mode, errors);
+	int error = errors ? measure_listed(measurement, proc, selection->pid, selection->pids, mode, errors) : -ENOMEM;
+	bool done = !error || error == -EINTR;
 
 	for (size_t i = 0; done && i < selection->pids; i++)
-		if (errors[i])
+		if (errors[i] && errors[i] != -EINTR && errors[i] != -EAGAIN)
 			code = tool_process_error(selection->pid[i], errors[i]);
 	free(errors);
 	if (!done)
@@ -210,13 +212,21 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 		tool_error("no process is like that");
 		code = EXIT_NO_PROCESS;
 	}
+	measurement->may_stop = true;
+	progress_begin();
 	/* One that ended meanwhile is nobody's fault. */
-	if (measure_processes(measurement, &proc, pids, count, mode, NULL)) {
+	error = measure_processes(measurement, &proc, pids, count, mode, NULL);
+	if (error && error != -EINTR) {
 		tool_error("not enough memory");
 		code = EXIT_FAILED;
 	}
-	if (selection->pids && code == EXIT_DONE)
+	if (selection->pids && code == EXIT_DONE && !error)
 		code = measure_given(selection, &proc, mode, measurement);
+	progress_end();
+	if (measurement->unread) {
+		tool_error("interrupted: %zu processes were not read, and are missing below", measurement->unread);
+		code = EXIT_FAILED;
+	}
 	free(pids);
 	proc_close(&proc);
 	if (!select_searches(selection) && measurement->kernel_threads && !measurement->count)

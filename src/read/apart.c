@@ -24,6 +24,7 @@
 #define ITEM_NS      (8000 * MS)
 /* An item that took this long is slow: another child goes on with the rest. */
 #define SLOW_NS      (1000 * MS)
+#define STOP_NS      (200 * MS)     /* how often stop() is asked */
 #define LANES        4              /* children at work at one time */
 #define RING         (64U << 10)    /* bytes; a multiple of ALIGN */
 #define ALIGN        16U
@@ -67,6 +68,7 @@ struct child {
 struct run {
 	const struct apart_job *job;
 	struct shared *shared;
+	bool stopping;                      /* stop() has said so */
 	struct child child[LANES];
 };
 
@@ -154,6 +156,8 @@ _Noreturn static void work(const struct run *run, struct apart *out, pid_t paren
 		if (null < 0 || dup2(null, fd) < 0)
 			close(fd);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Ctrl-C is for the parent, which says what is still to be done. */
+	signal(SIGINT, SIG_IGN);
 	while (getppid() == parent && (item = run->shared->next++) < job->items) {
 		int error;
 
@@ -333,7 +337,7 @@ static int start_more(struct run *run)
 /* How long nothing needs to be looked at, in ms. */
 static int patience(const struct run *run)
 {
-	uint64_t now = clock_ns(), until = now + SLOW_NS;
+	uint64_t now = clock_ns(), until = now + (run->job->stop ? STOP_NS : SLOW_NS);
 
 	for (unsigned i = 0; i < LANES; i++) {
 		uint64_t began = run->child[i].pid ? run->shared->lane[i].began : 0;
@@ -364,8 +368,8 @@ static int look_at(struct run *run, unsigned i, short events)
 		return stop;
 	if (ended)
 		return give_up(run, child, true, -EIO);
-	if (began && began == run->shared->lane[i].began && clock_ns() > began + ITEM_NS)
-		return give_up(run, child, false, -ETIME);
+	if (began && began == run->shared->lane[i].began && (run->stopping || clock_ns() > began + ITEM_NS))
+		return give_up(run, child, false, run->stopping ? -EINTR : -ETIME);
 	return 0;
 }
 
@@ -393,6 +397,15 @@ static int turn(struct run *run)
 	return stop;
 }
 
+/* What a child has read to its end is still taken: it sends all of an item, or nothing. */
+static void ask_to_stop(struct run *run)
+{
+	if (run->stopping || !run->job->stop || !run->job->stop(run->job->context))
+		return;
+	run->stopping = true;
+	run->shared->next = run->job->items;
+}
+
 int apart_run(const struct apart_job *job)
 {
 	struct run run = { .job = job };
@@ -405,6 +418,7 @@ int apart_run(const struct apart_job *job)
 		return -errno;
 	reap_left();
 	do {
+		ask_to_stop(&run);
 		stop = start_more(&run);
 		if (!stop && is_at_work(&run))
 			stop = turn(&run);
@@ -415,5 +429,5 @@ int apart_run(const struct apart_job *job)
 		free(run.child[i].bytes);
 	}
 	munmap(run.shared, sizeof(*run.shared));
-	return stop;
+	return stop ? stop : run.stopping ? -EINTR : 0;
 }

@@ -17,6 +17,7 @@
 #ifndef ANONNAME_READ_APART_H
 #define ANONNAME_READ_APART_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,10 +38,12 @@ struct apart_job {
 	int (*take)(void *context, size_t item, uint32_t kind, const void *data, size_t size);
 	/* Here, once for each item. -ETIME: it took too long; -EIO: the child died; -EAGAIN: no child could be had. */
 	int (*done)(void *context, size_t item, int error);
+	/* Here, a few times a second; may be NULL. true: no more items are begun, and those under way end with -EINTR. */
+	bool (*stop)(void *context);
 	void *context;
 };
 
-/* 0, or what take() or done() returned, or a negative errno where nothing could begin. */
+/* 0, or -EINTR after stop(), or what take() or done() returned, or a negative errno where nothing could begin. */
 int apart_run(const struct apart_job *job);
 
 #endif

@@ -529,7 +529,7 @@ static int read_vmas(struct reader *reader)
 	reader->with_smaps = smaps_is_needed(reader);
 	if (!reader->with_smaps)
 		error = open_maps(reader, &file);
-	else if (reader->mode != PROCESS_FIGURES_PLAIN)
+	else if (reader->proc->live && reader->mode != PROCESS_FIGURES_PLAIN)
 		error = ask_library(reader);
 	if (reader->with_smaps && !error && (file.fd = proc_open(reader->proc, reader->pid, "smaps")) < 0)
 		error = file.fd;

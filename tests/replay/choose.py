@@ -5,13 +5,15 @@ import ctypes
 import json
 import mmap
 import os
+import pty
 import pwd
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
+import time
 
-from common import LIBRARY, MIB, Family, check, done, report, row, run, skip
+from common import LIBRARY, MIB, TOOL, Family, check, done, report, row, run, skip
 
 MADV_FREE = 8
 ONLY_SMAPS = {"dirty": ("Shared_Dirty", "Private_Dirty", "Shared_Hugetlb", "Private_Hugetlb"),
@@ -211,7 +213,37 @@ def moments():
             check(refused.returncode == 1 and word in refused.stderr, f"diff refuses {name}: {refused.stderr.strip()}")
 
 
+def interrupted():
+    """A process that takes its time comes last; Ctrl-C shows the others. Its maps is a FIFO that nobody writes to."""
+    with tempfile.TemporaryDirectory() as tree:
+        for pid in (5, 6, 7):
+            os.makedirs(f"{tree}/proc/{pid}")
+            with open(f"{tree}/proc/{pid}/comm", "w") as file:
+                file.write("x\n")
+        for pid in (5, 6):
+            with open(f"{tree}/proc/{pid}/smaps", "w") as file:
+                file.write("1000-2000 rw-p 00000000 00:00 0 \nSize: 4 kB\nRss: 4 kB\nPss: 4 kB\n")
+        os.mkfifo(f"{tree}/proc/7/smaps")
+        master, slave = pty.openpty()
+        begun = time.monotonic()
+        tool = subprocess.Popen([TOOL, "report", "--json", "--all", "--root", tree], stdout=subprocess.PIPE, stderr=slave, text=True)
+        os.close(slave)
+        time.sleep(2)
+        tool.send_signal(signal.SIGINT)
+        out = tool.stdout.read()
+        code = tool.wait()
+        said = os.read(master, 4096).decode()
+        os.close(master)
+        check(time.monotonic() - begun < 6, "Ctrl-C ends the reading at once")
+        check("2 of 3 processes read" in said, f"after a second a terminal is told how far it is: {said!r}")
+        check(code == 1 and "1 processes were not read" in said, "and that some are missing")
+        check([one["pid"] for one in json.loads(out)["processes"]] == [5, 6], f"those that were read are printed: {out[:200]}")
+        result = run("report", "--all", "--root", tree, timeout=60)
+        check("\r" not in result.stderr, "no line of progress where standard error is no terminal")
+
+
 free_addresses()
+interrupted()
 moments()
 processes_by_name()
 rows_by_place()
