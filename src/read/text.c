@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,18 @@ uint64_t clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+uint64_t text_seed[2] = { 0x9e3779b97f4a7c15U, 0xd6e8feb86659fd93U };
+
+__attribute__((constructor)) static void seed(void)
+{
+	const void *random = (const void *)(uintptr_t)getauxval(AT_RANDOM);
+
+	if (random)
+		memcpy(text_seed, random, sizeof(text_seed));
+	/* A factor that is even, or nearly 0, would lose much of the text. */
+	text_seed[1] |= 0x8000000000000001U;
 }
 
 void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes)

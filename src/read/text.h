@@ -76,19 +76,31 @@ static inline void text_blanks(struct text *text)
 	}
 }
 
-/* For tables in memory: the same text has the same hash until the process ends. */
+/*
+ * For tables in memory: the same text has the same hash until the process ends.
+ * In the next it has another, so that nobody can choose names that collide.
+ */
+extern uint64_t text_seed[2];
+
+static inline uint64_t text_hash_mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
 static inline uint32_t text_hash(struct text text)
 {
-	uint64_t hash = text.len, piece;
+	uint64_t hash = text_seed[0] ^ text.len, piece = 0;
 
-	for (; text.len >= sizeof(piece); text.at += sizeof(piece), text.len -= sizeof(piece)) {
+	for (; text.len > sizeof(piece); text.at += sizeof(piece), text.len -= sizeof(piece)) {
 		memcpy(&piece, text.at, sizeof(piece));
-		hash = (hash ^ piece) * 0x9e3779b97f4a7c15U;
-		hash ^= hash >> 32;
+		hash = text_hash_mix(hash ^ piece, text_seed[1]);
 	}
-	for (; text.len; text.at++, text.len--)
-		hash = (hash ^ (unsigned char)*text.at) * 0x100000001b3U;
-	return (uint32_t)(hash ^ hash >> 32);
+	piece = 0;
+	if (text.len)
+		memcpy(&piece, text.at, text.len);
+	return (uint32_t)text_hash_mix(hash ^ piece, text_seed[1]);
 }
 
 bool text_is(struct text text, const char *string);
