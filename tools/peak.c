@@ -279,10 +279,8 @@ int peak_run(char **argv, const struct peak_options *options)
 
 	if (!tool_own_proc(&watch.proc))
 		return 125;
-	if (options->output && !(out = fopen(options->output, "we"))) {
-		tool_error("%s: %s", options->output, strerror(errno));
+	if (options->output && !(out = tool_create(options->output)))
 		return 125;
-	}
 	if (pipe2(failure, O_CLOEXEC)) {
 		tool_error("pipe: %s", strerror(errno));
 		return 125;

@@ -576,7 +576,7 @@ static int print_diff_json(const struct diff *diff)
 	return json_finish(&json);
 }
 
-/* One argument of diff: a process id when it is a number and no such file is there. */
+/* One argument of diff: a number is a process id, whatever files there are. Of a file it is written as a path, ./1234. */
 static int read_moment(const char *argument, const struct proc *proc, bool fold, struct moment *moment)
 {
 	struct text rest = { argument, strlen(argument) };
@@ -584,12 +584,14 @@ static int read_moment(const char *argument, const struct proc *proc, bool fold,
 	pid_t pid;
 	int error;
 
-	if (!text_u64(&rest, 10, &number) || rest.len || access(argument, F_OK) == 0)
+	if (!text_u64(&rest, 10, &number) || rest.len)
 		return moment_from_file(argument, fold, moment) ? EXIT_DONE : EXIT_FAILED;
 	pid = tool_pid(argument);
 	if (!pid)
 		return EXIT_USAGE;
 	error = moment_from_process(proc, pid, fold, moment);
+	if (error && access(argument, F_OK) == 0)
+		tool_error("a number is a process id; the file is ./%s", argument);
 	return error ? tool_process_error(pid, error) : EXIT_DONE;
 }
 

@@ -80,6 +80,9 @@ bool tool_directory(char *path, size_t size);
 /* A file that can be read twice, from its start: it is itself, or a copy of a pipe. A descriptor or a negative errno. */
 int tool_rewindable(int fd);
 
+/* A file to write to; NULL after an error message. Follows no link in a directory that others may write to. */
+FILE *tool_create(const char *path);
+
 /* CPU time that we took, with that of the children that have ended. */
 uint64_t tool_cpu_ns(void);
 
