@@ -438,7 +438,8 @@ static int add_listed(const struct proc_text *children, struct pid_list *list)
 /*
  * The kernel hands out the children of a thread a page at a time and counts
  * from the first one for each page: when one of those ends in between, another
- * is left out. So a list of more than a page is read until it brings nothing new.
+ * is left out. So a list of more than a page is read until it brings nothing new,
+ * or often: the process may make children without end.
  */
 static int add_children_of(const struct proc *proc, pid_t pid, pid_t thread, struct pid_list *list)
 {
@@ -447,7 +448,7 @@ static int add_children_of(const struct proc *proc, pid_t pid, pid_t thread, str
 	size_t before;
 	char name[64];
 	bool again;
-	int error;
+	int error, tries = 16;
 
 	snprintf(name, sizeof(name), "task/%d/children", (int)thread);
 	do {
@@ -458,7 +459,7 @@ static int add_children_of(const struct proc *proc, pid_t pid, pid_t thread, str
 		again = proc->live && children.len > page;
 		error = add_listed(&children, list);
 		proc_text_free(&children);
-	} while (!error && again && list->count > before);
+	} while (!error && again && list->count > before && --tries);
 	return error;
 }
 

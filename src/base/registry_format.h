@@ -6,7 +6,7 @@
  * The writer (src/sink) and the reader (src/read) share this file and nothing
  * else.
  *
- *   libanonname.so's ELF note ---> struct root ---> struct registry_top
+ *   libanonname.so's data -------> struct root ---> struct registry_top
  *                                    |                  | slot.ref = block, generation
  *                                    |                  v
  *                                    |  blocks[] ---> struct registry_leaf { ranges }
@@ -32,9 +32,10 @@
 #include <stdint.h>
 
 /*
- * The ELF note in libanonname.so (PT_NOTE, found through the mapped file's
- * first page). Its description is one int64_t: the distance in bytes from the
- * description itself to struct root.
+ * The ELF note in libanonname.so, for whoever has the object itself. Its
+ * description is one int64_t: the distance in bytes from the description to
+ * struct root. A reader of another process does not read the file's pages: it
+ * looks for the magic in the writable data of the mapped file.
  */
 #define ANONNAME_NOTE_NAME "anonname"
 #define ANONNAME_NOTE_TYPE 1

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the tools start reading: struct root, and the ELF note that leads to it. */
+/* Where the tools start reading: struct root, which begins with its magic. An ELF note leads to it, too. */
 #include "base/root.h"
 
 struct root root = {
