@@ -206,34 +206,52 @@ void label_objects_closed(struct sink_unmap unmap)
 
 /*
  * The last name that this thread gave, where it depends on nothing but the
- * kind and who asked: a loop of mappings is named without formatting.
+ * kind and who asked: a loop of mappings is named without formatting. A signal
+ * handler may give another name at any instruction, so a name is used from a
+ * copy, and only if nothing was filled in while that was made.
  */
 static THREAD_LOCAL struct {
 	const char *library, *allocator;
 	uint32_t objects;               /* objects_generation: a library's place may be another's by now */
+	uint32_t fillings;
+	uintptr_t filler;               /* the frame that fills it now; 0: none */
 	uint8_t kind, len;
-	bool busy;                      /* a signal handler must not fill it in the middle of a filling */
 	char name[ANONNAME_NAME_MAX + 1];
 } last_name;
 
-static bool is_last_name(enum kind kind, const struct fields *f)
+/* Copies the last name, if that is what the range is called. Returns its length, or 0. */
+static size_t copy_last_name(enum kind kind, const struct fields *f, char name[ANONNAME_NAME_MAX + 1])
 {
-	return last_name.len && !last_name.busy && last_name.kind == kind && last_name.library == f->library &&
-	       last_name.allocator == f->allocator && last_name.objects == objects_generation();
+	uint32_t before = last_name.fillings;
+	size_t len = last_name.len;
+
+	if (last_name.filler || last_name.kind != kind || last_name.library != f->library ||
+	    last_name.allocator != f->allocator || last_name.objects != objects_generation())
+		return 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__builtin_memcpy(name, last_name.name, sizeof(last_name.name));
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return last_name.fillings == before ? len : 0;
 }
 
 static void keep_last_name(enum kind kind, const struct fields *f, const char *name, size_t len)
 {
-	if (last_name.busy)
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	/* A handler in the middle of a filling leaves it alone, unless the filling was left by a jump. */
+	if (unlikely(last_name.filler && !thread_frame_is_gone(last_name.filler, here)))
 		return;
-	last_name.busy = true;
+	last_name.filler = here;
+	last_name.fillings++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	last_name.library = f->library;
 	last_name.allocator = f->allocator;
 	last_name.objects = objects_generation();
 	last_name.kind = (uint8_t)kind;
 	last_name.len = (uint8_t)len;
 	__builtin_memcpy(last_name.name, name, len + 1);
-	last_name.busy = false;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	last_name.filler = 0;
 }
 
 /* Formats the name. Returns its length. */
@@ -261,8 +279,8 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 	bool same = budget == BUDGET_FULL_NAMES && config_is_fixed(kind) && !f->label && !f->thing && !thread_label();
 	size_t name_len;
 
-	if (likely(same && is_last_name(kind, f))) {
-		sink_name(start, len, last_name.name, last_name.len);
+	if (likely(same && (name_len = copy_last_name(kind, f, name)) != 0)) {
+		sink_name(start, len, name, name_len);
 		sink_budget_spend();
 		return;
 	}

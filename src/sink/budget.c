@@ -68,21 +68,35 @@ void sink_budget_count(void)
 /* --- giving back -------------------------------------------------------------- */
 
 /*
- * Is the number of VMAs the reason? mprotect of the middle of three pages needs
- * two more (mm/mmap.c, split_vma); nothing else can make it fail.
+ * mm/mremap.c, move_vma: a mapping is not moved where fewer than six more VMAs
+ * are allowed. No other call needs as many.
+ */
+#define VMAS_NEEDED 6U
+#define TRIAL_PAGES (VMAS_NEEDED + 1)
+
+/* Tries it: every second page with another protection. Says no for want of address space or of kernel memory, too. */
+static bool more_vmas_can_be_had(void)
+{
+	long pages = sys_mmap(NULL, TRIAL_PAGES * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool can = !sys_failed(pages);
+
+	if (!can)
+		return false;
+	for (unsigned i = 1; can && i < TRIAL_PAGES; i += 2)
+		can = !sys_failed(sys_mprotect((void *)(pages + (long)(i * page_size)), page_size, PROT_READ));
+	sys_munmap((void *)pages, TRIAL_PAGES * page_size);
+	return can;
+}
+
+/*
+ * Is the number of VMAs why the call failed? Most that fail with ENOMEM have
+ * another reason (overcommit), and the trial says so soon. Where it fails, too,
+ * that may be RLIMIT_AS or a cgroup's limit, so the VMAs are counted.
  */
 static bool out_of_vmas(void)
 {
-	long pages, r;
-
-	if (!sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PROTECT | MAY_READ_PROC))
-		return false;
-	pages = sys_mmap(NULL, 3 * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sys_failed(pages))
-		return true;
-	r = sys_mprotect((void *)(pages + (long)page_size), page_size, PROT_READ);
-	sys_munmap((void *)pages, 3 * page_size);
-	return sys_failed(r);
+	return sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PROTECT | MAY_READ_PROC) && !more_vmas_can_be_had() &&
+	       maps_read(NULL, NULL) > read_limit() - (long)(VMAS_NEEDED + 1);
 }
 
 /* A run of VMAs that touch and could carry names: cleared by one call. */

@@ -2,6 +2,7 @@
 /* sink/budget.c: names get coarser as this process really nears vm.max_map_count. */
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/sandbox.h"
 #include "base/sys.h"
@@ -70,6 +71,23 @@ START_TEST(nothing_to_give_back)
 }
 END_TEST
 
+/* Nor where not even the trial finds room: without address space, with VMAs left. */
+START_TEST(out_of_address_space)
+{
+	struct rlimit all, none = { 0, 0 };
+	bool gave_back;
+
+	getrlimit(RLIMIT_AS, &all);
+	none.rlim_max = all.rlim_max;
+	store_relaxed(&root.sink, ROOT_SINK_KERNEL);
+	setrlimit(RLIMIT_AS, &none);
+	gave_back = sink_give_back();
+	setrlimit(RLIMIT_AS, &all);
+	ck_assert(!gave_back);
+	ck_assert_int_eq(counted(), BUDGET_FULL_NAMES);
+}
+END_TEST
+
 /* At the limit the names go, once and for good. */
 START_TEST(given_back)
 {
@@ -113,6 +131,7 @@ int main(void)
 	tcase_add_test(tests, levels);
 	tcase_add_test(tests, blind);
 	tcase_add_test(tests, nothing_to_give_back);
+	tcase_add_test(tests, out_of_address_space);
 	tcase_add_test(tests, given_back);
 	return run_tests("budget", tests);
 }
