@@ -86,6 +86,9 @@ void label_mapped(const struct mapping *m)
 	if (!label_active())
 		return;
 	label_notice_fork();
+	registry_notice(m->frame);
+	if (registry_lost())
+		startup_look_again();
 	if (unlikely(thread_self()->new_heap != 0))
 		glibc_heap_settle();
 	if (!(m->flags & MAP_ANONYMOUS)) {
@@ -116,10 +119,10 @@ void label_mapped(const struct mapping *m)
 	label_range(kind, m->start, m->len, &f);
 }
 
-struct sink_unmap label_unmap_begin(void)
+struct sink_unmap label_unmap_begin_in(uintptr_t frame)
 {
 	label_notice_fork();
-	return sink_unmap_begin();
+	return sink_unmap_begin(frame);
 }
 
 void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
@@ -340,6 +343,7 @@ void label_start(void)
 {
 	rules_read();
 	peek_known = can_be_read;
+	registry_frame_is_mine = thread_frame_is_mine;
 	registry_frame_is_gone = thread_frame_is_gone;
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();

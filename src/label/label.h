@@ -35,7 +35,7 @@ static inline bool label_active(void) { return sink_modes() != 0; }
 
 void label_mapped(const struct mapping *m);
 /* Before anything is unmapped or moved; label_unmapped, label_moved or label_objects_closed ends it. */
-struct sink_unmap label_unmap_begin(void);
+static inline struct sink_unmap label_unmap_begin(void);
 void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
 void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags);
 void label_sigstack(uintptr_t start, size_t len);
@@ -73,6 +73,14 @@ bool label_by_guest(void);
  * would split. Reads maps.
  */
 bool label_fits(uintptr_t start, size_t len);
+
+struct sink_unmap label_unmap_begin_in(uintptr_t frame);
+
+/* In the caller's own frame: it ends when the caller does, also by a jump. */
+static inline __attribute__((always_inline)) struct sink_unmap label_unmap_begin(void)
+{
+	return label_unmap_begin_in((uintptr_t)__builtin_frame_address(0));
+}
 
 /* Names a whole range by its kind; the fields that every name may use are filled in. */
 void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f);

@@ -92,6 +92,34 @@ static bool name_rest(const struct maps_line *line, void *named)
 	return true;
 }
 
+struct look {
+	struct sink_unmap unmap;
+	uintptr_t at;
+};
+
+/* What lies between two mappings, and a mapped file, has no name of ours. */
+static bool forget_gap(const struct maps_line *line, void *context)
+{
+	struct look *look = context;
+	bool file = line->inode && !text_starts(line->path, "/dev/zero");
+	uintptr_t end = file ? line->end : line->start;
+
+	if (end > look->at)
+		sink_unmapped(look->unmap, look->at, end - look->at);
+	look->at = line->end;
+	return true;
+}
+
+void startup_look_again(void)
+{
+	/* What is set from now on is newer than what we are about to read, and stays. */
+	struct look look = { .unmap = label_unmap_begin(), .at = 0 };
+
+	maps_read(forget_gap, &look);
+	sink_unmap_end(look.unmap, 0, 0, false);
+	startup_sweep_again();
+}
+
 long startup_sweep_again(void)
 {
 	long named = 0, seen;

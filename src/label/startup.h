@@ -13,6 +13,9 @@ void startup_sweep(void);
  */
 long startup_sweep_again(void);
 
+/* The registry had no room for changes: sets right what it has missed. */
+void startup_look_again(void);
+
 /* Names an object's .bss. */
 void startup_name_bss(const struct object *o);
 

@@ -209,6 +209,13 @@ void thread_end(void)
 		store_release(&p->used, 0U);
 }
 
+bool thread_frame_is_mine(uintptr_t frame)
+{
+	const struct thread *me = thread_self();
+
+	return frame >= me->stack_start && frame < me->stack_end;
+}
+
 /*
  * Of the frames on one stack those that are active lie above those that they
  * called, signal handlers lowest. So one that lies below us, or was where we are

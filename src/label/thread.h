@@ -52,6 +52,9 @@ void thread_stack_unmapped(uintptr_t start, uintptr_t end);
 void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end);
 void thread_end(void);
 
+/* Is the frame on the stack of the calling thread? */
+bool thread_frame_is_mine(uintptr_t frame);
+
 /* Two frames of the calling thread: did the first one end without returning? True only where that is certain. */
 bool thread_frame_is_gone(uintptr_t frame, uintptr_t here);
 

@@ -3,12 +3,12 @@
  * The writer of the registry. See registry.h for what it promises and
  * base/registry_format.h for the bytes.
  *
- * One thread changes it at a time, but nobody ever waits for that thread: who
- * finds the registry busy leaves a note (struct note) on a list and goes on, and
- * the thread that holds the registry applies the notes before it lets go. So a
- * signal handler that interrupts a change, or a change whose thread is gone
- * after fork, blocks nobody. A change is built aside and made visible by one
- * store, so at every instant the registry is whole.
+ * One thread changes it at a time (queue.c says who). A change is built aside
+ * and made visible by one store, so at every instant the registry is whole. It
+ * may be left at any instruction, by a signal handler that jumps or by a fork of
+ * another thread, and then the next one begins. So what only the writer uses
+ * is kept in such an order that a change left in the middle loses a block or a
+ * name's memory at worst: written_before() says where the order matters.
  */
 #include "sink/registry.h"
 
@@ -16,40 +16,10 @@
 
 #include "base/own.h"
 #include "base/root.h"
-#include "base/sandbox.h"
-#include "base/sys.h"
+#include "sink/queue.h"
 
 #define registry root.registry
 
-enum op_kind { OP_SET, OP_CLEAR, OP_MOVE };
-
-struct op {
-	uintptr_t start;
-	uintptr_t end;
-	uintptr_t to;              /* OP_MOVE */
-	size_t to_len;
-	uint32_t stamp;
-	uint8_t kind;
-	bool keep;                 /* OP_MOVE: the old range stays */
-	bool unless_newer;         /* OP_CLEAR: leave what was set after the stamp */
-	uint8_t len;
-	char name[ANONNAME_NAME_MAX];
-};
-
-struct note {
-	struct note *next;
-	uint32_t taken;            /* it is in use; never written by a copy of the op */
-	struct op op;
-};
-
-/*
- * Sizes. 64 notes: more than threads that can be inside a change at once on
- * most machines; a thread that is stopped inside one for long (a garbage
- * collector does that with signals) makes others fill them, and then names are
- * dropped and counted rather than the program held up.
- */
-#define NOTES 64
-#define NOTES_INSIDE 24
 #define NAME_BUCKETS 512
 #define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
 #define FIRST_TOP_SIZE 512U
@@ -61,25 +31,6 @@ struct note {
 #define FIRST_PAGE_PART 2048U
 #define FIRST_BLOCKS (REGISTRY_SEGMENT0_SIZE / REGISTRY_BLOCK_SIZE)
 #define FIRST_MAPPING (FIRST_PAGE_PART + 2 * REGISTRY_SEGMENT0_SIZE + 2 * FIRST_TOP_SIZE)
-#define MAX_SPINS 2000
-#define MAX_YIELDS 1000
-
-static uint32_t lock_ticket;            /* 0 free, else who holds it */
-static uint32_t next_ticket;
-static uint32_t stamp_clock;
-static uint32_t unmaps_in_flight;
-static bool may_merge;                  /* the holder's: no unmap was on its way when it began */
-static struct note *notes_waiting;
-static struct note notes[NOTES] COLD_BSS;
-/*
- * That this thread is inside a change, and in which frame: for a signal handler
- * above it and for fork. Two tasks may share it (clone with CLONE_VM and no TLS
- * of its own), so it is a hint: who holds is told by lock_ticket.
- */
-static THREAD_LOCAL uint32_t my_ticket;
-static THREAD_LOCAL uintptr_t my_frame;
-
-bool (*registry_frame_is_gone)(uintptr_t frame, uintptr_t here);
 
 static uint32_t blocks_made;            /* blocks ever handed out */
 static uint32_t blocks_room;            /* blocks in the segments there are */
@@ -91,6 +42,31 @@ static uint32_t name_bucket[NAME_BUCKETS];
 static uint32_t name_free[NAME_CLASSES];
 static uint32_t name_last;              /* granule + 1 of the last one asked for, which this refers to; 0: none */
 static struct registry_top *spare_top;  /* same capacity as the published one, or NULL */
+
+/* For a handler of this thread, which may jump out here. The processor needs no word. */
+static inline void written_before(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/*
+ * Memory is about to be written that a reader may still be copying. It takes the
+ * copy for good if the slot (or the top) refers to the same leaf after it, so
+ * whoever sees a byte of what comes must see that the old reference is gone. On
+ * aarch64 a later store may be seen before an earlier store-release; only a
+ * fence between them prevents that. It pairs with the reader's acquire fence
+ * behind its copy. tests/model has the proof.
+ *
+ *     writer                        reader
+ *     slot.ref = new                ref = slot.ref
+ *     fence (release)               copy of the block
+ *     block = ...                   fence (acquire)
+ *                                   slot.ref == ref ?
+ */
+static inline void fence_before_reuse(void)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
 
 /* --- memory ---------------------------------------------------------------- */
 
@@ -145,10 +121,13 @@ static int64_t block_get(void)
 	if (free_first) {
 		uint32_t block = free_first - 1;
 
-		/* In this order: a handler that jumps out between the two loses a block, and not the list. */
+		/* Left between the two, a block is lost, and not the list. */
 		if (free_first == free_last)
 			free_last = 0;
+		written_before();
 		free_first = (uint32_t)block_at(block)->reserved;
+		written_before();
+		fence_before_reuse();
 		return block;
 	}
 	if (blocks_made == blocks_room && !add_segment(registry.blocks, &blocks_room, REGISTRY_BLOCK_SIZE))
@@ -167,10 +146,12 @@ static void block_put(uint32_t block)
 
 	store_release(&leaf->generation, 0U);
 	leaf->reserved = 0;
+	written_before();
 	if (free_last)
 		block_at(free_last - 1)->reserved = block + 1;
 	else
 		free_first = block + 1;
+	written_before();
 	free_last = block + 1;
 }
 
@@ -216,6 +197,7 @@ static void top_publish(struct registry_top *top)
 	store_release(&registry.top, (uint64_t)(uintptr_t)top);
 	if (old) {
 		store_release(&old->generation, (uint64_t)0);
+		written_before();
 		spare_top = old;
 	}
 }
@@ -249,10 +231,12 @@ static void name_put(uint32_t granule)
 		link = &name_at(*link - 1)->next;
 	if (*link)
 		*link = name->next;
+	written_before();
 
 	uint32_t class = name_class(name->length);
 
 	name->next = name_free[class - 1];
+	written_before();
 	name_free[class - 1] = granule + 1;
 	count_add(COUNT_NAMES, -1);
 }
@@ -274,6 +258,7 @@ static int64_t name_get(const char *text, size_t len)
 		uint32_t old = name_last - 1;
 
 		name_last = 0;
+		written_before();
 		name_put(old);
 	}
 
@@ -285,6 +270,7 @@ static int64_t name_get(const char *text, size_t len)
 
 		if (name->hash == hash && name_is(name, text, len)) {
 			name->refs += 2;
+			written_before();
 			name_last = n;
 			return n - 1;
 		}
@@ -296,6 +282,8 @@ static int64_t name_get(const char *text, size_t len)
 	if (name_free[granules - 1]) {
 		granule = name_free[granules - 1] - 1;
 		name_free[granules - 1] = name_at(granule)->next;
+		written_before();
+		fence_before_reuse();
 	} else {
 		/* A name does not straddle two segments. */
 		if (names_made + granules > names_room)
@@ -314,7 +302,9 @@ static int64_t name_get(const char *text, size_t len)
 	name->length = (uint8_t)len;
 	memcpy(name->text, text, len);
 	name->next = *bucket;
+	written_before();
 	*bucket = granule + 1;
+	written_before();
 	name_last = granule + 1;
 	count_add(COUNT_NAMES, 1);
 	return granule;
@@ -328,7 +318,7 @@ static int64_t name_get(const char *text, size_t len)
  */
 static bool is_newer(uint32_t stamp, uint32_t than)
 {
-	return stamp - than - 1 < load_relaxed(&stamp_clock) - than;
+	return stamp - than - 1 < queue_stamp_last() - than;
 }
 
 static uint32_t slot_block(uint64_t ref) { return (uint32_t)(ref >> 32); }
@@ -384,6 +374,7 @@ static void slot_publish(struct registry_top *top, uint32_t i, uint32_t block)
 	uint64_t ref = ref_new(block);
 
 	store_release(&top->slot[i].ref, ref);
+	written_before();
 	block_put(old);
 }
 
@@ -403,6 +394,7 @@ static bool slot_split(uint32_t i, uint32_t left, uint32_t right, uintptr_t low)
 
 	retired[gone++] = slot_block(old->slot[i].ref);
 	store_release(&top->generation, (uint64_t)0);
+	fence_before_reuse();
 	for (uint32_t k = 0; k < old->count; k++) {
 		if (k == i) {
 			top->slot[n].low = n ? old->slot[k].low : 0;
@@ -544,17 +536,26 @@ static bool range_split(uintptr_t addr)
 
 	if (leaf->range[p].end <= addr)
 		return true;
+	struct registry_top *top = top_now();
 	struct registry_range *ranges = scratch;
 	struct registry_range tail = leaf->range[p];
+	/* Both parts become visible at once, unless the second one belongs to a later leaf. */
+	bool together = i + 1 == top->count || addr < top->slot[i + 1].low;
+	uint32_t rest = p + 1 + together;
 
 	tail.start = addr;
-	memcpy(ranges, leaf->range, leaf->count * sizeof(*ranges));
+	memcpy(ranges, leaf->range, (p + 1) * sizeof(*ranges));
 	ranges[p].end = addr;
+	if (together)
+		ranges[p + 1] = tail;
+	memcpy(ranges + rest, leaf->range + p + 1, (leaf->count - p - 1) * sizeof(*ranges));
 	name_at(tail.name)->refs++;
-	if (!leaf_replace(i, ranges, leaf->count, p) || !range_insert(&tail)) {
+	if (!leaf_replace(i, ranges, leaf->count + together, rest - 1) || (!together && !range_insert(&tail))) {
 		name_put(tail.name);
 		return false;
 	}
+	if (together)
+		count_add(COUNT_RANGES, 1);
 	return true;
 }
 
@@ -623,21 +624,17 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 
 	struct registry_range new = { .start = op->start, .end = op->end, .name = (uint32_t)name, .stamp = op->stamp };
 
-	/*
-	 * Neighbours of one name become one range, as the kernel's VMAs do. Not
-	 * while an munmap is on its way: its stamp must still tell old from new.
-	 */
-	if (name >= 0 && may_merge) {
-		if (prior && before_slot == i && prior->end == new.start && prior->name == name) {
-			new.start = prior->start;
+	bool below = name >= 0 && prior && before_slot == i && prior->end == new.start && prior->name == name;
+	bool above = name >= 0 && q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name;
+
+	/* Neighbours of one name become one range, as the kernel's VMAs do. */
+	if ((below || above) && queue_is_quiet()) {
+		new.start = below ? prior->start : new.start;
+		new.end = above ? leaf->range[q].end : new.end;
+		p -= below;
+		q += above;
+		for (int merged = below + above; merged; merged--)
 			gone[removed++] = (uint32_t)name;
-			p--;
-		}
-		if (q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name) {
-			new.end = leaf->range[q].end;
-			gone[removed++] = (uint32_t)name;
-			q++;
-		}
 	}
 	if (!leaf_splice(i, p, q, name < 0 ? NULL : &new))
 		return false;
@@ -647,7 +644,7 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 	return true;
 }
 
-static bool apply_clear(const struct op *op)
+static bool apply_clear(struct op *op)
 {
 	bool done;
 
@@ -656,7 +653,7 @@ static bool apply_clear(const struct op *op)
 			 ranges_remove(op->start, op->end, op->stamp, op->unless_newer)));
 }
 
-static bool apply_set(const struct op *op)
+static bool apply_set(struct op *op)
 {
 	int64_t name = name_get(op->name, op->len);
 	bool done;
@@ -693,7 +690,7 @@ static const struct registry_range *range_at(uintptr_t addr)
 	return NULL;
 }
 
-static bool apply_move(const struct op *op)
+static bool apply_move(struct op *op)
 {
 	size_t old_len = op->end - op->start;
 	struct op clear = { .start = op->to, .end = op->to + op->to_len, .stamp = op->stamp };
@@ -729,15 +726,16 @@ static bool apply_move(const struct op *op)
 	}
 	if (same_place || op->keep)
 		return true;
-
-	struct op gone = { .start = op->start, .end = op->end, .stamp = op->stamp, .unless_newer = true };
-
-	return apply_clear(&gone);
+	/* Left here and made again, it must not look for names where they were. */
+	op->unless_newer = true;
+	written_before();
+	op->kind = OP_CLEAR;
+	return apply_clear(op);
 }
 
-static void apply(const struct op *op)
+void registry_apply(struct op *op)
 {
-	static bool (*const how[])(const struct op *) = {
+	static bool (*const how[])(struct op *) = {
 		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
 	};
 
@@ -745,170 +743,10 @@ static void apply(const struct op *op)
 		count_add(COUNT_DROPPED, 1);
 }
 
-/* --- who may change it --------------------------------------------------------- */
-
-/*
- * frame: the caller's, which stays until it lets go. False where somebody else
- * holds. What is ours is written before and after: a handler may come in
- * between, and hold and let go itself, or jump out.
- */
-static bool hold(uintptr_t frame)
+static void submit(struct op *op)
 {
-	uint32_t nobody = 0, ticket, before = my_ticket;
-
-	if (load_relaxed(&lock_ticket))
-		return false;
-	ticket = __atomic_add_fetch(&next_ticket, 1, __ATOMIC_RELAXED) | 1U << 31;
-	my_frame = frame;
-	my_ticket = ticket;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (!__atomic_compare_exchange_n(&lock_ticket, &nobody, ticket, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-		my_ticket = before;
-		return false;
-	}
-	my_frame = frame;
-	my_ticket = ticket;
-	return true;
-}
-
-static bool held_by_me(void)
-{
-	return my_ticket && load_relaxed(&lock_ticket) == my_ticket;
-}
-
-static void apply_waiting(void)
-{
-	struct note *list = __atomic_exchange_n(&notes_waiting, NULL, __ATOMIC_ACQUIRE);
-	struct note *in_order = NULL;
-
-	while (list) {
-		struct note *next = list->next;
-
-		list->next = in_order;
-		in_order = list;
-		list = next;
-	}
-	while (in_order) {
-		struct note *next = in_order->next;
-
-		apply(&in_order->op);
-		store_release(&in_order->taken, 0U);
-		in_order = next;
-	}
-}
-
-static void let_go(uintptr_t frame)
-{
-	do {
-		if (load_relaxed(&notes_waiting))
-			apply_waiting();
-		__atomic_store_n(&lock_ticket, 0, __ATOMIC_SEQ_CST);
-		my_ticket = 0;
-	} while (__atomic_load_n(&notes_waiting, __ATOMIC_SEQ_CST) && hold(frame));
-}
-
-/*
- * A handler jumped out of our change (longjmp), or our vfork child was killed in
- * it. What it was building was not published, so the registry is whole. Only the
- * thread itself can tell: to others, who is gone looks the same as who is kept
- * from running, and two in one change would be the end of both.
- */
-static bool take_back(uintptr_t here)
-{
-	if (!held_by_me() || !registry_frame_is_gone || !registry_frame_is_gone(my_frame, here))
-		return false;
-	may_merge = false;
-	store_release(&lock_ticket, 0U);
-	return true;
-}
-
-/* The last ones are for a signal handler above the holder: it cannot wait for itself. */
-static struct note *note_take(void)
-{
-	unsigned room = my_ticket ? NOTES : NOTES - NOTES_INSIDE;
-
-	for (unsigned i = 0; i < room; i++) {
-		uint32_t no = 0;
-
-		if (!load_relaxed(&notes[i].taken) &&
-		    __atomic_compare_exchange_n(&notes[i].taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			return &notes[i];
-	}
-	return NULL;
-}
-
-static void cpu_relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#else
-	__asm__ volatile("yield" ::: "memory");
-#endif
-}
-
-static void submit(const struct op *op)
-{
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-
-	if (!load_relaxed(&registry.top))
-		return;
-	if (likely(hold(frame)) || (take_back(frame) && hold(frame))) {
-		/* Asked before the notes are applied: an unmap that ended by now is among them. */
-		bool quiet = !load_acquire(&unmaps_in_flight);
-
-		if (unlikely(load_relaxed(&notes_waiting)))
-			apply_waiting();
-		may_merge = quiet;
-		apply(op);
-		may_merge = false;
-		let_go(frame);
-		return;
-	}
-
-	struct note *note = note_take();
-
-	/* All taken: the holder was put off its processor. Let it run, unless it is the frame below us. */
-	for (unsigned tries = 0; !note && tries < MAX_SPINS + MAX_YIELDS && !held_by_me(); tries++) {
-		if (tries < MAX_SPINS)
-			cpu_relax();
-		else if (!sandbox_allows(MAY_YIELD))
-			break;
-		else
-			sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-		note = note_take();
-	}
-	if (!note) {
-		count_add(COUNT_DROPPED, 1);
-		return;
-	}
-	note->op = *op;
-	note->next = load_relaxed(&notes_waiting);
-	while (!__atomic_compare_exchange_n(&notes_waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		;
-	/* The holder may have looked just before. */
-	registry_settle();
-}
-
-void registry_settle(void)
-{
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-
-	if (hold(frame))
-		let_go(frame);
-}
-
-void registry_thread_end(void)
-{
-	if (!held_by_me())
-		return;
-	/* No frame of the thread goes on. */
-	may_merge = false;
-	let_go(0);
-}
-
-static uint32_t stamp_now(void)
-{
-	return __atomic_add_fetch(&stamp_clock, 1, __ATOMIC_RELAXED);
+	if (registry_started())
+		queue_submit(op);
 }
 
 /* --- the interface --------------------------------------------------------------- */
@@ -943,25 +781,12 @@ bool registry_started(void)
 	return load_relaxed(&registry.top) != 0;
 }
 
-uint32_t registry_unmap_begin(void)
-{
-	__atomic_fetch_add(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
-	return stamp_now();
-}
-
 void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
 {
 	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
 
 	if (start < end)
 		submit(&op);
-}
-
-void registry_unmap_end(uintptr_t start, uintptr_t end, uint32_t stamp, bool unmapped)
-{
-	if (unmapped)
-		registry_unmapped(start, end, stamp);
-	__atomic_fetch_sub(&unmaps_in_flight, 1, __ATOMIC_RELAXED);
 }
 
 void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
@@ -973,7 +798,7 @@ void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
 	op.kind = OP_SET;
 	op.start = start;
 	op.end = end;
-	op.stamp = stamp_now();
+	op.stamp = queue_stamp();
 	op.unless_newer = false;
 	op.len = (uint8_t)MIN(len, ANONNAME_NAME_MAX);
 	memcpy(op.name, name, op.len);
@@ -982,7 +807,7 @@ void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
 
 void registry_clear(uintptr_t start, uintptr_t end)
 {
-	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp_now() };
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = queue_stamp() };
 
 	if (start < end)
 		submit(&op);
@@ -1047,52 +872,4 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 			return false;
 	}
 	return false;
-}
-
-/* --- fork ---------------------------------------------------------------------------- */
-
-static THREAD_LOCAL bool fork_holds;
-
-/* Other handlers of fork run while it is held: no frame tells that it is not. */
-#define FORK_FRAME UINTPTR_MAX
-
-void registry_fork_prepare(void)
-{
-	/* Not for ever: the holder may be a thread that is stopped, or the frame below us. */
-	for (unsigned spins = 0; spins < 100 * MAX_SPINS; spins++) {
-		if (held_by_me() || (fork_holds = hold(FORK_FRAME)))
-			return;
-		cpu_relax();
-	}
-}
-
-void registry_fork_parent(void)
-{
-	if (!fork_holds)
-		return;
-	fork_holds = false;
-	let_go(FORK_FRAME);
-}
-
-void registry_fork_child(void)
-{
-	store_relaxed(&unmaps_in_flight, 0U);
-	if (fork_holds) {
-		registry_fork_parent();
-		return;
-	}
-	if (held_by_me())
-		return;         /* we are inside the change ourselves, and go on with it */
-	store_relaxed(&lock_ticket, 0U);
-
-	/* A note whose writer does not exist here and was never handed in is free again. */
-	for (unsigned i = 0; i < NOTES; i++) {
-		bool waiting = false;
-
-		for (struct note *n = load_relaxed(&notes_waiting); n; n = n->next)
-			waiting = waiting || n == &notes[i];
-		if (!waiting)
-			store_relaxed(&notes[i].taken, 0U);
-	}
-	registry_settle();
 }

@@ -51,6 +51,7 @@ int shown_each(bool (*each)(const struct shown *range, void *context), void *con
 
 		return seen < 0 ? (int)seen : 0;
 	}
+	registry_notice((uintptr_t)__builtin_frame_address(0));
 	registry_settle();
 	for (uintptr_t at = 0; registry_next(at, &r, range.name); at = r.end) {
 		range.start = r.start;
@@ -96,8 +97,13 @@ int shown_at(uintptr_t addr, struct shown *found)
 		return -ENOENT;
 	if (found->name[0] || !(sink_modes() & ROOT_SINK_REGISTRY))
 		return 0;
+	registry_notice((uintptr_t)__builtin_frame_address(0));
 	registry_settle();
-	if (registry_next(addr, &r, name) && r.start <= addr) {
+
+	enum registry_waits waits = registry_waiting(&addr, &r, name);
+
+	if (waits == REGISTRY_NAMED ||
+	    (waits == REGISTRY_SAYS_NOTHING && registry_next(addr, &r, name) && r.start <= addr)) {
 		found->start = r.start;
 		found->end = r.end;
 		text_copy(found->name, sizeof(found->name), name);

@@ -72,8 +72,8 @@ void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
 
 void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep)
 {
-	if (unmap.begun)
-		registry_move(old, page_up(old_len), to, page_up(to_len), unmap.stamp, keep);
+	if (unmap.registry.slot)
+		registry_move(old, page_up(old_len), to, page_up(to_len), unmap.registry.stamp, keep);
 	sink_unmap_end(unmap, 0, 0, false);
 }
 
@@ -199,6 +199,9 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 		return name_labelled(addr, addr + rounded, from ? name : NULL, (size_t)name_len);
 
 	struct walk w = { .at = addr, .end = addr + rounded, .name = from ? name : NULL, .len = (size_t)name_len };
+
+	registry_notice((uintptr_t)__builtin_frame_address(0));
+
 	long seen = maps_read(walk_vma, &w);
 
 	if (seen < 0)

@@ -7,8 +7,9 @@
 #ifndef ANONNAME_SINK_SINK_H
 #define ANONNAME_SINK_SINK_H
 
-#include "base/registry_format.h"
 #include "base/compiler.h"
+#include "base/root.h"
+#include "sink/registry.h"
 
 enum sink_choice { SINK_AUTO, SINK_KERNEL, SINK_REGISTRY, SINK_BOTH, SINK_OFF };
 
@@ -26,10 +27,9 @@ void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len);
 
 /* The name is the kernel's to forget when memory goes; the registry must be told. */
 struct sink_unmap {
-	uint32_t stamp;
-	bool begun;
+	struct registry_unmap registry; /* .slot is NULL where there is none */
 };
-static inline struct sink_unmap sink_unmap_begin(void);
+static inline struct sink_unmap sink_unmap_begin(uintptr_t frame);
 static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
 /* One of several ranges that went before the end. */
 static inline void sink_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len);
@@ -78,36 +78,31 @@ static inline void sink_budget_spend(void);
 
 /* --- */
 
-#include "base/root.h"
-#include "sink/registry.h"
-
 extern int sink_budget_left;
 extern uint8_t sink_budget_level;
 void sink_budget_count(void);
 
 static inline uint32_t sink_modes(void) { return load_relaxed(&root.sink); }
 
-static inline struct sink_unmap sink_unmap_begin(void)
+static inline struct sink_unmap sink_unmap_begin(uintptr_t frame)
 {
-	struct sink_unmap unmap = { 0, false };
+	struct sink_unmap unmap = { .registry = { .slot = NULL } };
 
-	if (sink_modes() & ROOT_SINK_REGISTRY) {
-		unmap.begun = true;
-		unmap.stamp = registry_unmap_begin();
-	}
+	if (sink_modes() & ROOT_SINK_REGISTRY)
+		unmap.registry = registry_unmap_begin(frame);
 	return unmap;
 }
 
 static inline void sink_unmap_end(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped)
 {
-	if (unmap.begun)
-		registry_unmap_end(page_down(start), page_up(start + len), unmap.stamp, unmapped);
+	if (unmap.registry.slot)
+		registry_unmap_end(unmap.registry, page_down(start), page_up(start + len), unmapped);
 }
 
 static inline void sink_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len)
 {
-	if (unmap.begun)
-		registry_unmapped(page_down(start), page_up(start + len), unmap.stamp);
+	if (unmap.registry.slot)
+		registry_unmapped(page_down(start), page_up(start + len), unmap.registry.stamp);
 }
 
 static inline enum sink_budget sink_budget(void) { return (enum sink_budget)load_relaxed(&sink_budget_level); }

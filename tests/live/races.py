@@ -32,7 +32,7 @@ BY_DESIGN = {
 
 # While a thread is inside its own pthread_create and fork, ThreadSanitizer does not see that thread's atomics. Who
 # frees a note there leaves no trace, and the next who writes that note seems to race with the one before.
-NOTE = "submit"
+NOTE = "submit_note"
 
 FRAME = re.compile(r"#\d+ \S+ \S+ \((\S+?)\+(0x[0-9a-f]+)\)")
 
