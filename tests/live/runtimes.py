@@ -393,18 +393,23 @@ RACKET = """(define x (for/list ([i 100000]) (bytes-append #"aNoNnA" #"mEmArK" (
 (display "ready") (flush-output) (sleep 1000) (display x)"""
 case("racket", ["racket", "-e", RACKET], marks(MARK.encode(), "racket:heap"), runs("racket:code"), large=True)
 
-CHROMIUM = """data:text/html,<script>x = new Array(300000).fill(1.2345e300); y = [];
+PAGE_WITH_ARRAYS = """data:text/html,<script>x = new Array(300000).fill(1.2345e300); y = [];
 for (i = 0; i < 100000; i++) y.push([1.2345e300, i + .5]); document.title = "done";</script>"""
 
 
-def renderer(wanted):
-    """Chromium's page is in a child."""
+def below(pid):
+    """All processes below one."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    return [p for child in children for p in [int(child), *below(child)]]
+
+
+def page(wanted):
+    """A browser's page is in a child."""
     def check(p):
         found = {}
         while time.monotonic() < p.until and sum(found.values()) < 500_000:
             found = {}
-            ids = subprocess.run(["pgrep", "-s", str(p.pid), "-f", "type=renderer"], capture_output=True, text=True).stdout
-            for pid in map(int, ids.split()):
+            for pid in below(p.pid):
                 try:
                     for name, n in marked(p.maps(pid), pid, DOUBLE).items():
                         found[name] = found.get(name, 0) + n
@@ -416,11 +421,28 @@ def renderer(wanted):
     return check
 
 
-case("chromium", ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", CHROMIUM],
-     renderer("v8-sandbox"), large=True, ready=None)
+case("chromium", ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", PAGE_WITH_ARRAYS],
+     page("v8-sandbox"), large=True, ready=None)
 case("chromium that cannot name its memory",
-     ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", CHROMIUM],
-     renderer("v8:sandbox"), large=True, ready=None, env={"FIRST": UNNAMED})
+     ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", PAGE_WITH_ARRAYS],
+     page("v8:sandbox"), large=True, ready=None, env={"FIRST": UNNAMED})
+
+D = """import core.thread, std.stdio;
+void main() {
+	double[][] a;
+	foreach (i; 0 .. 1000) { auto b = new double[300]; b[] = 1.2345e300; a ~= b; }
+	writeln("ready"); stdout.flush(); Thread.sleep(dur!"seconds"(1000)); writeln(a); }
+"""
+
+
+def d_program(work):
+    with open(f"{work}/d.d", "w") as f:
+        f.write(D)
+    subprocess.run(["ldc2", f"{work}/d.d", f"-of={work}/d"], check=True)
+    return [f"{work}/d"]
+
+
+case("d", ["ldc2"], marks(DOUBLE, "d:heap"), large=True, make=d_program)
 
 
 # --- running them -----------------------------------------------------------------------------
