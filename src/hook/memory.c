@@ -24,12 +24,14 @@
 #include "hook/hook.h"
 
 #include <errno.h>
+#include <link.h>
 #include <sys/mman.h>
 
 #include "base/sys.h"
 #include "hook/detour.h"
 #include "label/label.h"
 #include "label/objects.h"
+#include "label/thread.h"
 
 struct hook_direct hook_direct[CALL_COUNT];
 uint64_t hook_undo[CALL_COUNT];
@@ -152,8 +154,67 @@ BUILT_IN long make_mmap(void *addr, size_t len, int prot, int flags, int fd, off
 	return r;
 }
 
+static uint64_t bytes_at(uintptr_t function)
+{
+	return *(const uint64_t *)function;
+}
+
+/* A breakpoint comes and goes, and leads nowhere else. */
+static bool is_patched(uint64_t now, uint64_t before)
+{
+	return !detour_breakpoints_only((const uint8_t *)&now, (const uint8_t *)&before, sizeof(now)) &&
+	       !detour_breakpoints_only((const uint8_t *)&before, (const uint8_t *)&now, sizeof(now));
+}
+
+static bool libc_is_patched(enum hook_call call)
+{
+	const struct hook_direct *d = &hook_direct[call];
+
+	return d->detoured && bytes_at(d->detoured) != d->libc_bytes && is_patched(bytes_at(d->detoured), d->libc_bytes);
+}
+
+/* Likely within the frames of a hook and what it calls. */
+#define HOOK_FRAMES 1024
+
+static bool find_code(const struct object *o, uintptr_t inside, uintptr_t *start, uintptr_t *end)
+{
+	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)o->start;
+	const ElfW(Phdr) *segment = (const ElfW(Phdr) *)(o->start + header->e_phoff);
+
+	for (unsigned i = 0; i < header->e_phnum; i++, segment++) {
+		*start = o->base + segment->p_vaddr;
+		*end = *start + segment->p_memsz;
+		if (segment->p_type == PT_LOAD && inside >= *start && inside < *end)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A hook that somebody has put on libc's mmap asks in the place of who called
+ * it. If that was libc, its return address stands on the stack, behind a call of
+ * mmap. The program's own calls are on their way by by_mmap.
+ */
+static uintptr_t who_called_libc(uintptr_t caller, uintptr_t frame)
+{
+	uintptr_t function = hook_direct[CALL_MMAP].detoured, start, end, top = MIN(thread_self()->stack_end, frame + HOOK_FRAMES);
+	const struct object *libc = objects_find(function);
+
+	if (!libc || is_libc(caller) || frame < thread_self()->stack_start || !find_code(libc, function, &start, &end))
+		return caller;
+	for (; frame + sizeof(uintptr_t) <= top; frame += sizeof(uintptr_t)) {
+		uintptr_t word = *(const uintptr_t *)frame;
+
+		if (word > start + 8 && word < end && detour_is_call(word, function))
+			return word;
+	}
+	return caller;
+}
+
 long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {
+	if (unlikely(libc_is_patched(CALL_MMAP)) && !on_its_way(CALL_MMAP, addr, len, caller))
+		caller = who_called_libc(caller, frame);
 	return make_mmap(addr, len, prot, flags, fd, off, caller, frame);
 }
 
@@ -265,11 +326,6 @@ static void *by_mremap(mremap_function *next, void *old, size_t old_len, size_t 
 
 /* --- where the detour leads --------------------------------------------------------------- */
 
-static uint64_t bytes_at(uintptr_t function)
-{
-	return *(const uint64_t *)function;
-}
-
 static uintptr_t own_function(enum hook_call call)
 {
 	static void *const own[] = {
@@ -288,13 +344,9 @@ static inline bool untouched(enum hook_call call, void *own)
 	return likely(bytes_at((uintptr_t)own) == d->own_bytes && bytes_at(d->detoured) == d->libc_bytes);
 }
 
-/* A breakpoint comes and goes, and leads nowhere else. */
 static bool own_is_patched(enum hook_call call)
 {
-	uint64_t now = bytes_at(own_function(call)), before = hook_direct[call].own_bytes;
-
-	return !detour_breakpoints_only((const uint8_t *)&now, (const uint8_t *)&before, sizeof(now)) &&
-	       !detour_breakpoints_only((const uint8_t *)&before, (const uint8_t *)&now, sizeof(now));
+	return is_patched(bytes_at(own_function(call)), hook_direct[call].own_bytes);
 }
 
 /*

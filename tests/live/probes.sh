@@ -121,13 +121,11 @@ bpftrace_counts() {
 	for f in $functions; do
 		script+="uprobe:$libc:$f { @[\"$f\"] = count(); } uretprobe:$libc:$f { @[\"$f returns\"] = count(); } "
 	done
-	printf '\n\n' | LD_LIBRARY_PATH= bpftrace -q -e "$script" -c "$out/preloaded $1" >"$out/said" 2>&1
+	printf '\n\n' | bpftrace -q -e "$script" -c "/usr/bin/env LD_LIBRARY_PATH=$out LD_PRELOAD=$1 $program" >"$out/said" 2>&1
 	grep '^@' "$out/said"
 }
 
 if command -v bpftrace >/dev/null; then
-	printf '#!/bin/sh\nLD_LIBRARY_PATH=%s LD_PRELOAD=$1 exec %s\n' "$out" "$program" >"$out/preloaded"
-	chmod +x "$out/preloaded"
 	bpftrace_counts "" >"$out/without"
 	bpftrace_counts "$library" >"$out/with"
 	diff "$out/without" "$out/with" >>"$out/said"

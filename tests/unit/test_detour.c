@@ -21,6 +21,7 @@
 #define LONG "ff2500000000" FAR_BYTES
 #define SYSTEM_CALL "0f05"
 #define BREAKPOINT "cc"
+#define CALL_BACK "e8fbfeffff"          /* call to 256 bytes before it */
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT + 5, "e900000000" }, { AT + 0x1005, "e900100000" }, { AT - 0xffb, "e900f0ffff" },
 	{ AT + 5 + 0x7fffffff, "e9ffffff7f" }, { AT + 5 - 0x80000000, "e900000080" },
@@ -42,6 +43,7 @@ static const struct { const char *bytes; struct opening opening; } starts[] = {
 #define LONG "50000058" "00021fd6" FAR_BYTES
 #define SYSTEM_CALL "010000d4"
 #define BREAKPOINT "000020d4"           /* brk #0 */
+#define CALL_BACK "c0ffff97"            /* bl to 256 bytes before it */
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT, "00000014" }, { AT + 0x1000, "00040014" }, { AT - 4, "ffffff17" },
 	{ AT + (1UL << 27) - 4, "ffffff15" }, { AT - (1UL << 27), "00000016" },
@@ -219,6 +221,18 @@ START_TEST(breakpoints)
 }
 END_TEST
 
+START_TEST(a_call)
+{
+	uint8_t code[16] = { 0 };
+	uintptr_t end = (uintptr_t)code + from_hex(CALL_BACK, code);
+
+	ck_assert(detour_is_call(end, (uintptr_t)code - 0x100));
+	ck_assert(!detour_is_call(end, (uintptr_t)code - 0xfc));
+	code[3] = 0;
+	ck_assert(!detour_is_call(end, (uintptr_t)code - 0x100));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tests = tcase_create("detour");
@@ -230,6 +244,7 @@ int main(void)
 	tcase_add_loop_test(tests, somebody_elses, 0, (int)ARRAY_SIZE(patched));
 	tcase_add_loop_test(tests, no_system_call, 0, (int)ARRAY_SIZE(bodies));
 	tcase_add_test(tests, jumps);
+	tcase_add_test(tests, a_call);
 	tcase_add_loop_test(tests, breakpoints, 0, (int)ARRAY_SIZE(bodies));
 	return run_tests("detour", tests);
 }
