@@ -3,9 +3,7 @@
 #include "preload.h"
 #include "tool.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +16,10 @@
 
 #if defined(__x86_64__)
 #define MULTIARCH "x86_64-linux-gnu"
-#define MACHINE   EM_X86_64
 #elif defined(__aarch64__)
 #define MULTIARCH "aarch64-linux-gnu"
-#define MACHINE   EM_AARCH64
 #else
 #define MULTIARCH "."
-#define MACHINE   EM_NONE
 #endif
 
 static const struct {
@@ -132,9 +127,15 @@ bool preload_add(const char *path)
 {
 	const char *old = getenv("LD_PRELOAD");
 	size_t len = strlen(path);
+	struct stat st;
 	char *value;
 	int failed;
 
+	/* The dynamic linker would wait for a FIFO's writer. */
+	if (strchr(path, '/') && !stat(path, &st) && !S_ISREG(st.st_mode)) {
+		tool_error("'%s' is no file, so it cannot be preloaded. Give a library.", path);
+		return false;
+	}
 	/* The dynamic linker has no way to quote them. */
 	if (strpbrk(path, ": ")) {
 		tool_error("'%s' holds a blank or a colon, at which LD_PRELOAD is cut. Use another path.", path);
@@ -148,91 +149,4 @@ bool preload_add(const char *path)
 	failed = setenv("LD_PRELOAD", value, 1);
 	free(value);
 	return !failed;
-}
-
-/* Looks a command up as execvp() does. */
-static bool find_command(const char *command, char *path, size_t size)
-{
-	const char *dirs = getenv("PATH");
-	struct stat st;
-
-	if (strchr(command, '/'))
-		return (size_t)snprintf(path, size, "%s", command) < size;
-	if (!dirs)
-		dirs = "/bin:/usr/bin";
-	for (;;) {
-		size_t len = strcspn(dirs, ":");
-
-		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)len, dirs, len ? "/" : "", command) < size &&
-		    !access(path, X_OK) && !stat(path, &st) && S_ISREG(st.st_mode))
-			return true;
-		if (!dirs[len])
-			return false;
-		dirs += len + 1;
-	}
-}
-
-static bool has_interpreter(int fd, const Elf64_Ehdr *head)
-{
-	Elf64_Phdr segment;
-
-	for (unsigned i = 0; i < head->e_phnum; i++) {
-		if (pread(fd, &segment, sizeof(segment), (off_t)(head->e_phoff + i * sizeof(segment))) !=
-		    sizeof(segment))
-			return true;        /* not for us to judge */
-		if (segment.p_type == PT_INTERP)
-			return true;
-	}
-	return false;
-}
-
-/* The program behind a script's first line, in place of path. */
-static bool interpreter_of(const char *line, ssize_t len, char *path, size_t size)
-{
-	size_t at = 2 + strspn(line + 2, " \t"), end = at + strcspn(line + at, " \t\n");
-
-	if (len < 3 || line[0] != '#' || line[1] != '!' || end == at)
-		return false;
-	return (size_t)snprintf(path, size, "%.*s", (int)(end - at), line + at) < size;
-}
-
-void preload_warn(const char *command)
-{
-	char path[PATH_MAX], line[257];
-	struct stat st;
-	Elf64_Ehdr head;
-	ssize_t len;
-	int fd;
-
-	if (!find_command(command, path, sizeof(path)))
-		return;
-	/* A script's interpreter may be a script in turn, up to the kernel's limit. */
-	for (unsigned depth = 0; depth < 5; depth++) {
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return;
-		len = pread(fd, line, sizeof(line) - 1, 0);
-		line[len > 0 ? len : 0] = '\0';
-		if (!interpreter_of(line, len, path, sizeof(path)))
-			break;
-		close(fd);
-		fd = -1;
-	}
-	if (fd < 0)
-		return;
-	if (len >= (ssize_t)sizeof(head) && !memcmp(line, ELFMAG, SELFMAG)) {
-		memcpy(&head, line, sizeof(head));
-		if (head.e_ident[EI_CLASS] != ELFCLASS64 || (MACHINE != EM_NONE && head.e_machine != MACHINE))
-			tool_error("warning: %s is made for another machine or word size than libanonname.so, "
-			           "so its memory keeps no names", path);
-		else if (!has_interpreter(fd, &head))
-			tool_error("warning: %s is a static program: names need the dynamic linker, "
-			           "so its memory keeps no names", path);
-		else if (!fstat(fd, &st) &&
-		         ((st.st_mode & S_ISUID && st.st_uid != getuid()) ||
-		          (st.st_mode & S_ISGID && st.st_gid != getgid())))
-			tool_error("warning: %s is set-user-ID or set-group-ID: the dynamic linker ignores "
-			           "LD_PRELOAD there, so its memory keeps no names", path);
-	}
-	close(fd);
 }

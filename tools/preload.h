@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What it takes to start a program under libanonname.so: where the library is,
- * what goes into LD_PRELOAD, and whether the program can use it. Shared by
- * `run` and by `check` without a process.
+ * What it takes to start a program under libanonname.so: where the library is
+ * and what goes into LD_PRELOAD. Shared by `run` and by `check` without a
+ * process.
  */
 #ifndef ANONNAME_TOOLS_PRELOAD_H
 #define ANONNAME_TOOLS_PRELOAD_H
@@ -19,8 +19,5 @@ void preload_list_allocators(char *text, size_t size);
 
 /* Puts path in front of LD_PRELOAD, unless it is there. False after an error message. */
 bool preload_add(const char *path);
-
-/* Warns when the program will not load the library: static, set-user-ID, another machine's. */
-void preload_warn(const char *command);
 
 #endif

@@ -2,6 +2,7 @@
 /* anonname run: starts a program under libanonname.so. */
 #include "peak.h"
 #include "preload.h"
+#include "program.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -134,7 +135,7 @@ int tool_run(int argc, char **argv)
 	}
 	if (!preload_find_library(library, sizeof(library)))
 		return EXIT_RUN_FAILED;
-	preload_warn(argv[optind]);
+	program_warn(argv + optind);
 	/* Each goes in front of what is there: ours first, so that its mmap is the one that counts. */
 	while (extras)
 		if (!preload_add(extra[--extras]))

@@ -214,7 +214,7 @@ static struct heap *take_place(void)
 	if (!ready) {
 		if (pthread_key_create(&key, thread_ended) != 0)
 			return NULL;
-		pthread_atfork(before_fork, after_fork, after_fork);
+		label_at_fork(before_fork, after_fork, after_fork);
 		ready = true;
 	}
 	if (heap) {

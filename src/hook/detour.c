@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/single_threaded.h>
 #include <sys/stat.h>
 
 #include "base/elf.h"
@@ -167,14 +166,18 @@ static enum part_reason make_plan(const struct detour *d, const struct elf_symbo
 	return REASON_NONE;
 }
 
-/* Another thread could be in the middle of the bytes that we change. */
-static bool single_threaded(void)
+/* Another thread could be in the middle of the bytes that we change. libc knows since 2.32, and /proc where it is there. */
+static bool single_threaded(const struct elf_symbols *libc)
 {
+	const ElfW(Sym) *symbol = elf_find(libc, "__libc_single_threaded");
+	const char *single = symbol ? (const char *)(libc->base + symbol->st_value) : NULL;
 	struct stat st;
 	/* Not from status: an emulator's own threads are counted there, and run nothing of ours. */
 	long r = sys_call6(SYS_newfstatat, AT_FDCWD, SYS_ARG("/proc/self/task"), SYS_ARG(&st), 0, 0, 0);
 
-	return __libc_single_threaded && (sys_failed(r) || st.st_nlink == 3);
+	if (sys_failed(r))
+		return single && *single;
+	return st.st_nlink == 3 && (!single || *single);
 }
 
 /* --- write ----------------------------------------------------------------------------- */
@@ -289,7 +292,7 @@ void detour_install(void)
 		all = REASON_NO_LIBC;
 	else if (!sandbox_allows(MAY_PATCH))
 		all = REASON_SANDBOX;
-	else if (!single_threaded())
+	else if (!single_threaded(&libc))
 		all = REASON_THREADS;
 	if (all == REASON_NONE)
 		mem = sys_open("/proc/self/mem", O_RDWR | O_CLOEXEC);

@@ -53,8 +53,6 @@ struct next {
 	int (*thrd_create)(thrd_t *, thrd_start_t, void *);
 	int (*pthread_setname_np)(pthread_t, const char *);
 	int (*dlclose)(void *);
-	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
-	int (*pthread_atfork)(void (*)(void), void (*)(void), void (*)(void));
 	void (*cleanup_push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);
 	void (*cleanup_pop)(struct _pthread_cleanup_buffer *, int run);
 	int (*pthread_setspecific)(pthread_key_t, const void *);

@@ -58,13 +58,8 @@ void hook_watch_forks(void)
 {
 	static bool watched;
 
-	if (load_relaxed(&watched) || __atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
-		return;
-	/* What pthread_atfork is in glibc, which links it into each object. */
-	if (hook_next_of(register_atfork))
-		hook_next.register_atfork(label_fork_prepare, label_fork_parent, label_fork_child, NULL);
-	else if (hook_next.pthread_atfork)
-		hook_next.pthread_atfork(label_fork_prepare, label_fork_parent, label_fork_child);
+	if (!load_relaxed(&watched) && !__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
+		label_at_fork(label_fork_prepare, label_fork_parent, label_fork_child);
 }
 
 /* --- inside the new thread --------------------------------------------------------- */

@@ -6,6 +6,7 @@
  */
 #include "label/label.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "base/maps.h"
@@ -383,6 +384,18 @@ void label_fork_child(void)
 	objects_fork_child();
 	threads_fork_child();
 	jemalloc_fork_child();
+}
+
+/* Weak: musl has the second, and glibc has the first, which its headers' pthread_atfork calls. */
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
+#pragma weak pthread_atfork
+
+void label_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	if (__register_atfork)
+		__register_atfork(prepare, parent, child, NULL);
+	else if (pthread_atfork)
+		pthread_atfork(prepare, parent, child);
 }
 
 bool label_notices_forks(void)

@@ -57,6 +57,9 @@ void label_fork_prepare(void);
 void label_fork_parent(void);
 void label_fork_child(void);
 
+/* pthread_atfork, which not every libc has under one name. */
+void label_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
 /* A fork that no handler saw (a raw clone): notices it, and does what the handler would have done. */
 void label_notice_fork(void);
 

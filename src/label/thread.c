@@ -53,6 +53,9 @@ static uint32_t tid_in_control_block(void)
 	return where && where[0] == 32 ? *(const uint32_t *)((uintptr_t)pthread_self() + where[2]) : 0;
 }
 
+/* glibc does, for later threads; musl does not. */
+static bool libc_keeps_stacks;
+
 uint32_t thread_tid(void)
 {
 	struct thread *me = thread_self();
@@ -77,6 +80,7 @@ void threads_start(void)
 	uintptr_t top = getauxval(AT_RANDOM);
 	struct rlimit limit = { .rlim_cur = 8UL << 20 };
 
+	libc_keeps_stacks = objects_named("libc.so.6") != NULL;
 	if (!sandbox_allows(MAY_ASK_NAME) || sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0) != 0)
 		text_copy(me->comm, sizeof(me->comm), sandbox_thread_name());
 	/* Now: a vfork child that asked first would leave its own behind. */
@@ -200,6 +204,12 @@ void thread_end(void)
 	registry_thread_end();
 	if (!p)
 		return;
+	if (!p->index && !libc_keeps_stacks) {
+		/* It will be unmapped, and nobody will tell us. */
+		sink_unname(p->start, p->end - p->start);
+		table_remove(p);
+		return;
+	}
 	store_relaxed(&p->used, 0U);
 	label_stack(p);
 	if (p->index)
