@@ -322,6 +322,7 @@ void sandbox_fork_child(uint32_t pid)
 /* What /proc/PID/status says. proc_pid_status(5). */
 struct status {
 	char name[16];
+	uint64_t pid;
 	uint64_t parent;
 	uint64_t mode;          /* 0: no filter */
 	uint64_t filters;       /* how many; 0 before Linux 5.9, which does not say */
@@ -355,6 +356,7 @@ static bool read_status(const char *path, struct status *out)
 			line[len] = '\0';
 			if (text_starts(line, "Name:\t"))
 				text_copy(out->name, sizeof(out->name), line + 6);
+			take_number(line, line + len, "Pid:\t", &out->pid);
 			take_number(line, line + len, "PPid:\t", &out->parent);
 			take_number(line, line + len, "Seccomp:\t", &out->mode);
 			/* The last of the three, where the kernel has it. */
@@ -427,6 +429,16 @@ static void reap(long child)
  */
 #define SURELY_ALLOWED (MAY_READ_PROC | MAY_MAP)
 
+/*
+ * systemd's filters know calls by their numbers. What they do with arguments is
+ * to answer with an error (systemd.exec(5): MemoryDenyWriteExecute, RestrictNamespaces
+ * and others); only SystemCallFilter may kill, and it takes names of calls. So what
+ * the dynamic linker has called is allowed with other arguments, too: mprotect,
+ * which it has called for our own library's RELRO. Nothing tells which other names
+ * are in the list, and what is not may kill: no child can be made there.
+ */
+#define SURELY_ALLOWED_TO_SERVICES (SURELY_ALLOWED | MAY_PROTECT | MAY_PROTECT_DATA)
+
 static struct status own;
 static bool own_known;                  /* no /proc: perhaps there is a filter */
 
@@ -441,7 +453,16 @@ const char *sandbox_thread_name(void)
 	return own.name;
 }
 
-void sandbox_probe(bool at_any_risk)
+/* The id that systemd gives to what it has started itself, and its children inherit. */
+static bool is_service(const char *service)
+{
+	const char *p = service;
+	uint64_t pid;
+
+	return p && text_read_number(&p, p + text_length(p), 10, &pid) && !*p && pid && pid == own.pid;
+}
+
+void sandbox_probe(bool at_any_risk, const char *service)
 {
 	static const struct our_call wait = { SYS_wait4, 0, { (uint64_t)-1, 0, __WCLONE, 0, 0, 0 } };
 	uint32_t rights = MAY_ALL;
@@ -453,7 +474,7 @@ void sandbox_probe(bool at_any_risk)
 	}
 	if ((!at_any_risk && !children_allowed(&own)) || !survives(&wait, &child)) {
 		/* A child that died of wait4 is left to whoever waits for us. */
-		sandbox_restrict(SURELY_ALLOWED);
+		sandbox_restrict(is_service(service) ? SURELY_ALLOWED_TO_SERVICES : SURELY_ALLOWED);
 		return;
 	}
 	reap(child);

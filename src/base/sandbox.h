@@ -113,8 +113,8 @@ const char *sandbox_thread_name(void);
 /*
  * After sandbox_look found that there may be one: tries the calls in children
  * that may die of them; at_any_risk: also where nothing tells that a child may
- * be made.
+ * be made. service: systemd has made this process (its SYSTEMD_EXEC_PID), or NULL.
  */
-void sandbox_probe(bool at_any_risk);
+void sandbox_probe(bool at_any_risk, const char *service);
 
 #endif

@@ -127,6 +127,8 @@ void detour_install(void);
 
 /* A safe moment: new jemalloc, new arenas, and new objects that call it. */
 void mallctl_look(void);
+/* The same for objects that call libc's malloc, where libc cannot be changed. */
+void malloc_look(void);
 
 #define CALLER ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
 #define FRAME ((uintptr_t)__builtin_frame_address(0))

@@ -56,6 +56,7 @@ void *hook_dlopen(const char *file, int flags)
 
 	label_objects_changed();
 	mallctl_look();
+	malloc_look();
 	return r;
 }
 
@@ -66,6 +67,7 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 
 	label_objects_changed();
 	mallctl_look();
+	malloc_look();
 	return r;
 }
 
@@ -83,5 +85,6 @@ EXPORT int dlclose(void *handle)
 	label_objects_closed(unmap);
 	walk_resume(paused);
 	mallctl_look();
+	malloc_look();
 	return r;
 }

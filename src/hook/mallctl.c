@@ -14,26 +14,10 @@
  */
 #include "hook/hook.h"
 
-#include <errno.h>
-#include <sys/mman.h>
-
-#include "base/elf.h"
-#include "base/maps.h"
-#include "base/sandbox.h"
-#include "base/sys.h"
 #include "base/text.h"
+#include "hook/slots.h"
 #include "label/jemalloc.h"
 #include "label/objects.h"
-
-#if defined(__x86_64__)
-#define SLOT_CALL R_X86_64_JUMP_SLOT
-#define SLOT_DATA R_X86_64_GLOB_DAT
-#define SLOT_WORD R_X86_64_64
-#elif defined(__aarch64__)
-#define SLOT_CALL R_AARCH64_JUMP_SLOT
-#define SLOT_DATA R_AARCH64_GLOB_DAT
-#define SLOT_WORD R_AARCH64_ABS64
-#endif
 
 /* --- what the calls mean ---------------------------------------------------------- */
 
@@ -155,80 +139,18 @@ static int our_setspecific(pthread_key_t key, const void *value)
 	return hook_next_of(pthread_setspecific)(key, value);
 }
 
-/* --- turning the slots ----------------------------------------------------------------- */
-
-/* Most stand in memory that the dynamic linker has made read-only (RELRO). */
-static void write_slot(uintptr_t *slot, uintptr_t value)
-{
-	uintptr_t page = page_down((uintptr_t)slot);
-	struct maps_line line;
-	bool locked;
-
-	if (!maps_find((uintptr_t)slot, &line))
-		return;
-	locked = line.perms[1] != 'w';
-	if (locked && sys_mprotect((void *)page, page_size, PROT_READ | PROT_WRITE) != 0)
-		return;
-	store_release(slot, value);
-	if (locked)
-		sys_mprotect((void *)page, page_size, PROT_READ);
-}
-
-static void turn_slots(const struct object *o, const ElfW(Rela) *rela, size_t size, const ElfW(Sym) *symbols,
-		       const char *strings)
-{
-	const struct {
-		const char *name;
-		uintptr_t ours;
-		bool turn;
-	} calls[] = {
-		{ jemalloc_mallctl_name(), (uintptr_t)our_mallctl, true },
-		{ jemalloc_mallctlbymib_name(), (uintptr_t)our_mallctlbymib, true },
-		{ "pthread_setspecific", (uintptr_t)our_setspecific, jemalloc_is(o) && o->class == OBJECT_ALLOCATOR },
-	};
-
-	for (size_t i = 0; i < size / sizeof(*rela); i++) {
-		uint32_t type = (uint32_t)ELF64_R_TYPE(rela[i].r_info);
-		const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
-
-		if (type != SLOT_CALL && type != SLOT_DATA && !(type == SLOT_WORD && !rela[i].r_addend))
-			continue;
-		if (symbol->st_shndx != SHN_UNDEF)
-			continue;
-		for (size_t c = 0; c < ARRAY_SIZE(calls); c++) {
-			uintptr_t *slot = (uintptr_t *)(o->base + rela[i].r_offset);
-
-			if (calls[c].turn && text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
-				write_slot(slot, calls[c].ours);
-		}
-	}
-}
+/* --- where they come from ---------------------------------------------------------------- */
 
 static void turn_object(const struct object *o)
 {
-	const ElfW(Rela) *rela[2] = { NULL, NULL };
-	size_t size[2] = { 0, 0 };
-	const ElfW(Sym) *symbols = NULL;
-	const char *strings = NULL;
+	const struct slot_call calls[] = {
+		{ jemalloc_mallctl_name(), (uintptr_t)our_mallctl },
+		{ jemalloc_mallctlbymib_name(), (uintptr_t)our_mallctlbymib },
+		{ "pthread_setspecific", (uintptr_t)our_setspecific },
+	};
+	bool is_jemalloc = jemalloc_is(o) && o->class == OBJECT_ALLOCATOR;
 
-	if (!o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER || o->class == OBJECT_LIBC)
-		return;
-	for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)o->dynamic; d->d_tag != DT_NULL; d++) {
-		uintptr_t at = elf_address(o->base, d->d_un.d_ptr);
-
-		switch (d->d_tag) {
-		case DT_SYMTAB: symbols = (const ElfW(Sym) *)at; break;
-		case DT_STRTAB: strings = (const char *)at; break;
-		case DT_RELA: rela[0] = (const ElfW(Rela) *)at; break;
-		case DT_RELASZ: size[0] = d->d_un.d_val; break;
-		case DT_JMPREL: rela[1] = (const ElfW(Rela) *)at; break;
-		case DT_PLTRELSZ: size[1] = d->d_un.d_val; break;
-		default: break;
-		}
-	}
-	for (int t = 0; symbols && strings && t < 2; t++)
-		if (rela[t])
-			turn_slots(o, rela[t], size[t], symbols, strings);
+	slots_turn(o, calls, is_jemalloc ? 3 : 2);
 }
 
 void mallctl_look(void)
@@ -237,8 +159,7 @@ void mallctl_look(void)
 	uint32_t now = objects_generation();
 
 	jemalloc_look();
-	/* write_slot reads maps and calls mprotect. */
-	if (!jemalloc_calls() || seen == now || !sandbox_allows(MAY_READ_PROC | MAY_LOAD))
+	if (!jemalloc_calls() || seen == now || !sandbox_allows(SLOTS_RIGHTS))
 		return;
 	seen = now;
 	objects_each(turn_object);

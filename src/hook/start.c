@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/elf.h"
@@ -154,7 +155,8 @@ bool hook_start_now(void)
 	if (config_choice[CHOICE_SINK] == SINK_OFF)
 		sandbox_restrict(0);
 	else if (!free_of_filters)
-		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH);
+		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH,
+			      secure_getenv("SYSTEMD_EXEC_PID"));
 	sandbox_remember_pid();
 	objects_refresh(NULL, NULL, NULL);
 	hook_find_next();
@@ -175,4 +177,5 @@ __attribute__((constructor)) static void constructor(void)
 		hook_watch_forks();
 	label_objects_changed();
 	mallctl_look();
+	malloc_look();
 }

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "base/maps.h"
 #include "base/peek.h"
 #include "base/table.h"
 #include "label/label.h"
@@ -66,22 +67,12 @@ bool glibc_heap_holds(uintptr_t addr)
 	return table_find(&heaps, addr & ~(HEAP_SIZE - 1)) != NULL;
 }
 
-void glibc_heap_settle(void)
+/* The heap's header says whose it is. */
+static void set_right(uintptr_t heap, uintptr_t arena)
 {
 	struct thread *me = thread_self();
-	uintptr_t heap = me->new_heap, arena = 0;
-	struct place *p, *owner;
+	struct place *p = table_find(&heaps, heap), *owner;
 
-	switch (peek(&arena, (const void *)heap, sizeof(arena))) {
-	case 0: break;
-	case -EPERM: me->new_heap = 0; return;
-	default: return;
-	}
-	/* Still being set up: the two cut-offs of an aligned reservation come first. */
-	if (!arena)
-		return;
-	me->new_heap = 0;
-	p = table_find(&heaps, heap);
 	if (!p || (heap & (HEAP_SIZE - 1)))
 		return;
 	/* What was cut off is gone. */
@@ -96,4 +87,41 @@ void glibc_heap_settle(void)
 	p->index = owner->index;
 	p->tid = owner->tid;
 	name_heap(p);
+}
+
+void glibc_heap_used(uintptr_t chunk)
+{
+	static THREAD_LOCAL uintptr_t last;
+	uintptr_t heap = chunk & ~(HEAP_SIZE - 1), arena;
+	struct maps_line line;
+
+	if (likely(heap == last))
+		return;
+	last = heap;
+	/* With huge pages by tunable heaps have another size, and no header is here. */
+	if (table_find(&heaps, heap) || !maps_find(heap, &line) || !line.anonymous || line.perms[1] != 'w')
+		return;
+	arena = *(const uintptr_t *)heap;
+	if ((arena & ~(HEAP_SIZE - 1)) != heap && !table_find(&heaps, arena & ~(HEAP_SIZE - 1)))
+		return;
+	glibc_heap_mapped(heap, HEAP_SIZE);
+	thread_self()->new_heap = 0;
+	set_right(heap, arena);
+}
+
+void glibc_heap_settle(void)
+{
+	struct thread *me = thread_self();
+	uintptr_t heap = me->new_heap, arena = 0;
+
+	switch (peek(&arena, (const void *)heap, sizeof(arena))) {
+	case 0: break;
+	case -EPERM: me->new_heap = 0; return;
+	default: return;
+	}
+	/* Still being set up: the two cut-offs of an aligned reservation come first. */
+	if (!arena)
+		return;
+	me->new_heap = 0;
+	set_right(heap, arena);
 }

@@ -6,6 +6,8 @@
 #include "base/compiler.h"
 
 /* libc reserved addresses for a heap of an arena. */
+/* A chunk in a thread's arena, whose heap no hook saw: it is the calling thread's, or one that is known. */
+void glibc_heap_used(uintptr_t chunk);
 void glibc_heap_mapped(uintptr_t start, size_t len);
 void glibc_heap_unmapped(uintptr_t start);
 

@@ -120,6 +120,18 @@ void label_mapped(const struct mapping *m)
 	label_range(kind, m->start, m->len, &f);
 }
 
+void label_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame)
+{
+	struct mapping m = { .start = start, .len = len, .caller = caller, .frame = frame };
+	struct fields f = { .allocator = "glibc", .size = len };
+
+	if (!label_active())
+		return;
+	label_notice_fork();
+	f.library = owner_name(&m, objects_find(caller), KIND_LARGE);
+	label_range(KIND_LARGE, start, len, &f);
+}
+
 struct sink_unmap label_unmap_begin_in(uintptr_t frame)
 {
 	label_notice_fork();

@@ -36,6 +36,8 @@ static inline bool label_active(void) { return sink_modes() != 0; }
 void label_mapped(const struct mapping *m);
 /* Before anything is unmapped or moved; label_unmapped, label_moved or label_objects_closed ends it. */
 static inline struct sink_unmap label_unmap_begin(void);
+/* A chunk of libc's malloc that is a mapping of its own, which no hook saw. */
+void label_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame);
 void label_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool unmapped);
 void label_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags);
 void label_sigstack(uintptr_t start, size_t len);

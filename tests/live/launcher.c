@@ -3,7 +3,8 @@
  * Installs a filter and becomes another program, which then starts under it:
  * `launcher FILTER PROGRAM [ARG...]`. It is run without the library, which
  * LIVE_PRELOAD names for the program. With LIVE_FORK set the program is its
- * child: then both live under the filter, and the child can tell.
+ * child: then both live under the filter, and the child can tell. With
+ * LIVE_SERVICE set it is a service of systemd's, for all that it can see.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -18,7 +19,7 @@ int main(int argc, char **argv)
 	static int small[] = {
 		SYS_read, SYS_write, SYS_close, SYS_openat, SYS_fstat, SYS_newfstatat, SYS_mmap, SYS_mprotect, SYS_munmap,
 		SYS_brk, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_pread64, SYS_execve, SYS_exit, SYS_exit_group,
-		SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_prlimit64, SYS_getrandom, SYS_futex,
+		SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_prlimit64, SYS_getrandom, SYS_futex, SYS_mremap,
 #if defined(__x86_64__)
 		SYS_access, SYS_arch_prctl, SYS_alarm,
 #else
@@ -55,6 +56,12 @@ int main(int argc, char **argv)
 	else
 		return 2;
 	setenv("LD_PRELOAD", getenv("LIVE_PRELOAD"), 1);
+	if (getenv("LIVE_SERVICE")) {
+		char pid[16];
+
+		snprintf(pid, sizeof(pid), "%ld", (long)getpid() + atoi(getenv("LIVE_SERVICE")));
+		setenv("SYSTEMD_EXEC_PID", pid, 1);
+	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &f, 0, 0)) {
 		perror("seccomp");
 		return 77;

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Turns the slots of an object. See slots.h. */
+#include "hook/slots.h"
+
+#include <sys/mman.h>
+
+#include "base/elf.h"
+#include "base/maps.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+#if defined(__x86_64__)
+#define SLOT_CALL R_X86_64_JUMP_SLOT
+#define SLOT_DATA R_X86_64_GLOB_DAT
+#define SLOT_WORD R_X86_64_64
+#elif defined(__aarch64__)
+#define SLOT_CALL R_AARCH64_JUMP_SLOT
+#define SLOT_DATA R_AARCH64_GLOB_DAT
+#define SLOT_WORD R_AARCH64_ABS64
+#endif
+
+/* Most stand in memory that the dynamic linker has made read-only (RELRO), and many in one mapping. */
+static void write_slot(uintptr_t *slot, uintptr_t value, struct maps_line *line)
+{
+	uintptr_t page = page_down((uintptr_t)slot);
+	bool locked;
+
+	if (((uintptr_t)slot < line->start || (uintptr_t)slot >= line->end) && !maps_find((uintptr_t)slot, line))
+		return;
+	locked = line->perms[1] != 'w';
+	if (locked && sys_mprotect((void *)page, page_size, PROT_READ | PROT_WRITE) != 0)
+		return;
+	store_release(slot, value);
+	if (locked)
+		sys_mprotect((void *)page, page_size, PROT_READ);
+}
+
+static void turn_table(const struct object *o, const ElfW(Rela) *rela, size_t size, const ElfW(Sym) *symbols,
+		       const char *strings, const struct slot_call *calls, size_t count)
+{
+	struct maps_line line = { .start = 0, .end = 0 };
+
+	for (size_t i = 0; i < size / sizeof(*rela); i++) {
+		uint32_t type = (uint32_t)ELF64_R_TYPE(rela[i].r_info);
+		const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
+		uintptr_t *slot = (uintptr_t *)(o->base + rela[i].r_offset);
+
+		if (type != SLOT_CALL && type != SLOT_DATA && !(type == SLOT_WORD && !rela[i].r_addend))
+			continue;
+		if (symbol->st_shndx != SHN_UNDEF)
+			continue;
+		for (size_t c = 0; c < count; c++)
+			if (text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
+				write_slot(slot, calls[c].ours, &line);
+	}
+}
+
+void slots_turn(const struct object *o, const struct slot_call *calls, size_t count)
+{
+	const ElfW(Rela) *rela[2] = { NULL, NULL };
+	size_t size[2] = { 0, 0 };
+	const ElfW(Sym) *symbols = NULL;
+	const char *strings = NULL;
+
+	if (!o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER || o->class == OBJECT_LIBC)
+		return;
+	for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)o->dynamic; d->d_tag != DT_NULL; d++) {
+		uintptr_t at = elf_address(o->base, d->d_un.d_ptr);
+
+		switch (d->d_tag) {
+		case DT_SYMTAB: symbols = (const ElfW(Sym) *)at; break;
+		case DT_STRTAB: strings = (const char *)at; break;
+		case DT_RELA: rela[0] = (const ElfW(Rela) *)at; break;
+		case DT_RELASZ: size[0] = d->d_un.d_val; break;
+		case DT_JMPREL: rela[1] = (const ElfW(Rela) *)at; break;
+		case DT_PLTRELSZ: size[1] = d->d_un.d_val; break;
+		default: break;
+		}
+	}
+	for (int t = 0; symbols && strings && t < 2; t++)
+		if (rela[t])
+			turn_table(o, rela[t], size[t], symbols, strings, calls, count);
+}
