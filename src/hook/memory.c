@@ -336,12 +336,15 @@ static uintptr_t own_function(enum hook_call call)
 	return (uintptr_t)own[call];
 }
 
-/* Both functions as they were when we began, as they nearly always are. */
-static inline bool untouched(enum hook_call call, void *own)
+/* As they were when we began, as they nearly always are. libc's matters where the caller does. */
+static inline bool own_untouched(enum hook_call call, void *own)
 {
-	const struct hook_direct *d = &hook_direct[call];
+	return likely(bytes_at((uintptr_t)own) == hook_direct[call].own_bytes);
+}
 
-	return likely(bytes_at((uintptr_t)own) == d->own_bytes && bytes_at(d->detoured) == d->libc_bytes);
+static inline bool libc_untouched(enum hook_call call)
+{
+	return likely(bytes_at(hook_direct[call].detoured) == hook_direct[call].libc_bytes);
 }
 
 static bool own_is_patched(enum hook_call call)
@@ -358,12 +361,10 @@ static bool own_is_patched(enum hook_call call)
  */
 static bool must_go_round(enum hook_call call, const void *addr, size_t len, uintptr_t *caller)
 {
-	const struct hook_direct *d = &hook_direct[call];
-
 	if (on_its_way(call, addr, len, *caller))
 		return false;
-	if (bytes_at(d->detoured) != d->libc_bytes && !objects_find(*caller))
-		*caller = d->detoured;
+	if (!libc_untouched(call) && !objects_find(*caller))
+		*caller = hook_direct[call].detoured;
 	return is_libc(*caller) && own_is_patched(call);
 }
 
@@ -387,7 +388,7 @@ static SELDOM void *touched_mmap(void *addr, size_t len, int prot, int flags, in
 
 void *detoured_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	if (!untouched(CALL_MMAP, (void *)hook_own_mmap))
+	if (!own_untouched(CALL_MMAP, (void *)hook_own_mmap) || !libc_untouched(CALL_MMAP))
 		return touched_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME);
 	return (void *)with_errno_and_trial(make_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME), addr);
 }
@@ -401,7 +402,7 @@ static SELDOM int touched_munmap(void *addr, size_t len, uintptr_t caller, uintp
 
 int detoured_munmap(void *addr, size_t len)
 {
-	if (!untouched(CALL_MUNMAP, (void *)hook_own_munmap))
+	if (!own_untouched(CALL_MUNMAP, (void *)hook_own_munmap))
 		return touched_munmap(addr, len, CALLER, FRAME);
 	return (int)with_errno_and_trial(make_munmap(addr, len, CALLER), addr);
 }
@@ -422,7 +423,7 @@ static SELDOM void *touched_mremap(void *old, size_t old_len, size_t len, int fl
 void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to)
 {
 	to = fifth(flags, to);
-	if (!untouched(CALL_MREMAP, (void *)hook_own_mremap))
+	if (!own_untouched(CALL_MREMAP, (void *)hook_own_mremap))
 		return touched_mremap(old, old_len, len, flags, to, CALLER, FRAME);
 	return (void *)with_errno_and_trial(hook_mremap(old, old_len, len, flags, to, CALLER), old);
 }
@@ -436,7 +437,7 @@ static SELDOM int touched_mprotect(void *addr, size_t len, int prot, uintptr_t c
 
 int detoured_mprotect(void *addr, size_t len, int prot)
 {
-	if (!untouched(CALL_MPROTECT, (void *)hook_own_mprotect))
+	if (!own_untouched(CALL_MPROTECT, (void *)hook_own_mprotect))
 		return touched_mprotect(addr, len, prot, CALLER);
 	return (int)with_errno_and_trial(hook_mprotect(addr, len, prot), addr);
 }

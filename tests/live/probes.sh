@@ -122,7 +122,7 @@ bpftrace_counts() {
 		script+="uprobe:$libc:$f { @[\"$f\"] = count(); } uretprobe:$libc:$f { @[\"$f returns\"] = count(); } "
 	done
 	printf '\n\n' | bpftrace -q -e "$script" -c "/usr/bin/env LD_LIBRARY_PATH=$out LD_PRELOAD=$1 $program" >"$out/said" 2>&1
-	grep '^@' "$out/said"
+	grep '^@' "$out/said" | sort
 }
 
 if command -v bpftrace >/dev/null; then
