@@ -307,7 +307,7 @@ static void print_library(const struct check *check)
 			printf("  %-18s %llu  (%s)\n", counters[i].name,
 			       (unsigned long long)root->counter[i], counters[i].help);
 	if (check->process.registry_error)
-		printf("  registry           could not be read: %s\n", strerror(-check->process.registry_error));
+		printf("  registry           could not be read: %s\n", tool_names_error(check->process.registry_error));
 	else if (root->sink & ROOT_SINK_REGISTRY)
 		printf("  registry           %zu ranges read, %zu changing, %zu refused\n",
 		       check->process.registry_ranges, check->process.registry_torn,
@@ -387,7 +387,7 @@ static json_t *library_json(const struct check *check)
 		json_object_set_new(list, counters[i].name, json_integer((json_int_t)root->counter[i]));
 	json_object_set_new(json, "counters", list);
 	json_object_set_new(json, "registry", json_pack("{s:s?, s:I, s:I, s:I}",
-		"error", check->process.registry_error ? strerror(-check->process.registry_error) : NULL,
+		"error", check->process.registry_error ? tool_names_error(check->process.registry_error) : NULL,
 		"ranges", (json_int_t)check->process.registry_ranges,
 		"torn", (json_int_t)check->process.registry_torn,
 		"refused", (json_int_t)check->process.registry_refused));

@@ -220,6 +220,6 @@ int tool_maps(int argc, char **argv)
 		           (int)pid, strerror(-process.library.error));
 	else if (process.registry_error)
 		tool_error("the names inside process %d could not be read: %s. Only the kernel's are shown.",
-		           (int)pid, strerror(-process.registry_error));
+		           (int)pid, tool_names_error(process.registry_error));
 	return tool_finish(EXIT_DONE);
 }

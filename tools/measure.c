@@ -620,7 +620,7 @@ void measure_complain(const struct measurement *measurement)
 		if (is_nameless(&measurement->process[i])) {
 			tool_error("the names inside %zu process%s (%s) could not be read: %s. Only the kernel's are "
 			           "shown. Run as root, or set kernel.yama.ptrace_scope to 0.", found,
-			           found > 1 ? "es" : "", list, strerror(-measurement->process[i].library_error));
+			           found > 1 ? "es" : "", list, tool_names_error(measurement->process[i].library_error));
 			break;
 		}
 	found = list_pids(measurement, is_stuck, list, sizeof(list));

@@ -117,6 +117,11 @@ int tool_process_error(pid_t pid, int error)
 	}
 }
 
+const char *tool_names_error(int error)
+{
+	return error == -EFAULT ? "they are said to lie where the process has no memory of its own" : strerror(-error);
+}
+
 bool tool_number(const char *text, uint64_t most, const char *what, uint64_t *number)
 {
 	struct text rest = { text, strlen(text) };

@@ -53,6 +53,9 @@ int tool_version(void);
 /* Says why a process could not be read, and what to do. Returns the exit code. */
 int tool_process_error(pid_t pid, int error);
 
+/* Why the names inside a process could not be read. */
+const char *tool_names_error(int error);
+
 /* What to say to a root that was refused. */
 #define TOOL_ROOT_IS_NOT_ENOUGH "Root needs CAP_SYS_PTRACE in its user namespace, which a container may not have."
 
