@@ -47,14 +47,18 @@ static long set(const void *start, size_t len, const char *name)
 	if (!sinks)
 		return -ENOTSUP;
 	label_program_named();
+	if (name)
+		code_given(GIVEN_BY_API, name, text_length(name));
 	if ((sinks & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
-		r = sys_prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, from, len, text);
+		r = sink_kernel_name(from, len, name);
 	/* A hole or a file in the range: what is left of it has its name. */
 	if ((sinks & ROOT_SINK_REGISTRY) && (r == 0 || r == -ENOMEM || r == -EBADF)) {
 		long kept = sink_program_name(PR_SET_VMA_ANON_NAME, from, len, text);
 
 		r = r == 0 ? kept : r;
 	}
+	if (name)
+		code_settle(from, page_up(from + len), name);
 	return r;
 }
 

@@ -43,6 +43,7 @@ struct next {
 	int (*munmap)(void *, size_t);
 	void *(*mremap)(void *, size_t, size_t, int, ...);
 	int (*mprotect)(void *, size_t, int);
+	int (*pkey_mprotect)(void *, size_t, int, int);
 	int (*madvise)(void *, size_t, int);
 	int (*brk)(void *);
 	void *(*sbrk)(intptr_t);
@@ -80,6 +81,8 @@ void hook_watch_forks(void);
 long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame);
 long hook_munmap(void *addr, size_t len, uintptr_t caller);
 long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller);
+long hook_mprotect(void *addr, size_t len, int prot, uintptr_t caller);
+long hook_pkey_mprotect(void *addr, size_t len, int prot, int key, uintptr_t caller);
 long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
 
 /* The calls that libc makes inside, too. stubs_ARCH.S knows the numbers. */

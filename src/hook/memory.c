@@ -259,13 +259,34 @@ long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uin
 	return r;
 }
 
-/* Names do not change here. But each of these may need one more VMA, and names must not be why there is none. */
-static long hook_mprotect(void *addr, size_t len, int prot)
+/* Only code is called differently, from before it can be executed. The second time this finds nothing to do. */
+static void before_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
 {
-	long r = sys_mprotect(addr, len, prot);
+	if (unlikely(prot & PROT_EXEC))
+		label_executable(&(struct mapping){ .start = (uintptr_t)addr, .len = len, .prot = prot, .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+						     .caller = caller });
+}
 
+/* Each of these may need one more VMA, and names must not be why there is none. */
+long hook_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
+{
+	long r;
+
+	before_mprotect(addr, len, prot, caller);
+	r = sys_mprotect(addr, len, prot);
 	if (unlikely(r == -ENOMEM) && sink_give_back())
 		r = sys_mprotect(addr, len, prot);
+	return r;
+}
+
+long hook_pkey_mprotect(void *addr, size_t len, int prot, int key, uintptr_t caller)
+{
+	long r;
+
+	before_mprotect(addr, len, prot, caller);
+	r = sys_call6(SYS_pkey_mprotect, SYS_ARG(addr), SYS_ARG(len), prot, key, 0, 0);
+	if (unlikely(r == -ENOMEM) && sink_give_back())
+		r = sys_call6(SYS_pkey_mprotect, SYS_ARG(addr), SYS_ARG(len), prot, key, 0, 0);
 	return r;
 }
 
@@ -430,16 +451,18 @@ void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to
 
 static SELDOM int touched_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
 {
-	if (must_go_round(CALL_MPROTECT, addr, len, &caller))
+	if (must_go_round(CALL_MPROTECT, addr, len, &caller)) {
+		before_mprotect(addr, len, prot, caller);
 		return hook_own_mprotect(addr, len, prot);
-	return (int)with_errno(hook_mprotect(addr, len, prot));
+	}
+	return (int)with_errno(hook_mprotect(addr, len, prot, caller));
 }
 
 int detoured_mprotect(void *addr, size_t len, int prot)
 {
 	if (!own_untouched(CALL_MPROTECT, (void *)hook_own_mprotect))
 		return touched_mprotect(addr, len, prot, CALLER);
-	return (int)with_errno_and_trial(hook_mprotect(addr, len, prot), addr);
+	return (int)with_errno_and_trial(hook_mprotect(addr, len, prot, CALLER), addr);
 }
 
 /* --- where the exported symbols go when they cannot jump on to libc's function -------------- */
@@ -472,6 +495,7 @@ int hook_by_mprotect(void *addr, size_t len, int prot)
 	int before = errno, r;
 
 	hook_start();
+	before_mprotect(addr, len, prot, CALLER);
 	r = hook_next_of(mprotect)(addr, len, prot);
 	if (unlikely(r != 0) && gave_back(before))
 		r = hook_next_of(mprotect)(addr, len, prot);
@@ -479,6 +503,20 @@ int hook_by_mprotect(void *addr, size_t len, int prot)
 }
 
 /* --- exported, without a detour --------------------------------------------------------------- */
+
+EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int key)
+{
+	int before = errno, r;
+
+	hook_start();
+	if (!hook_next_of(pkey_mprotect))
+		return (int)with_errno(hook_pkey_mprotect(addr, len, prot, key, CALLER));       /* not glibc */
+	before_mprotect(addr, len, prot, CALLER);
+	r = hook_next.pkey_mprotect(addr, len, prot, key);
+	if (unlikely(r != 0) && gave_back(before))
+		r = hook_next.pkey_mprotect(addr, len, prot, key);
+	return r;
+}
 
 /* mm/madvise.c says EAGAIN where a VMA cannot be split, before 5.17 ENOMEM. */
 EXPORT int madvise(void *addr, size_t len, int advice)

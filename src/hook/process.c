@@ -28,6 +28,8 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 	long r = sys_prctl(PR_SET_VMA, arg2, addr, len, name);
 
 	label_program_named();
+	if (r == 0 && arg2 == PR_SET_VMA_ANON_NAME)
+		sink_program_named(name);
 	if (!(sink_modes() & ROOT_SINK_REGISTRY))
 		return r;
 	/*
@@ -168,6 +170,8 @@ long hook_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	case SYS_mmap: r = hook_mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f, CALLER, FRAME); break;
 	case SYS_munmap: r = hook_munmap((void *)a, (size_t)b, CALLER); break;
 	case SYS_mremap: r = hook_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e, CALLER); break;
+	case SYS_mprotect: r = hook_mprotect((void *)a, (size_t)b, (int)c, CALLER); break;
+	case SYS_pkey_mprotect: r = hook_pkey_mprotect((void *)a, (size_t)b, (int)c, (int)d, CALLER); break;
 	case SYS_seccomp: r = hook_seccomp((unsigned)a, (unsigned)b, (void *)c); break;
 	case SYS_prctl:
 		if (a == PR_SET_VMA) {

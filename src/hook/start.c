@@ -26,7 +26,7 @@ static const struct {
 	uint16_t at;
 } next_functions[] = {
 #define NEXT(member, name) { name, offsetof(struct next, member) }
-	NEXT(mmap, "mmap"), NEXT(munmap, "munmap"), NEXT(mremap, "mremap"), NEXT(mprotect, "mprotect"),
+	NEXT(mmap, "mmap"), NEXT(munmap, "munmap"), NEXT(mremap, "mremap"), NEXT(mprotect, "mprotect"), NEXT(pkey_mprotect, "pkey_mprotect"),
 	NEXT(madvise, "madvise"), NEXT(brk, "brk"), NEXT(sbrk, "sbrk"), NEXT(prctl, "prctl"),
 	NEXT(sigaltstack, "sigaltstack"), NEXT(syscall, "syscall"), NEXT(dlopen, "dlopen"),
 	NEXT(dlmopen, "dlmopen"), NEXT(dlclose, "dlclose"), NEXT(pthread_create, "pthread_create"),

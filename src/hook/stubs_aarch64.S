@@ -19,6 +19,10 @@ syscall:
 	b.eq	1f
 	cmp	x0, #216		/* mremap */
 	b.eq	1f
+	cmp	x0, #226		/* mprotect */
+	b.eq	1f
+	cmp	x0, #288		/* pkey_mprotect */
+	b.eq	1f
 	cmp	x0, #167		/* prctl */
 	b.eq	1f
 	cmp	x0, #277		/* seccomp */

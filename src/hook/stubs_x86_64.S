@@ -15,11 +15,15 @@ syscall:
 	.cfi_startproc
 	cmp	$9, %rdi		/* mmap */
 	je	1f
+	cmp	$10, %rdi		/* mprotect */
+	je	1f
 	cmp	$11, %rdi		/* munmap */
 	je	1f
 	cmp	$25, %rdi		/* mremap */
 	je	1f
 	cmp	$157, %rdi		/* prctl */
+	je	1f
+	cmp	$329, %rdi		/* pkey_mprotect */
 	je	1f
 	cmp	$317, %rdi		/* seccomp */
 	je	1f

@@ -37,6 +37,7 @@ extern uint8_t config_choice[CHOICE_COUNT];
 
 static inline bool config_walk(void) { return config_choice[CHOICE_WALK] == 0; }
 static inline bool config_detour(void) { return config_choice[CHOICE_DETOUR] == 0; }
+static inline bool config_jit_in_kernel(void) { return config_choice[CHOICE_JIT_SINK] == 1; }
 static inline bool config_debug(void) { return config_choice[CHOICE_DEBUG] == 1; }
 
 /* Reads the environment. A bad value is told once on standard error; its default is used. */
@@ -64,6 +65,7 @@ struct fields {
 	uint32_t tid;           /* %t; 0: not known */
 	uint32_t pid;           /* %p */
 	size_t size;            /* %z */
+	bool code;              /* the memory is executable: see sink/code.h */
 };
 
 /*

@@ -78,10 +78,20 @@ static const char *owner_name(const struct mapping *m, const struct object *aske
 
 /* --- the events ----------------------------------------------------------------------- */
 
+/* What a program or an allocator maps: rules may have another name for it. */
+static void name_mapping(const struct mapping *m, const struct object *asker, enum kind kind)
+{
+	struct fields f = { .size = m->len, .code = m->prot & PROT_EXEC };
+
+	kind = rules_apply(m, asker, kind, &f);
+	f.allocator = asker ? asker->allocator : "";
+	f.library = owner_name(m, asker, kind);
+	label_range(kind, m->start, m->len, &f);
+}
+
 void label_mapped(const struct mapping *m)
 {
 	const struct object *asker;
-	struct fields f = { .size = m->len };
 	enum kind kind;
 
 	if (!label_active())
@@ -98,6 +108,9 @@ void label_mapped(const struct mapping *m)
 			sink_forget(m->start, m->len);
 		return;
 	}
+	/* New memory, whatever stood there. */
+	if (unlikely(m->flags & MAP_FIXED) && code_near(m->start, m->start + m->len))
+		sink_forget(m->start, m->len);
 	asker = objects_find(m->caller);
 	kind = classify(m, asker ? (enum object_class)asker->class : OBJECT_APP);
 	switch (kind) {
@@ -114,10 +127,31 @@ void label_mapped(const struct mapping *m)
 		jemalloc_mapped(m->start, m->len);
 		return;
 	}
-	kind = rules_apply(m, asker, kind, &f);
-	f.allocator = asker ? asker->allocator : "";
-	f.library = owner_name(m, asker, kind);
-	label_range(kind, m->start, m->len, &f);
+	name_mapping(m, asker, kind);
+}
+
+/* Of libc's memory only stacks become executable, for a program that is linked so; they are called as before. */
+static void name_code(uintptr_t start, size_t len, void *mapping)
+{
+	struct mapping *m = mapping;
+	const struct object *asker = objects_find(m->caller);
+
+	m->start = start;
+	m->len = len;
+	if (asker && (asker->class == OBJECT_LIBC || asker->class == OBJECT_LOADER))
+		thread_stack_is_code(start, start + len);
+	else
+		name_mapping(m, asker, KIND_JIT);
+}
+
+void label_executable(const struct mapping *m)
+{
+	struct mapping part = *m;
+
+	if (!label_active())
+		return;
+	label_notice_fork();
+	code_begins(m->start, m->len, name_code, &part);
 }
 
 void label_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame)
@@ -288,6 +322,14 @@ static size_t make_name(enum kind kind, const struct fields *given, bool coarse,
 	return config_format(kind, &f, coarse, name);
 }
 
+static inline void put_name(uintptr_t start, size_t len, const char *name, size_t name_len, bool code)
+{
+	if (unlikely(code))
+		sink_name_code(start, len, name, name_len);
+	else
+		sink_name(start, len, name, name_len);
+}
+
 void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f)
 {
 	enum sink_budget budget = sink_budget();
@@ -296,7 +338,7 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 	size_t name_len;
 
 	if (likely(same && (name_len = copy_last_name(kind, f, name)) != 0)) {
-		sink_name(start, len, name, name_len);
+		put_name(start, len, name, name_len, f->code);
 		sink_budget_spend();
 		return;
 	}
@@ -314,7 +356,7 @@ void label_range(enum kind kind, uintptr_t start, size_t len, const struct field
 	}
 	if (unlikely(budget == BUDGET_COARSE_NAMES))
 		count_add(COUNT_COARSE, 1);
-	sink_name(start, len, name, name_len);
+	put_name(start, len, name, name_len, f->code);
 	sink_budget_spend();
 	if (same)
 		keep_last_name(kind, f, name, name_len);
@@ -358,6 +400,7 @@ void label_start(void)
 	peek_known = can_be_read;
 	registry_frame_is_mine = thread_frame_is_mine;
 	registry_frame_is_gone = thread_frame_is_gone;
+	code_start(config_jit_in_kernel());
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	threads_start();
 	walk_start(config_walk());

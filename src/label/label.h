@@ -34,6 +34,10 @@ void label_start(void);
 static inline bool label_active(void) { return sink_modes() != 0; }
 
 void label_mapped(const struct mapping *m);
+
+/* A part of a mapping, or several, is about to become executable in the memory of that kind. */
+void label_executable(const struct mapping *m);
+
 /* Before anything is unmapped or moved; label_unmapped, label_moved or label_objects_closed ends it. */
 static inline struct sink_unmap label_unmap_begin(void);
 /* A chunk of libc's malloc that is a mapping of its own, which no hook saw. */

@@ -32,7 +32,7 @@ static bool name_early(const struct maps_line *line, void *program_headers)
 	const uintptr_t *program = program_headers;
 	const struct object *loader = objects_named("ld-linux");
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
-	struct fields f = { .library = loader ? "ld.so" : objects_program() };
+	struct fields f = { .library = loader ? "ld.so" : objects_program(), .code = line->perms[2] == 'x' };
 	const struct object *o = objects_find(line->start);
 	uintptr_t start = line->start;
 	enum kind kind = KIND_EARLY;
@@ -72,11 +72,11 @@ static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t 
 	if (start >= end)
 		return;
 	/* By which thread, nobody knows: the first's is the process's id. */
-	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_pid() });
+	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_pid(), .code = kind == KIND_JIT });
 	++*named;
 }
 
-/* On kernels without names a VMA may be named in parts: what lies between them is not. */
+/* Where the registry has names a VMA may be named in parts: what lies between them is not. */
 static bool name_rest(const struct maps_line *line, void *named)
 {
 	char name[ANONNAME_NAME_MAX + 1];
@@ -85,7 +85,7 @@ static bool name_rest(const struct maps_line *line, void *named)
 
 	if (!line->anonymous || line->path[0])
 		return true;
-	if (sink_modes() == ROOT_SINK_REGISTRY)
+	if (registry_started())
 		for (; at < line->end && registry_next(at, &r, name) && r.start < line->end; at = MAX(at, r.end))
 			name_found(line, at, r.start, named);
 	name_found(line, at, line->end, named);

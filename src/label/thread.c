@@ -92,10 +92,15 @@ void threads_start(void)
 	me->stack_start = me->stack_end - MIN(limit.rlim_cur, 8UL << 20);
 }
 
+static void label_part(const struct place *p, uintptr_t start, uintptr_t end, bool code)
+{
+	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, start, end - start,
+		    &(struct fields){ .thread = p->comm, .tid = p->tid, .code = code });
+}
+
 static void label_stack(const struct place *p)
 {
-	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, p->start, p->end - p->start,
-		    &(struct fields){ .thread = p->comm, .tid = p->tid, .index = 0 });
+	label_part(p, p->start, p->end, false);
 }
 
 void thread_stack_mapped(uintptr_t start, uintptr_t end)
@@ -137,6 +142,14 @@ static struct place *stack_that_holds(uintptr_t addr)
 
 	table_each(&stacks, holds, &s);
 	return s.found;
+}
+
+void thread_stack_is_code(uintptr_t start, uintptr_t end)
+{
+	struct place *p = stack_that_holds(start);
+
+	if (p)
+		label_part(p, start, end, true);
 }
 
 /* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */

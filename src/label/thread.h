@@ -45,6 +45,9 @@ void threads_start(void);
 void thread_stack_mapped(uintptr_t start, uintptr_t end);
 void thread_stack_unmapped(uintptr_t start, uintptr_t end);
 
+/* A part of a stack is executable, and to be called as the rest of it. */
+void thread_stack_is_code(uintptr_t start, uintptr_t end);
+
 /*
  * The calling thread begins, with its creator's name. given_start, given_end:
  * the stack that the program gave it, or 0, 0 where libc made it.

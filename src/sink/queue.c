@@ -542,6 +542,7 @@ static enum registry_waits says(const struct op *op, uintptr_t *addr)
 	switch ((enum op_kind)op->kind) {
 	case OP_SET: return a >= op->start && a < op->end ? REGISTRY_NAMED : REGISTRY_SAYS_NOTHING;
 	case OP_CLEAR: return a >= op->start && a < op->end ? REGISTRY_CLEARED : REGISTRY_SAYS_NOTHING;
+	case OP_START: return REGISTRY_SAYS_NOTHING;
 	case OP_MOVE: break;
 	}
 	if (a >= op->to && a - op->to < op->to_len)

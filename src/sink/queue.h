@@ -10,7 +10,7 @@
 #include "base/compiler.h"
 #include "base/registry_format.h"
 
-enum op_kind { OP_SET, OP_CLEAR, OP_MOVE };
+enum op_kind { OP_SET, OP_CLEAR, OP_MOVE, OP_START };
 
 struct op {
 	uintptr_t start;
@@ -21,6 +21,7 @@ struct op {
 	uint8_t kind;
 	bool keep;                 /* OP_MOVE: the old range stays */
 	bool unless_newer;         /* OP_CLEAR: leave what was set after the stamp */
+	bool code;                 /* OP_SET: see registry_set_code */
 	uint8_t len;
 	char name[ANONNAME_NAME_MAX];
 };

@@ -20,6 +20,8 @@
 
 #define registry root.registry
 
+static bool wanted;                     /* registry_start was called */
+
 #define NAME_BUCKETS 512
 #define NAME_CLASSES 7                  /* 16, 32, ... 112 bytes: header and 79 of text need 92 */
 #define FIRST_TOP_SIZE 512U
@@ -209,13 +211,23 @@ static uint32_t name_class(size_t len)
 	return (uint32_t)((offsetof(struct registry_name, text) + len + REGISTRY_NAME_GRANULE - 1) / REGISTRY_NAME_GRANULE);
 }
 
-static uint32_t name_hash(const char *text, size_t len)
+/*
+ * The lowest bit is not the text's: it says that the name is for code. So one
+ * text is two names where it is given to code and to other memory, and what is
+ * code stays marked through every cut, move and merge of ranges.
+ */
+static uint32_t name_hash(const char *text, size_t len, bool code)
 {
 	uint32_t h = 2166136261U;       /* FNV-1a */
 
 	for (size_t i = 0; i < len; i++)
 		h = (h ^ (uint8_t)text[i]) * 16777619U;
-	return h;
+	return (h & ~1U) | code;
+}
+
+static bool name_is_code(const struct registry_name *name)
+{
+	return name->hash & 1;
 }
 
 static void name_put(uint32_t granule)
@@ -241,16 +253,16 @@ static void name_put(uint32_t granule)
 	count_add(COUNT_NAMES, -1);
 }
 
-static bool name_is(const struct registry_name *name, const char *text, size_t len)
+static bool name_is(const struct registry_name *name, const char *text, size_t len, bool code)
 {
-	return name->length == len && !memcmp(name->text, text, len);
+	return name->length == len && name_is_code(name) == code && !memcmp(name->text, text, len);
 }
 
 /* Returns the name's granule with one more reference, or -1. */
-static int64_t name_get(const char *text, size_t len)
+static int64_t name_get(const char *text, size_t len, bool code)
 {
 	/* Often the one that was asked for last, which is kept for that. */
-	if (name_last && name_is(name_at(name_last - 1), text, len)) {
+	if (name_last && name_is(name_at(name_last - 1), text, len, code)) {
 		name_at(name_last - 1)->refs++;
 		return name_last - 1;
 	}
@@ -262,13 +274,13 @@ static int64_t name_get(const char *text, size_t len)
 		name_put(old);
 	}
 
-	uint32_t hash = name_hash(text, len);
+	uint32_t hash = name_hash(text, len, code);
 	uint32_t *bucket = &name_bucket[hash % NAME_BUCKETS];
 
 	for (uint32_t n = *bucket; n; n = name_at(n - 1)->next) {
 		struct registry_name *name = name_at(n - 1);
 
-		if (name->hash == hash && name_is(name, text, len)) {
+		if (name->hash == hash && name_is(name, text, len, code)) {
 			name->refs += 2;
 			written_before();
 			name_last = n;
@@ -655,7 +667,7 @@ static bool apply_clear(struct op *op)
 
 static bool apply_set(struct op *op)
 {
-	int64_t name = name_get(op->name, op->len);
+	int64_t name = name_get(op->name, op->len, op->code);
 	bool done;
 
 	if (name < 0)
@@ -720,6 +732,7 @@ static bool apply_move(struct op *op)
 		if (set.start >= set.end || is_newer(r->stamp, op->stamp) || (same_place && set.end <= upto))
 			continue;
 		set.len = name->length;
+		set.code = name_is_code(name);
 		memcpy(set.name, name->text, name->length);
 		if (!apply_set(&set))
 			return false;
@@ -733,32 +746,15 @@ static bool apply_move(struct op *op)
 	return apply_clear(op);
 }
 
-void registry_apply(struct op *op)
+static bool apply_start(struct op *op)
 {
-	static bool (*const how[])(struct op *) = {
-		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
-	};
-
-	if (!how[op->kind](op))
-		count_add(COUNT_DROPPED, 1);
-}
-
-static void submit(struct op *op)
-{
+	(void)op;
 	if (registry_started())
-		queue_submit(op);
-}
-
-/* --- the interface --------------------------------------------------------------- */
-
-int registry_start(void)
-{
-	if (registry.top)
-		return 0;
+		return true;
 	char *memory = own_map(FIRST_MAPPING, "registry");
 
 	if (!memory)
-		return -12; /* ENOMEM */
+		return false;
 	registry.blocks[0] = (uint64_t)(uintptr_t)memory + FIRST_PAGE_PART;
 
 	struct registry_top *top = (void *)(uintptr_t)(registry.blocks[0] + REGISTRY_SEGMENT0_SIZE);
@@ -773,12 +769,40 @@ int registry_start(void)
 	top->slot[0].ref = ref_new((uint32_t)block_get());
 	count_add(COUNT_BYTES, 2 * FIRST_TOP_SIZE);
 	top_publish(top);
-	return 0;
+	return true;
 }
 
-bool registry_started(void)
+void registry_apply(struct op *op)
 {
-	return load_relaxed(&registry.top) != 0;
+	static bool (*const how[])(struct op *) = {
+		[OP_SET] = apply_set, [OP_CLEAR] = apply_clear, [OP_MOVE] = apply_move,
+		[OP_START] = apply_start,
+	};
+
+	/* No registry: it could not be started. */
+	if ((!top_now() && op->kind != OP_START) || !how[op->kind](op))
+		count_add(COUNT_DROPPED, 1);
+}
+
+static void submit(struct op *op)
+{
+	/* Wanted, but not there: somebody is starting it, or will. */
+	if (registry_started() || load_relaxed(&wanted))
+		queue_submit(op);
+}
+
+/* --- the interface --------------------------------------------------------------- */
+
+/* As a change like any other, so by one thread; names that others give meanwhile come behind it. */
+int registry_start(void)
+{
+	struct op op = { .kind = OP_START };
+
+	if (registry_started())
+		return 0;
+	store_relaxed(&wanted, true);
+	queue_submit(&op);
+	return registry_started() ? 0 : -12;    /* ENOMEM; or it will be soon */
 }
 
 void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
@@ -789,7 +813,7 @@ void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
 		submit(&op);
 }
 
-void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
+static void set(uintptr_t start, uintptr_t end, const char *name, size_t len, bool code)
 {
 	struct op op;
 
@@ -800,9 +824,20 @@ void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
 	op.end = end;
 	op.stamp = queue_stamp();
 	op.unless_newer = false;
+	op.code = code;
 	op.len = (uint8_t)MIN(len, ANONNAME_NAME_MAX);
 	memcpy(op.name, name, op.len);
 	submit(&op);
+}
+
+void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len)
+{
+	set(start, end, name, len, false);
+}
+
+void registry_set_code(uintptr_t start, uintptr_t end, const char *name, size_t len)
+{
+	set(start, end, name, len, true);
 }
 
 void registry_clear(uintptr_t start, uintptr_t end)
@@ -828,7 +863,7 @@ void registry_move(uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, u
  * The same check as a reader outside makes: the slot refers to the same leaf
  * after the copy as before it.
  */
-bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
+static bool next_range(uintptr_t addr, struct registry_range *range, char *name, bool *code)
 {
 	for (unsigned tries = 0; tries < 1000; tries++) {
 		struct registry_top *top = (void *)(uintptr_t)load_acquire(&registry.top);
@@ -862,6 +897,7 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 
 				memcpy(name, n->text, len);
 				name[len] = '\0';
+				*code = name_is_code(n);
 			}
 			__atomic_thread_fence(__ATOMIC_ACQUIRE);
 			changed = top->slot[i].ref != ref || top->generation != before;
@@ -871,5 +907,23 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 		if (!changed && load_acquire(&top->generation) == before)
 			return false;
 	}
+	return false;
+}
+
+bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
+{
+	bool code;
+
+	return next_range(addr, range, name, &code);
+}
+
+bool registry_next_code(uintptr_t addr, uintptr_t end, struct registry_range *range)
+{
+	char name[ANONNAME_NAME_MAX + 1];
+	bool code;
+
+	for (; next_range(addr, range, name, &code) && range->start < end; addr = range->end)
+		if (code)
+			return true;
 	return false;
 }

@@ -11,12 +11,12 @@
 #ifndef ANONNAME_SINK_REGISTRY_H
 #define ANONNAME_SINK_REGISTRY_H
 
-#include "base/registry_format.h"
+#include "base/root.h"
 #include "base/compiler.h"
 
-/* Gets the first memory. Idempotent. Returns 0 or -errno. */
+/* Gets the first memory. Idempotent, and at any time: names that another thread gives meanwhile are kept. Returns 0 or -errno. */
 int registry_start(void);
-bool registry_started(void);
+static inline bool registry_started(void) { return load_relaxed(&root.registry.top) != 0; }
 
 /*
  * The order of events is told by stamps. Whoever unmaps takes one before the
@@ -53,6 +53,9 @@ static inline void registry_notice(uintptr_t here)
 void registry_set(uintptr_t start, uintptr_t end, const char *name, size_t len);
 void registry_clear(uintptr_t start, uintptr_t end);
 
+/* The same for memory that is executable, which stays marked as that: see sink/code.h. */
+void registry_set_code(uintptr_t start, uintptr_t end, const char *name, size_t len);
+
 /*
  * mremap moved or resized a mapping: [old, old + old_len) to [to, to + to_len).
  * The names go along, the last one grows with the mapping.
@@ -62,6 +65,9 @@ void registry_move(uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, u
 
 /* Fills *range and name (ANONNAME_NAME_MAX + 1 bytes) for the first range that ends above addr. */
 bool registry_next(uintptr_t addr, struct registry_range *range, char *name);
+
+/* Fills *range for the first range of code that ends above addr and starts below end. */
+bool registry_next_code(uintptr_t addr, uintptr_t end, struct registry_range *range);
 
 /*
  * For a handler above a change of its own thread, whose notes must wait: what do

@@ -32,33 +32,43 @@ struct visit {
 	void *context;
 };
 
+/* false: each wants no more. */
+static bool visit_registry(const struct visit *v, uintptr_t at, uintptr_t end)
+{
+	struct registry_range r;
+	struct shown range;
+
+	for (; registry_next(at, &r, range.name) && r.start < end; at = r.end) {
+		range.start = MAX(r.start, at);
+		range.end = MIN(r.end, end);
+		if (!v->each(&range, v->context))
+			return false;
+	}
+	return true;
+}
+
+/* Code has no name in the kernel. */
 static bool visit_line(const struct maps_line *line, void *context)
 {
 	struct visit *v = context;
 	struct shown range = { .start = line->start, .end = line->end };
 
-	return !given_name(line->path, range.name, sizeof(range.name)) || v->each(&range, v->context);
+	return given_name(line->path, range.name, sizeof(range.name)) ? v->each(&range, v->context) :
+	       !line->anonymous || visit_registry(v, line->start, line->end);
 }
 
 int shown_each(bool (*each)(const struct shown *range, void *context), void *context)
 {
 	struct visit v = { .each = each, .context = context };
-	struct registry_range r;
-	struct shown range;
 
+	registry_notice((uintptr_t)__builtin_frame_address(0));
+	registry_settle();
 	if (sink_modes() & ROOT_SINK_KERNEL) {
 		long seen = maps_read(visit_line, &v);
 
 		return seen < 0 ? (int)seen : 0;
 	}
-	registry_notice((uintptr_t)__builtin_frame_address(0));
-	registry_settle();
-	for (uintptr_t at = 0; registry_next(at, &r, range.name); at = r.end) {
-		range.start = r.start;
-		range.end = r.end;
-		if (!each(&range, context))
-			break;
-	}
+	visit_registry(&v, 0, UINTPTR_MAX);
 	return 0;
 }
 
@@ -95,7 +105,7 @@ int shown_at(uintptr_t addr, struct shown *found)
 		return -ENOTSUP;
 	if (!s.mapped)
 		return -ENOENT;
-	if (found->name[0] || !(sink_modes() & ROOT_SINK_REGISTRY))
+	if (found->name[0] || !registry_started())
 		return 0;
 	registry_notice((uintptr_t)__builtin_frame_address(0));
 	registry_settle();

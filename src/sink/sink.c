@@ -18,7 +18,7 @@
 
 static bool kernel_can;
 
-static long kernel_name(uintptr_t start, size_t len, const char *name)
+long sink_kernel_name(uintptr_t start, size_t len, const char *name)
 {
 	return sys_prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, len, (unsigned long)name);
 }
@@ -31,7 +31,7 @@ static long kernel_name(uintptr_t start, size_t len, const char *name)
  */
 static int probe_kernel(void)
 {
-	return (int)-kernel_name(page_size, 0, "anonname:probe");
+	return (int)-sink_kernel_name(page_size, 0, "anonname:probe");
 }
 
 void sink_start(enum sink_choice choice)
@@ -54,20 +54,30 @@ void sink_start(enum sink_choice choice)
 		sink_budget_count();
 }
 
-void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
+void sink_put(uintptr_t start, uintptr_t end, const char *name, size_t name_len)
 {
 	uint32_t sink = sink_modes();
 
-	if (!sink || !len)
-		return;
-	count_add(COUNT_NAMED, 1);
 	/* The sink is the process's; a child that runs in its memory may be allowed less. */
 	if ((sink & ROOT_SINK_KERNEL) && likely(sandbox_allows(MAY_NAME))) {
-		if (unlikely(sys_failed(kernel_name(start, len, name))))
+		if (unlikely(sys_failed(sink_kernel_name(start, end - start, name))))
 			count_add(COUNT_REFUSED, 1);
 	}
 	if (sink & ROOT_SINK_REGISTRY)
-		registry_set(start, page_up(start + len), name, name_len);
+		registry_set(start, end, name, name_len);
+}
+
+void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
+{
+	uintptr_t end = page_up(start + len);
+
+	if (!sink_modes() || !len)
+		return;
+	count_add(COUNT_NAMED, 1);
+	if (code_near(start, end))
+		code_name_around(start, end, name, name_len, sink_put);
+	else
+		sink_put(start, end, name, name_len);
 }
 
 void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep)
@@ -79,14 +89,14 @@ void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_
 
 void sink_forget(uintptr_t start, size_t len)
 {
-	if (sink_modes() & ROOT_SINK_REGISTRY)
+	if (registry_started())
 		registry_clear(start, page_up(start + len));
 }
 
 void sink_unname(uintptr_t start, size_t len)
 {
 	if (len && (sink_modes() & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
-		kernel_name(start, len, NULL);
+		sink_kernel_name(start, len, NULL);
 	sink_forget(start, len);
 }
 
@@ -144,7 +154,9 @@ static bool walk_vma(const struct maps_line *line, void *context)
 	}
 	uintptr_t from = MAX(line->start, w->at), upto = MIN(line->end, w->end);
 
-	if (w->name)
+	if (w->name && code_near(from, upto))
+		code_name_around(from, upto, w->name, w->len, registry_set);
+	else if (w->name)
 		registry_set(from, upto, w->name, w->len);
 	else
 		registry_clear(from, upto);
@@ -184,6 +196,7 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 		name_len = copy_program_name(from, name);
 		if (name_len < 0)
 			return name_len;
+		code_given(GIVEN_BY_PRCTL, name, (size_t)name_len);
 	}
 	/* mm/madvise.c, madvise_set_anon_name */
 	if (addr & (page_size - 1))
@@ -209,6 +222,23 @@ long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len
 	if (w.at < w.end && w.result == 0)
 		w.result = -ENOMEM;
 	return w.result;
+}
+
+void sink_program_named(unsigned long from)
+{
+	static unsigned long last;      /* nearly always a literal */
+	char name[ANONNAME_NAME_MAX + 1];
+	long len;
+
+	if (!from || from == load_relaxed(&last))
+		return;
+	len = copy_program_name(from, name);
+	if (len < 0) {
+		code_given_unknown();
+		return;
+	}
+	code_given(GIVEN_BY_PRCTL, name, (size_t)len);
+	store_relaxed(&last, from);
 }
 
 /* --- sandbox --------------------------------------------------------------- */

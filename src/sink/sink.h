@@ -22,8 +22,14 @@ void sink_start(enum sink_choice choice);
 /* enum root_sink; 0: nothing is named. */
 static inline uint32_t sink_modes(void);
 
-/* Names [start, start + len). Never fails for the caller: a refusal is counted. */
+/* Names [start, start + len). Never fails for the caller: a refusal is counted. sink_name_code: see code.h. */
 void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len);
+
+/* Whole pages, by which sinks there are, without regard to code. */
+void sink_put(uintptr_t start, uintptr_t end, const char *name, size_t name_len);
+
+/* The prctl itself; name NULL takes the name away. */
+long sink_kernel_name(uintptr_t start, size_t len, const char *name);
 
 /* The name is the kernel's to forget when memory goes; the registry must be told. */
 struct sink_unmap {
@@ -49,6 +55,9 @@ void sink_unname(uintptr_t start, size_t len);
  * the option.
  */
 long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
+
+/* The kernel took a name from the program: remembers which, for code_begins. */
+void sink_program_named(unsigned long name);
 
 /*
  * A filter is about to be installed that leaves only these rights: goes to the
@@ -78,6 +87,8 @@ static inline void sink_budget_spend(void);
 
 /* --- */
 
+#include "sink/code.h"
+
 extern int sink_budget_left;
 extern uint8_t sink_budget_level;
 void sink_budget_count(void);
@@ -88,7 +99,7 @@ static inline struct sink_unmap sink_unmap_begin(uintptr_t frame)
 {
 	struct sink_unmap unmap = { .registry = { .slot = NULL } };
 
-	if (sink_modes() & ROOT_SINK_REGISTRY)
+	if (registry_started())
 		unmap.registry = registry_unmap_begin(frame);
 	return unmap;
 }

@@ -233,6 +233,7 @@ static long each_map(bool (*each)(uint64_t start, uint64_t end, char *rest, void
 struct wanted {
 	uint64_t addr;
 	char *name;
+	bool bare;              /* anonymous, and without a name in maps */
 };
 
 static bool take_name(uint64_t start, uint64_t end, char *rest, void *context)
@@ -251,6 +252,8 @@ static bool take_name(uint64_t start, uint64_t end, char *rest, void *context)
 		name[strlen(name) - 1] = '\0';
 		strcpy(w->name, name);
 	}
+	/* perms offset device inode, and blanks up to a path. */
+	w->bare = rest[strcspn(rest, "/[")] == '\0';
 	return false;
 }
 
@@ -258,14 +261,23 @@ const char *live_name(const void *addr)
 {
 	static __thread char buffers[8][ANONNAME_NAME_MAX + 1];
 	static __thread unsigned turn;
-	struct wanted w = { (uintptr_t)addr, buffers[turn++ % 8] };
+	struct wanted w = { (uintptr_t)addr, buffers[turn++ % 8], false };
 
 	w.name[0] = '\0';
-	if (live_root() && !(root->sink & ROOT_SINK_KERNEL) && root->sink & ROOT_SINK_REGISTRY)
-		registry_name_at(w.addr, w.name);
-	else
+	if (live_kernel_names() || !live_active())
 		each_map(take_name, &w);
+	if (live_active() && (w.bare || !live_kernel_names()))
+		registry_name_at(w.addr, w.name);
 	return w.name;
+}
+
+bool live_bare(const void *addr)
+{
+	char name[256] = "";
+	struct wanted w = { (uintptr_t)addr, name, false };
+
+	each_map(take_name, &w);
+	return w.bare;
 }
 
 void live_check_name(const char *file, int line, const void *addr, const char *wanted)

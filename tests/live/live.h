@@ -54,10 +54,13 @@ uint64_t live_counter(int which);
 
 /*
  * The name of the region at that address: as /proc/self/maps shows it, or where
- * the kernel has no names, as the registry in this process has it. "" for none.
+ * that has none, as the registry in this process has it. "" for none.
  * The answer stands in one of eight buffers, used in turn.
  */
 const char *live_name(const void *addr);
+
+/* Does /proc/self/maps show anonymous memory without a name there? */
+bool live_bare(const void *addr);
 
 /* Fails unless the name is exactly that; %t in `wanted` stands for the calling thread's id. */
 void live_check_name(const char *file, int line, const void *addr, const char *wanted);

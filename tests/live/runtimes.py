@@ -248,7 +248,7 @@ NODE = """function hot(i) { return Math.sqrt(i) * 3; }
 for (let i = 0; i < 1e6; i++) hot(i);
 x = new Array(300000).fill(1.2345e300); y = []; for (let i = 0; i < 100000; i++) y.push([1.2345e300, i + .5]);
 console.log('ready'); setTimeout(() => { console.log(x, y, hot) }, 1e8)"""
-case("node", ["node", "--perf-basic-prof", "-e", NODE], marks(DOUBLE, "v8:heap"), functions("v8:cage", "*hot"))
+case("node", ["node", "--perf-basic-prof", "-e", NODE], marks(DOUBLE, "v8:heap"), functions("v8:code", "*hot"))
 
 MARK = "aNoNnAmEmArK"
 PHP = f"""$m = 'aNoNnA' . 'mEmArK'; $x = str_repeat($m, 100000); for ($i = 0; $i < 30000; $i++) $y[] = "$i$m";
