@@ -208,7 +208,7 @@ static void find_advice(struct check *check)
 		return;
 	switch (library->state) {
 	case LIBRARY_ABSENT:
-		if (labelled < 0.95)
+		if (labelled >= 0 && labelled < 0.95)
 			advise(check, "The process runs without libanonname. Start it with: anonname run COMMAND");
 		break;
 	case LIBRARY_UNREADABLE:
@@ -342,8 +342,10 @@ static void print_text(const struct check *check)
 		       tool_human(check->free_size, a), (unsigned long long)check->free_from);
 		printf("\n  regions            %llu, with %zu names\n", (unsigned long long)check->regions,
 		       check->names.rows);
-		if (labelled < 0)
-			puts("  anonymous RSS      unknown");
+		if (totals->rss_unknown)
+			puts("  anonymous RSS      -");
+		else if (labelled < 0)
+			puts("  anonymous RSS      0, named -");
 		else
 			printf("  anonymous RSS      %s, named %.1f %% (%s by the kernel, %s by the registry, "
 			       "%s heap and stack)\n", tool_human(totals->anon_rss, a), 100 * labelled,
@@ -417,9 +419,9 @@ static json_t *check_json(const struct check *check)
 		json_object_set_new(json, "names", json_integer((json_int_t)check->names.rows));
 		json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
 		json_object_set_new(json, "anon_rss",
-		                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->anon_rss)));
+		                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->anon_rss)));
 		json_object_set_new(json, "named_rss",
-		                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->named_rss)));
+		                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->named_rss)));
 		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
 			json_array_append_new(largest, json_pack("{s:I, s:I, s:s, s:I}",
 				"start", (json_int_t)check->largest[i].start, "end", (json_int_t)check->largest[i].end,
@@ -465,7 +467,7 @@ static int look_at(struct check *check, const struct proc *proc, pid_t pid)
 
 	if (!error)
 		proc_identify(proc, pid, &check->process.identity);
-	check->max_map_count = proc_number(proc, "sys/vm/max_map_count");
+	check->max_map_count = proc_number(proc, 0, "sys/vm/max_map_count");
 	check->looked = !error;
 	return error;
 }

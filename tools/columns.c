@@ -266,9 +266,9 @@ int rows_make(const struct name_table *table, const struct group *group, bool fo
 
 		group->key(row, key, sizeof(key));
 		/* A file's name is not ours to fold. */
-		if (fold && row->class != VMA_FILE)
+		if (fold && !name_is_file(row))
 			name_fold(key, folded, sizeof(folded));
-		keyed[i].key = strdup(fold && row->class != VMA_FILE ? folded : key);
+		keyed[i].key = strdup(fold && !name_is_file(row) ? folded : key);
 		keyed[i].from = row;
 		if (!keyed[i].key)
 			error = -ENOMEM;
@@ -645,9 +645,9 @@ json_t *totals_json(const struct name_totals *totals)
 	double labelled = names_labelled(totals);
 
 	json_object_set_new(json, "anon_rss",
-	                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->anon_rss)));
+	                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->anon_rss)));
 	json_object_set_new(json, "named_rss",
-	                    labelled < 0 ? json_null() : json_integer(json_bytes(totals->named_rss)));
+	                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->named_rss)));
 	json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
 	return json;
 }

@@ -31,6 +31,9 @@ static const char *const source_names[] = {
 struct output {
 	FILE *out;
 	bool first;
+	/* For a whole map. What comes before the regions waits for the first: an error comes without. */
+	region_function *print;
+	pid_t pid;
 };
 
 static int print_text(void *context, const struct region *region)
@@ -100,6 +103,16 @@ static void print_head(region_function *print, pid_t pid)
 		       (int)pid);
 	else if (print == print_csv)
 		puts("start,end,perms,offset,device,inode,name,source,anonymous");
+}
+
+static int print_with_head(void *context, const struct region *region)
+{
+	struct output *output = context;
+
+	if (output->pid)
+		print_head(output->print, output->pid);
+	output->pid = 0;
+	return output->print(output, region);
 }
 
 /* --- one address -------------------------------------------------------------- */
@@ -202,22 +215,20 @@ int tool_maps(int argc, char **argv)
 		proc_close(&proc);
 		return c == EXIT_DONE ? print_address(&found, pid, print) : c;
 	}
-	error = proc_exists(&proc, pid);
-	if (!error)
-		print_head(print, pid);
-	if (!error)
-		error = process_read_apart(&proc, pid, PROCESS_NAMES, NULL, print, &output, &process);
+	output.print = print;
+	output.pid = pid;
+	error = process_read_apart(&proc, pid, PROCESS_NAMES, NULL, print_with_head, &output, &process);
 	proc_close(&proc);
 	if (ferror(stdout))
 		return tool_finish(EXIT_FAILED);
 	if (json && !error)
-		fputs(output.first ? "]\n}\n" : "\n ]\n}\n", stdout);
+		fputs("\n ]\n}\n", stdout);
 	if (error)
 		return tool_process_error(pid, error);
 	if (process.library.state == LIBRARY_UNREADABLE)
 		tool_error("libanonname is in process %d, but its memory may not be read (%s), so only the "
-		           "kernel's names are shown. Run as root, or set kernel.yama.ptrace_scope to 0.",
-		           (int)pid, strerror(-process.library.error));
+		           "kernel's names are shown. %s",
+		           (int)pid, strerror(-process.library.error), tool_nameless_advice());
 	else if (process.registry_error)
 		tool_error("the names inside process %d could not be read: %s. Only the kernel's are shown.",
 		           (int)pid, tool_names_error(process.registry_error));

@@ -53,7 +53,7 @@ static int add_page_tables(const struct proc *proc, pid_t pid, struct name_table
 	if (kib >= 0)
 		region.vma.figures.value[FIG_PAGE_TABLES] = (uint64_t)kib * 1024;
 	else
-		region.vma.figures.unknown = FIG_BIT(FIG_PAGE_TABLES);
+		region.vma.figures.unknown = region.sum_unknown = FIG_BIT(FIG_PAGE_TABLES);
 	return names_add(names, &region);
 }
 
@@ -86,6 +86,12 @@ static void forget_entry(struct measured *entry)
 static uint32_t not_read(const struct measurement *measurement)
 {
 	return FIG_BIT(FIG_PAGE_TABLES) & ~measurement->wants.figures;
+}
+
+/* A process that has no memory, or is gone, has no row either: that is nobody's fault. */
+static bool has_nothing(int error)
+{
+	return error == -ESRCH || error == PROCESS_IS_KERNEL || error == PROCESS_IS_ENDED;
 }
 
 /*
@@ -136,15 +142,15 @@ static int read_names(struct reading *reading, size_t item, struct name_table *n
 	/* exec in the middle of a reading starts another program: read that one. */
 	for (unsigned tries = 0; tries < 3; tries++) {
 		error = process_read(reading->proc, pid, mode, &result->cost, take_region, names, &result->process);
-		if (error != -ESRCH || proc_exists(reading->proc, pid) || result->process.identity.state == 'Z')
+		if (error != -ESRCH || proc_exists(reading->proc, pid))
 			break;
 		names_free(names);
 	}
 	measurement->library_met |= result->process.library.state != LIBRARY_ABSENT;
 	if (measurement->wants.comm)
 		proc_comm(reading->proc, pid, result->comm, sizeof(result->comm));
-	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES) && !result->process.identity.kernel_thread)
-		error = add_page_tables(reading->proc, pid, names);
+	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES))
+		error = add_page_tables(reading->proc, result->process.thread ? result->process.thread : pid, names);
 	return error;
 }
 
@@ -199,9 +205,7 @@ static void take_result(struct measurement *measurement, struct measured *entry,
 	measurement->malformed += process->malformed;
 	entry->late = process->late;
 	entry->totals = result->totals;
-	/* Neither one that is gone nor a kernel thread has memory to speak of. */
-	measurement->kernel_threads += process->identity.kernel_thread;
-	entry->left_out = process->identity.kernel_thread;
+	measurement->without_smaps += process->no_smaps;
 	names_add_totals(&measurement->names.totals, &result->totals);
 }
 
@@ -232,7 +236,7 @@ static int done(void *context, size_t item, int error)
 
 	entry->error = error;
 	reading->done++;
-	entry->left_out |= error == -ESRCH;
+	entry->left_out = has_nothing(error);
 	return error || entry->left_out ? 0 : read_places(reading->measurement, reading->proc, entry);
 }
 
@@ -339,21 +343,65 @@ int measure_listed(struct measurement *measurement, const struct proc *proc, con
 	return error;
 }
 
+/* The processes of one file, one behind the other. */
+struct several {
+	struct measurement *measurement;
+	struct measured *entry;
+	struct name_table names;    /* of the one that is being read */
+};
+
+static int take_several(void *context, const struct region *region)
+{
+	return names_add(&((struct several *)context)->names, region);
+}
+
+static int end_of_one(void *context)
+{
+	struct several *several = context;
+	struct name_table *all = &several->measurement->names;
+	int error = 0;
+
+	names_sum(&several->names);
+	several->names.totals.figures.unknown |= FIG_BIT(FIG_PAGE_TABLES);
+	several->entry->totals = several->names.totals;
+	for (size_t i = 0; error >= 0 && i < several->names.rows; i++)
+		error = names_add_row(all, &several->names.row[i]);
+	names_add_totals(&all->totals, &several->names.totals);
+	names_free(&several->names);
+	return error < 0 ? error : 0;
+}
+
+static int begin_one(struct several *several)
+{
+	several->entry = new_entry(several->measurement, 0);
+	if (!several->entry)
+		return -ENOMEM;
+	strcpy(several->entry->comm, "smaps");
+	return 0;
+}
+
+static int next_one(void *context)
+{
+	int error = end_of_one(context);
+
+	return error ? error : begin_one(context);
+}
+
 int measure_smaps(struct measurement *measurement, int fd)
 {
-	struct measured *entry = new_entry(measurement, 0);
+	struct several several = { .measurement = measurement, .names = { .raw_only = true } };
 	struct process process;
-	int error;
+	int error = begin_one(&several);
 
-	if (!entry)
-		return -ENOMEM;
-	strcpy(entry->comm, "smaps");
-	error = process_read_smaps(fd, &measurement->cost, take_region, &measurement->names, &process);
+	if (error)
+		return error;
+	error = process_read_smaps(fd, &measurement->cost, take_several, next_one, &several, &process);
 	measurement->malformed += process.malformed;
-	names_sum(&measurement->names);
-	measurement->names.totals.figures.unknown |= FIG_BIT(FIG_PAGE_TABLES);
-	entry->totals = measurement->names.totals;
-	entry->error = error;
+	if (!error)
+		error = end_of_one(&several);
+	names_free(&several.names);
+	if (several.entry)
+		several.entry->error = error;
 	return error;
 }
 
@@ -602,6 +650,19 @@ static bool is_stuck(const struct measured *process)
 	return process->error == -ETIME;
 }
 
+static bool is_broken(const struct measured *process)
+{
+	return process->error && !is_denied(process) && !is_stuck(process);
+}
+
+static int first_error(const struct measurement *measurement)
+{
+	for (size_t i = 0; i < measurement->count; i++)
+		if (is_broken(&measurement->process[i]))
+			return measurement->process[i].error;
+	return 0;
+}
+
 static bool is_nameless(const struct measured *process)
 {
 	return !process->error && process->library_error;
@@ -614,13 +675,20 @@ void measure_complain(const struct measurement *measurement)
 
 	if (found)
 		tool_error("%zu of %zu processes may not be read (%s). %s", found, measurement->count, list,
-		           geteuid() ? "Run as root to see them." : TOOL_ROOT_IS_NOT_ENOUGH);
+		           geteuid() ? "Run as root to see them." : tool_denied_advice());
+	found = list_pids(measurement, is_broken, list, sizeof(list));
+	if (found)
+		tool_error("%zu of %zu processes could not be read (%s): %s", found, measurement->count, list,
+		           strerror(-first_error(measurement)));
+	if (measurement->without_smaps)
+		tool_error("there is no smaps: the kernel was built without it (CONFIG_PROC_PAGE_MONITOR), or it was "
+		           "not recorded. Shown is what maps and pagemap tell.");
 	found = list_pids(measurement, is_nameless, list, sizeof(list));
 	for (size_t i = 0; found && i < measurement->count; i++)
 		if (is_nameless(&measurement->process[i])) {
 			tool_error("the names inside %zu process%s (%s) could not be read: %s. Only the kernel's are "
-			           "shown. Run as root, or set kernel.yama.ptrace_scope to 0.", found,
-			           found > 1 ? "es" : "", list, tool_names_error(measurement->process[i].library_error));
+			           "shown. %s", found, found > 1 ? "es" : "", list,
+			           tool_names_error(measurement->process[i].library_error), tool_nameless_advice());
 			break;
 		}
 	found = list_pids(measurement, is_stuck, list, sizeof(list));

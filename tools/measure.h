@@ -39,7 +39,7 @@ struct measurement {
 	bool library_met;           /* some process has it */
 	bool may_stop;              /* progress.h is in use */
 	size_t unread;              /* processes that Ctrl-C came before */
-	size_t kernel_threads;      /* that were asked for, and have no entry */
+	size_t without_smaps;       /* processes of which there is none */
 };
 
 void measure_begin(struct measurement *measurement, const struct wants *wants);

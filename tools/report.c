@@ -88,7 +88,7 @@ static int print(const struct request *request, const struct measurement *measur
 		code = tool_finish(EXIT_DONE);
 	} else {
 		if (labelled < 0)
-			snprintf(name, sizeof(name), "TOTAL");
+			snprintf(name, sizeof(name), "TOTAL, - of anonymous RSS named");
 		else
 			snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
 		total.name = name;

@@ -229,8 +229,6 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 	}
 	free(pids);
 	proc_close(&proc);
-	if (!select_searches(selection) && measurement->kernel_threads && !measurement->count)
-		tool_error("a kernel thread has no memory of its own");
 	if (select_searches(selection) || code == EXIT_DONE)
 		measure_complain(measurement);
 	return code;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <locale.h>
 #include <malloc.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 const char *tool_name = "";
@@ -94,18 +96,52 @@ int tool_version(void)
 	return tool_finish(EXIT_DONE);
 }
 
+/* The second word of a set holds the higher numbers, see capget(2). */
+static bool may_trace(void)
+{
+	const unsigned cap_sys_ptrace = 19;
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	return !syscall(SYS_capget, &head, sets) && sets[0].effective & 1U << cap_sys_ptrace;
+}
+
+#define NEEDS_CAPABILITY "Root needs CAP_SYS_PTRACE in its user namespace, which a container may not have."
+#define NEEDS_ANOTHER    "It belongs to another user namespace, or a security module (SELinux, AppArmor) forbids it."
+
+const char *tool_denied_advice(void)
+{
+	if (geteuid())
+		return "Run as its owner or as root. A set-user-ID program can be read by root only.";
+	return may_trace() ? NEEDS_ANOTHER : NEEDS_CAPABILITY;
+}
+
+const char *tool_nameless_advice(void)
+{
+	if (geteuid())
+		return "Run as root, or set kernel.yama.ptrace_scope to 0.";
+	return may_trace() ? NEEDS_ANOTHER : NEEDS_CAPABILITY;
+}
+
 int tool_process_error(pid_t pid, int error)
 {
 	switch (error) {
+	case PROCESS_IS_KERNEL:
+		tool_error("process %d is a kernel thread: it has no memory of its own", (int)pid);
+		return EXIT_FAILED;
+	case PROCESS_IS_ENDED:
+		tool_error("process %d has ended: it has no memory any more, and only waits for its parent to see that", (int)pid);
+		return EXIT_NO_PROCESS;
+	case PROCESS_IS_EMPTY:
+		tool_error("process %d was recorded without a VMA: its smaps or maps is empty", (int)pid);
+		return EXIT_FAILED;
 	case -ESRCH:
 	case -ENOENT:
 		tool_error("no process %d: it does not exist, or ended while it was read", (int)pid);
 		return EXIT_NO_PROCESS;
 	case -EACCES:
 	case -EPERM:
-		tool_error("process %d may not be read: %s. %s", (int)pid, strerror(-error), geteuid()
-		           ? "Run as its owner or as root. A set-user-ID program can be read by root only."
-		           : TOOL_ROOT_IS_NOT_ENOUGH);
+		tool_error("process %d may not be read: %s. %s", (int)pid, strerror(-error), tool_denied_advice());
 		return EXIT_FAILED;
 	case -ETIME:
 		tool_error("process %d could not be read in time: it keeps whoever reads its memory or its maps waiting. "

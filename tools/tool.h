@@ -56,8 +56,9 @@ int tool_process_error(pid_t pid, int error);
 /* Why the names inside a process could not be read. */
 const char *tool_names_error(int error);
 
-/* What to say to a root that was refused. */
-#define TOOL_ROOT_IS_NOT_ENOUGH "Root needs CAP_SYS_PTRACE in its user namespace, which a container may not have."
+/* What can be done when a process, or its memory with the names, may not be read. */
+const char *tool_denied_advice(void);
+const char *tool_nameless_advice(void);
 
 /* A process id, or 0 after an error message. */
 pid_t tool_pid(const char *text);

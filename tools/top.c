@@ -87,7 +87,7 @@ struct top {
 	double delay;
 	uint64_t iterations;
 	struct selection selection;
-	int error;                  /* of the first process that was given, as of the last reading */
+	int error;                  /* of the search, or the first process that was given, as of the last reading */
 
 	struct measurement measurement;
 	bool have;
@@ -236,7 +236,8 @@ static bool take_reading(struct top *top)
 
 	measure_free(&top->measurement);
 	measure_begin(&top->measurement, &wants);
-	if (select_search(&top->selection, &top->proc, &pids, &count))
+	top->error = select_search(&top->selection, &top->proc, &pids, &count);
+	if (top->error)
 		return false;
 	top->error = measure_processes(&top->measurement, &top->proc, pids, count, top->mode, NULL);
 	free(pids);
@@ -419,6 +420,8 @@ static int run_batch(struct top *top)
 				return first_failed(top);
 			break;
 		}
+		if (i == 0)
+			measure_complain(&top->measurement);
 		seconds = (double)(top->previous_ns - began) / 1e9;
 		if (top->json)
 			print_json(top, seconds);

@@ -45,16 +45,13 @@ static bool parse(const char *line, const char *end, struct maps_line *out, char
 	return true;
 }
 
-long maps_read(bool (*each)(const struct maps_line *line, void *context), void *context)
+static long read_file(const char *file, bool (*each)(const struct maps_line *line, void *context), void *context)
 {
 	char buf[1024], path[128];      /* the caller may be on a small stack */
 	size_t have = 0;
 	long count = 0, n;
 	bool more = true;
-
-	if (!sandbox_allows(MAY_READ_PROC))
-		return -1; /* EPERM */
-	long fd = sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	long fd = sys_open(file, O_RDONLY | O_CLOEXEC);
 
 	if (sys_failed(fd))
 		return fd;
@@ -81,6 +78,17 @@ long maps_read(bool (*each)(const struct maps_line *line, void *context), void *
 	}
 	sys_close((int)fd);
 	return count;
+}
+
+long maps_read(bool (*each)(const struct maps_line *line, void *context), void *context)
+{
+	long count;
+
+	if (!sandbox_allows(MAY_READ_PROC))
+		return -1; /* EPERM */
+	count = read_file("/proc/self/maps", each, context);
+	/* That is the main thread's, which may have ended before us: it has no memory any more. */
+	return count > 0 ? count : read_file("/proc/thread-self/maps", each, context);
 }
 
 struct find {

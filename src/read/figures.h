@@ -39,7 +39,11 @@ enum figure {
 /* What pagemap does not tell: a process is read from smaps for these, which takes longer. */
 #define FIG_ONLY_SMAPS  (FIG_BIT(FIG_DIRTY) | FIG_BIT(FIG_CLEAN) | FIG_BIT(FIG_LAZYFREE) | FIG_BIT(FIG_PSS_DIRTY))
 
-/* A figure that could not be had is unknown, and so is every sum that it is part of. */
+/*
+ * A figure that could not be had is unknown, and so is every sum that it is part
+ * of. An estimate is at most 1 % off; what may be further off is unknown. The
+ * value of one that is unknown is a guess, for sums that are known without it.
+ */
 struct figures {
 	uint64_t value[FIG_COUNT];
 	uint32_t unknown;           /* FIG_BIT() of each */
@@ -52,6 +56,9 @@ static inline void figure_add(uint64_t *sum, uint64_t more)
 	if (__builtin_add_overflow(*sum, more, sum))
 		*sum = UINT64_MAX;
 }
+
+/* Sets a figure that lies between two bounds: exact, estimate or unknown, as far as they are apart. */
+void figure_between(struct figures *figures, enum figure figure, uint64_t low, uint64_t high, uint64_t likely);
 
 void figures_add(struct figures *sum, const struct figures *more);
 

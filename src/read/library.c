@@ -38,7 +38,7 @@ struct memory library_memory(struct library *library)
 
 bool library_is_in(const struct vma *vma)
 {
-	return vma->class == VMA_FILE && text_starts(text_base_name(vma->name), LIBRARY_NAME);
+	return vma_is_file(vma) && text_starts(text_base_name(vma->name), LIBRARY_NAME);
 }
 
 static int search_vma(void *context, struct vma *vma)

@@ -4,6 +4,7 @@
  * sscanf would cost as much again, this costs a twentieth.
  */
 #include "maps.h"
+#include "shmem.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ static const struct {
 } known_names[] = {
 	{ "[heap]", VMA_HEAP },
 	{ "[stack]", VMA_STACK },
+	{ "[rollup]", VMA_ROLLUP },
 	{ "/dev/zero (deleted)", VMA_SHARED },
 	{ "/anon_hugepage (deleted)", VMA_SHARED },
 };
@@ -40,6 +42,8 @@ static void classify(struct vma *vma)
 		prefix = sizeof(shmem) - 1;
 	} else if (bracketed && text_starts(*name, "[stack:")) {
 		vma->class = VMA_STACK;     /* Linux before 4.5 */
+	} else if (shmem_is_name(*name)) {
+		vma->class = VMA_SHM;
 	} else {
 		for (size_t i = 0; i < sizeof(known_names) / sizeof(*known_names); i++)
 			if (text_is(*name, known_names[i].text))
@@ -208,7 +212,8 @@ struct maps_reader {
 	uint32_t flags;
 	struct shape_line shape[SHAPE_LINES];
 	unsigned line;              /* below the header */
-	bool with_figures;
+	unsigned what;              /* MAPS_ */
+	bool with_figures;          /* of it */
 	bool have;                  /* vma holds a VMA that was not handed out yet */
 	bool complete;              /* and its figures */
 	struct vma vma;
@@ -216,7 +221,7 @@ struct maps_reader {
 	uint32_t seen;
 	int last;                   /* the field of the last line, -1: of no use */
 	int next;                   /* the field that comes next, most likely */
-	uint64_t last_end;
+	uint64_t last_start, last_end;
 	uint64_t malformed;
 	vma_function *each;
 	void *context;
@@ -224,6 +229,35 @@ struct maps_reader {
 	struct known known[KNOWN_SETS][KNOWN_WAYS];
 	char name[LINES_BUFFER];    /* smaps only: the line is gone when the fields are read */
 };
+
+/* Anonymous pages that smaps counts as shared. KSM's are shared too, but not by fork. */
+static void cow_to_figures(const uint64_t *field, uint32_t seen, struct vma *vma)
+{
+	uint64_t shared = field[F_SHARED_CLEAN] + field[F_SHARED_DIRTY];
+	uint64_t private = field[F_PRIVATE_CLEAN] + field[F_PRIVATE_DIRTY];
+	uint64_t anonymous = field[F_ANONYMOUS], ksm = field[F_KSM], low, high;
+
+	if (vma->figures.unknown & FIG_BIT(FIG_COW))
+		return;
+	if (!(seen & 1U << F_ANONYMOUS))        /* Linux before 2.6.36 */
+		anonymous = vma_is_anonymous(vma) ? field[F_RSS] : 0;
+	low = anonymous > private ? anonymous - private : 0;
+	high = anonymous < shared ? anonymous : shared;
+	if (!(seen & 1U << F_ANONYMOUS) && vma->class == VMA_FILE && vma->perms[3] == 'p')
+		high = shared;
+	if (vma->figures.unknown & FIG_BIT(FIG_KSM))
+		ksm = high;
+	else
+		high -= ksm > private ? (ksm - private < high ? ksm - private : high) : 0;
+	low -= ksm < low ? ksm : low;
+	/* The kernel does not say who shares a hugetlb page, nor whether it was copied. Without a file, it was. */
+	if (field[F_SHARED_HUGETLB] && vma->perms[3] == 'p') {
+		high = field[F_SHARED_HUGETLB];
+		low = vma->class == VMA_SHARED ? high : 0;
+	}
+	/* Of copied and file pages in one VMA: after a fork the copied ones are the dirty ones. KSM's are mostly shared. */
+	figure_between(&vma->figures, FIG_COW, low, high, field[F_SHARED_DIRTY] - (ksm < field[F_SHARED_DIRTY] ? ksm : field[F_SHARED_DIRTY]));
+}
 
 /* hugetlb pages are not in Rss, Pss and the private and shared fields. */
 static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *vma)
@@ -246,7 +280,6 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 		{ FIG_LAZYFREE, 1U << F_LAZYFREE },
 		{ FIG_PSS_DIRTY, 1U << F_PSS_DIRTY },
 	};
-	uint64_t shared = field[F_SHARED_CLEAN] + field[F_SHARED_DIRTY];
 	uint64_t *value = vma->figures.value;
 
 	for (size_t i = 0; i < sizeof(need) / sizeof(*need); i++)
@@ -257,14 +290,13 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 		vma->mergeable = true;
 	if (!vma->mergeable)
 		vma->figures.unknown &= ~FIG_BIT(FIG_KSM);
+	/* Before Linux 4.3: nothing swapped is nobody's share of it. */
+	if (seen & 1U << F_SWAP && !field[F_SWAP])
+		vma->figures.unknown &= ~FIG_BIT(FIG_SWAP_PSS);
 	vma->figures.unknown |= FIG_BIT(FIG_ZERO);
 
 	vma->anonymous = field[F_ANONYMOUS];
 	value[FIG_RSS] = field[F_RSS] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
-	/* The kernel does not say who shares a hugetlb page. */
-	value[FIG_PSS] = field[F_PSS] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
-	if (field[F_SHARED_HUGETLB])
-		vma->figures.estimate |= FIG_BIT(FIG_PSS) | FIG_BIT(FIG_PSS_DIRTY);
 	value[FIG_USS] = field[F_PRIVATE_CLEAN] + field[F_PRIVATE_DIRTY] + field[F_PRIVATE_HUGETLB];
 	value[FIG_KSM] = field[F_KSM];
 	value[FIG_SWAP] = field[F_SWAP];
@@ -276,27 +308,18 @@ static void fields_to_figures(const uint64_t *field, uint32_t seen, struct vma *
 	value[FIG_DIRTY] = field[F_SHARED_DIRTY] + field[F_PRIVATE_DIRTY] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
 	value[FIG_CLEAN] = field[F_SHARED_CLEAN] + field[F_PRIVATE_CLEAN];
 	value[FIG_LAZYFREE] = field[F_LAZYFREE];
-	value[FIG_PSS_DIRTY] = field[F_PSS_DIRTY] + field[F_SHARED_HUGETLB] + field[F_PRIVATE_HUGETLB];
+	/* The kernel does not say who shares a hugetlb page. Half of it is this process's at the most. */
+	for (unsigned i = 0; i < 2; i++) {
+		enum figure figure = i ? FIG_PSS_DIRTY : FIG_PSS;
+		uint64_t pss = field[i ? F_PSS_DIRTY : F_PSS] + field[F_PRIVATE_HUGETLB], shared = field[F_SHARED_HUGETLB];
 
-	if (field[F_ANONYMOUS] >= field[F_RSS]) {
-		/* All of it is anonymous. KSM pages are shared too, but not by fork. */
-		value[FIG_COW] = shared;
-		if (vma->figures.unknown & FIG_BIT(FIG_KSM))
-			vma->figures.estimate |= shared ? FIG_BIT(FIG_COW) : 0;
-		else
-			value[FIG_COW] -= field[F_KSM] < shared ? field[F_KSM] : shared;
-	} else if (field[F_ANONYMOUS] && shared) {
-		/* Copied and file pages in one VMA: after a fork the copied ones are the dirty ones. */
-		value[FIG_COW] = field[F_SHARED_DIRTY] < field[F_ANONYMOUS] ? field[F_SHARED_DIRTY]
-		                                                            : field[F_ANONYMOUS];
-		vma->figures.estimate |= FIG_BIT(FIG_COW);
+		if (!(vma->figures.unknown & FIG_BIT(figure)))
+			figure_between(&vma->figures, figure, pss, pss + shared / 2, pss + shared / 4);
 	}
-	if (field[F_SHARED_HUGETLB] && vma->perms[3] == 'p') {
-		/* Nor whether they are the file's or copied ones. Without a file of its own, they are copied. */
-		value[FIG_COW] = field[F_SHARED_HUGETLB];
-		if (vma->class != VMA_SHARED)
-			vma->figures.estimate |= FIG_BIT(FIG_COW);
-	}
+	cow_to_figures(field, seen, vma);
+	/* Its address range is from the first VMA to the last, with all that is empty in between. */
+	if (vma->class == VMA_ROLLUP)
+		vma->figures.unknown |= FIG_BIT(FIG_SIZE) | FIG_BIT(FIG_VMAS);
 }
 
 static void reader_value(struct maps_reader *reader, int field, uint64_t value)
@@ -353,6 +376,14 @@ static int reader_emit(struct maps_reader *reader)
 		fields_to_figures(reader->field, reader->seen, vma);
 	}
 	collect_end(reader);
+	if (vma->class == VMA_ROLLUP)
+		vma->figures.value[FIG_SIZE] = 0;
+	/* Within a process the kernel only goes up. */
+	vma->another = reader->what & MAPS_SEVERAL && reader->last_end &&
+	               (vma->class == VMA_ROLLUP || (vma->end <= reader->last_end && vma->start < reader->last_start));
+	if (vma->another)
+		reader->last_end = 0;
+	reader->last_start = vma->start;
 	if (vma->end <= reader->last_end)
 		return 0;
 	if (vma->start < reader->last_end) {
@@ -582,6 +613,8 @@ static int reader_line(struct maps_reader *reader, struct text line)
 {
 	int stop;
 
+	if (reader->what & MAPS_RECORDED && line.len && line.at[line.len - 1] == '\r')
+		line.len--;
 	if (reader->with_figures && line.len && is_below_header(line.at[0])) {
 		if (reader->have && !reader->complete)
 			reader_field(reader, line);
@@ -598,13 +631,15 @@ static int reader_line(struct maps_reader *reader, struct text line)
 	return reader->with_figures ? 0 : reader_emit(reader);
 }
 
-static int read_all(struct maps_reader *reader, bool with_figures, vma_function *each, void *context,
+static int read_all(struct maps_reader *reader, unsigned what, vma_function *each, void *context,
                     uint64_t *malformed)
 {
+	bool with_figures = what & MAPS_FIGURES;
 	struct text line;
 	int stop = 0;
 
 	reader->collect = NULL;
+	reader->what = what;
 	reader->with_figures = with_figures;
 	reader->have = false;
 	reader->last_end = reader->malformed = 0;
@@ -641,9 +676,9 @@ void maps_reader_free(struct maps_reader *reader)
 	free(reader);
 }
 
-int maps_read(struct maps_reader *reader, struct text ahead, int fd, bool with_figures, struct cost *cost,
+int maps_read(struct maps_reader *reader, struct text ahead, int fd, unsigned what, struct cost *cost,
               vma_function *each, void *context, uint64_t *malformed)
 {
 	lines_open(&reader->lines, ahead, fd, cost);
-	return read_all(reader, with_figures, each, context, malformed);
+	return read_all(reader, what, each, context, malformed);
 }

@@ -108,6 +108,10 @@ int names_add(struct name_table *table, const struct region *region)
 		return -ENOMEM;
 	row->sources |= 1U << region->source;
 	figures_add(&row->figures, &vma->figures);
+	table->totals.figures.unknown |= region->sum_unknown;
+	table->totals.figures.estimate |= region->sum_estimate;
+	if (vma->class == VMA_ROLLUP)
+		table->totals.rss_unknown = true;
 	if (vma_is_anonymous(vma)) {
 		figure_add(&table->totals.anon_rss, vma->figures.value[FIG_RSS]);
 		if (region->source != NAME_NONE)
@@ -157,17 +161,24 @@ void names_free(struct name_table *table)
 
 void names_sum(struct name_table *table)
 {
-	memset(&table->totals.figures, 0, sizeof(table->totals.figures));
+	memset(table->totals.figures.value, 0, sizeof(table->totals.figures.value));
 	for (size_t i = 0; i < table->rows; i++)
-		figures_add(&table->totals.figures, &table->row[i].figures);
-	figures_add(&table->totals.figures, &table->rest.figures);
+		for (unsigned k = 0; k < FIG_COUNT; k++)
+			figure_add(&table->totals.figures.value[k], table->row[i].figures.value[k]);
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		figure_add(&table->totals.figures.value[k], table->rest.figures.value[k]);
 }
 
 double names_labelled(const struct name_totals *totals)
 {
-	if (totals->rss_unknown)
+	if (totals->rss_unknown || !totals->anon_rss)
 		return -1;
-	return totals->anon_rss ? (double)totals->named_rss / (double)totals->anon_rss : 1;
+	return (double)totals->named_rss / (double)totals->anon_rss;
+}
+
+bool name_is_file(const struct name_row *row)
+{
+	return row->class == VMA_FILE || row->class == VMA_SHM;
 }
 
 static bool has_name(const struct name_row *row)
@@ -220,7 +231,7 @@ void name_owner(const struct name_row *row, char *buffer, size_t size)
 	};
 	struct text name = name_text(row);
 
-	if (row->class == VMA_FILE) {
+	if (name_is_file(row)) {
 		put(buffer, size, text_base_name(name));
 		return;
 	}
@@ -290,6 +301,7 @@ static const struct {
 static const char *const class_kinds[] = {
 	[VMA_UNNAMED] = "unnamed", [VMA_NAMED] = "other", [VMA_SHARED_NAMED] = "shm", [VMA_SHARED] = "shm",
 	[VMA_HEAP] = "heap", [VMA_STACK] = "stack", [VMA_SPECIAL] = "special", [VMA_FILE] = "file",
+	[VMA_SHM] = "shm", [VMA_ROLLUP] = "special",
 };
 
 const char *name_kind_find(const char *kind)
@@ -330,8 +342,14 @@ void name_thread(const struct name_row *row, char *buffer, size_t size)
 	struct text rest = name_text(row), part;
 
 	put(buffer, size, (struct text){ "-", 1 });
-	if (row->class == VMA_STACK)
-		put(buffer, size, (struct text){ "main", 4 });
+	if (row->class == VMA_STACK) {
+		/* Linux before 4.5 has "[stack:TID]", too. */
+		uint64_t tid;
+
+		part = (struct text){ row->name + strcspn(row->name, ":"), strcspn(row->name + strcspn(row->name, ":"), "]") };
+		rest = text_char(&part, ':') ? part : (struct text){ "", 0 };
+		put(buffer, size, text_u64(&rest, 10, &tid) && !rest.len ? part : (struct text){ "main", 4 });
+	}
 	/* A part that is a number is a tid: no other field of ours is one. */
 	while (has_name(row) && rest.len) {
 		uint64_t tid;
@@ -348,7 +366,7 @@ void name_library(const struct name_row *row, char *buffer, size_t size)
 	struct text rest = name_text(row), owner, kind;
 
 	put(buffer, size, (struct text){ "-", 1 });
-	if (row->class == VMA_FILE)
+	if (name_is_file(row))
 		name_owner(row, buffer, size);
 	if (!has_name(row))
 		return;
@@ -367,8 +385,8 @@ void name_fold(const char *name, char *buffer, size_t size)
 	bool owner = true;          /* the first part: v8 is not the eighth of anything */
 
 	while (*name && out + 1 < size) {
-		/* One part at a time. A version number (libz.so.1) is not a number to fold. */
-		size_t len = strcspn(name, ": "), digits = len;
+		/* One part at a time. A version number (libz.so.1) is not a number to fold. "[stack:4711]" is. */
+		size_t len = strcspn(name, ": ]"), digits = len;
 
 		if (!len) {
 			buffer[out++] = *name++;

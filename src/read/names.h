@@ -48,7 +48,7 @@ struct name_table {
 
 int names_add(struct name_table *table, const struct region *region);
 
-/* Fills in totals.figures, which names_add() leaves alone: once is enough. */
+/* Fills in the values of totals.figures, of which names_add() has the marks: once is enough. */
 void names_sum(struct name_table *table);
 
 /* Adds a row of another table: its class, sources, raw, raw_len and figures. 1: it made a row here. */
@@ -60,11 +60,13 @@ void names_add_rest(struct name_table *table, const struct name_row *rest);
 void names_add_totals(struct name_totals *totals, const struct name_totals *more);
 void names_free(struct name_table *table);
 
-/* The labelled share of anonymous RSS, 0 to 1; negative when it is not known. */
+/* The labelled share of anonymous RSS, 0 to 1; negative when it is not known, or there is no such memory. */
 double names_labelled(const struct name_totals *totals);
 
 /* Parts of a name. Each writes a string that is safe to show; size is at least 8. */
 #define NAME_PART_MAX 4400
+/* A mapped file: its name is a path. */
+bool name_is_file(const struct name_row *row);
 void name_owner(const struct name_row *row, char *buffer, size_t size);
 const char *name_kind(const struct name_row *row);
 /* The same string as name_kind() gives, of one that comes from elsewhere; "other" where it is none. */

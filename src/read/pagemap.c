@@ -211,9 +211,11 @@ int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t
 struct tally {
 	uint64_t present, exclusive, file_shared, swapped;
 	uint64_t anon_shared;       /* COW, KSM or the zero page */
+	bool devices;               /* there can be none of these: what looks like them is a device's */
 	/* With privilege. */
 	uint64_t ksm, zero;
 	double shared_part;         /* bytes of PSS in shared pages */
+	uint64_t unasked, unasked_anon; /* pages of which kpagecount or kpageflags said nothing */
 };
 
 /*
@@ -289,8 +291,11 @@ static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *
 		tally->file_shared++;
 	else
 		tally->anon_shared++;
-	if (!frame)
+	if (!frame) {
+		tally->unasked++;
+		tally->unasked_anon += !(entry & PM_FILE);
 		return;
+	}
 	if (flags & FRAME_ZERO) {
 		tally->zero++;
 		return;
@@ -305,6 +310,8 @@ static void tally_entry(struct pagemap *pagemap, uint64_t entry, struct tally *t
 		tally->present++;
 		if (entry & PM_EXCLUSIVE)
 			tally->exclusive++;
+		else if (tally->devices && !(entry & PM_FILE))
+			tally->present--;
 		else if (pagemap_privileged(pagemap))
 			tally_shared(pagemap, entry, tally);
 		else if (entry & PM_FILE)
@@ -535,10 +542,45 @@ static uint64_t tally_zero(const struct pagemap *pagemap, uint64_t at, uint64_t 
 	return pages * pagemap->page;
 }
 
-int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures)
+/* What the pages come to. zero: bytes of zero pages, negative where nobody tells. */
+static void figures_of(const struct pagemap *pagemap, const struct tally *tally, int64_t zero, struct figures *figures)
 {
-	struct tally tally = { 0 };
-	uint64_t *value = figures->value;
+	const uint64_t page = pagemap->page, shared = (tally->anon_shared + tally->file_shared) * page;
+	bool privileged = pagemap_privileged(pagemap);
+	uint64_t anon = tally->anon_shared * page, known = zero > 0 ? (uint64_t)zero : 0, maybe = 0, part;
+	uint64_t rss = tally->present * page, uss = tally->exclusive * page, unasked = tally->unasked * page;
+
+	if (privileged) {
+		known = tally->zero * page;
+		maybe = tally->unasked_anon * page;
+	} else if (zero < 0) {
+		maybe = anon;
+	}
+	known = known < anon ? known : anon;
+	anon -= known;
+	rss -= known;
+	figure_between(figures, FIG_USS, uss, uss, uss);
+	figure_between(figures, FIG_SWAP, tally->swapped * page, tally->swapped * page, 0);
+	figure_between(figures, FIG_ZERO, known, known + maybe, known);
+	figure_between(figures, FIG_RSS, rss - maybe, rss, rss);
+	if (privileged) {
+		part = uss + (uint64_t)tally->shared_part;
+		figure_between(figures, FIG_PSS, part, part + unasked / 2, part + unasked / 4);
+		part = tally->ksm * page < anon ? tally->ksm * page : anon;
+		figure_between(figures, FIG_KSM, part, part + maybe, part);
+		anon -= part;
+		figure_between(figures, FIG_COW, anon - (maybe < anon ? maybe : anon), anon, anon);
+		return;
+	}
+	/* Of a shared page this process has half at the most. */
+	figure_between(figures, FIG_PSS, uss, uss + (shared - known) / 2, uss + (shared - known) / 4);
+	figure_between(figures, FIG_KSM, 0, anon, 0);
+	figure_between(figures, FIG_COW, 0, anon, anon);
+}
+
+int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, bool shared, struct figures *figures)
+{
+	struct tally tally = { .devices = shared };
 	uint64_t thp = 0, limit = end > pagemap->limit ? end : pagemap->limit;
 	int64_t zero = 0;
 
@@ -568,37 +610,7 @@ int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct 
 			zero = more < 0 ? -1 : zero + more;
 		}
 	}
-
-	figures->unknown &= ~(FIG_BIT(FIG_RSS) | FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS) |
-	                                FIG_BIT(FIG_COW) | FIG_BIT(FIG_KSM) | FIG_BIT(FIG_ZERO) |
-	                                FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_THP));
-	figures->estimate &= ~FIG_BIT(FIG_COW);
-	if (pagemap_privileged(pagemap))
-		zero = (int64_t)(tally.zero * pagemap->page);
-	value[FIG_USS] = tally.exclusive * pagemap->page;
-	value[FIG_PSS] = value[FIG_USS];
-	value[FIG_SWAP] = tally.swapped * pagemap->page;
-	value[FIG_THP] = thp;
-	value[FIG_KSM] = tally.ksm * pagemap->page;
-	value[FIG_ZERO] = zero > 0 ? (uint64_t)zero : 0;
-	if (value[FIG_ZERO] > tally.anon_shared * pagemap->page)
-		value[FIG_ZERO] = tally.anon_shared * pagemap->page;
-	value[FIG_RSS] = tally.present * pagemap->page - value[FIG_ZERO];
-	value[FIG_COW] = tally.anon_shared * pagemap->page - value[FIG_ZERO];
-	if (!pagemap->scan && tally.present)
-		figures->unknown |= FIG_BIT(FIG_THP);
-	if (zero < 0) {
-		/* Without PAGEMAP_SCAN the zero page looks like a shared one. */
-		figures->unknown |= FIG_BIT(FIG_ZERO);
-		figures->estimate |= FIG_BIT(FIG_RSS) | FIG_BIT(FIG_COW);
-	}
-	if (pagemap_privileged(pagemap)) {
-		value[FIG_PSS] += (uint64_t)tally.shared_part;
-		value[FIG_COW] -= value[FIG_KSM] < value[FIG_COW] ? value[FIG_KSM] : value[FIG_COW];
-	} else if (value[FIG_COW] || tally.file_shared) {
-		figures->unknown |= FIG_BIT(FIG_PSS);
-		if (value[FIG_COW])
-			figures->unknown |= FIG_BIT(FIG_KSM);
-	}
+	figures_of(pagemap, &tally, zero, figures);
+	figure_between(figures, FIG_THP, thp, pagemap->scan ? thp : tally.present * pagemap->page, thp);
 	return 0;
 }

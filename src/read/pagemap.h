@@ -62,10 +62,12 @@ void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end);
 
 /*
  * Fills in RSS, PSS, USS, COW, KSM, ZERO, SWAP and THP of a page aligned range;
- * what cannot be had is marked unknown (PSS then holds what is exclusive).
- * swap_pss and locked are left alone.
+ * what cannot be had is marked. Where zero pages are not told from shared ones,
+ * RSS and COW are the most that they can be, and ZERO the least; where KSM's are
+ * not, COW has them. swap_pss and locked are left alone. shared: of a MAP_SHARED
+ * mapping, in which a page of no file is a device's and not memory.
  */
-int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, struct figures *figures);
+int pagemap_count(struct pagemap *pagemap, uint64_t start, uint64_t end, bool shared, struct figures *figures);
 
 /*
  * Bytes of anonymous pages shared with another process, KSM's among them, or

@@ -2,6 +2,7 @@
 /* Opens and reads files below /proc or a recorded tree. See proc.h. */
 #include "proc.h"
 #include "maps.h"
+#include "shmem.h"
 #include "text.h"
 
 #include <dirent.h>
@@ -62,13 +63,16 @@ int proc_init(struct proc *proc, const char *root)
 			fd = inner;
 		}
 	}
+	proc->live = is_procfs(fd);
 	proc->maps = maps_reader_new();
-	if (!proc->maps) {
+	proc->shmem = shmem_new(proc->live);
+	if (!proc->maps || !proc->shmem) {
+		maps_reader_free(proc->maps);
+		shmem_free(proc->shmem);
 		close(fd);
 		return -ENOMEM;
 	}
 	proc->fd = fd;
-	proc->live = is_procfs(fd);
 	proc->kpagecount = proc->kpageflags = -1;
 	if (frames_are_told(proc)) {
 		proc->kpagecount = openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
@@ -87,7 +91,9 @@ void proc_close(struct proc *proc)
 		*fd[i] = -1;
 	}
 	maps_reader_free(proc->maps);
+	shmem_free(proc->shmem);
 	proc->maps = NULL;
+	proc->shmem = NULL;
 }
 
 bool proc_is_own(const struct proc *proc)
@@ -212,10 +218,10 @@ static void find_keys(const char *at, const char *const *keys, long *values, siz
 	}
 }
 
-int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count)
+int proc_keys(const struct proc *proc, pid_t pid, const char *name, const char *const *keys, long *values, size_t count)
 {
 	struct proc_text whole;
-	int error = proc_read(proc, pid, pid ? "status" : "meminfo", &whole);
+	int error = proc_read(proc, pid, name, &whole);
 
 	if (error)
 		return error;
@@ -227,15 +233,15 @@ int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys,
 long proc_status(const struct proc *proc, pid_t pid, const char *key)
 {
 	long value;
-	int error = proc_status_all(proc, pid, &key, &value, 1);
+	int error = proc_keys(proc, pid, pid ? "status" : "meminfo", &key, &value, 1);
 
 	return error ? error : value < 0 ? -ENODATA : value;
 }
 
-long proc_number(const struct proc *proc, const char *name)
+long proc_number(const struct proc *proc, pid_t pid, const char *name)
 {
 	struct proc_text whole;
-	int error = proc_read(proc, 0, name, &whole);
+	int error = proc_read(proc, pid, name, &whole);
 	uint64_t value;
 
 	if (error)
@@ -366,8 +372,13 @@ static int parse_stat(const struct proc_text *stat, struct proc_identity *identi
 
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity)
 {
+	return proc_identify_by(proc, pid, "stat", identity);
+}
+
+int proc_identify_by(const struct proc *proc, pid_t pid, const char *name, struct proc_identity *identity)
+{
 	struct proc_text stat;
-	int error = proc_read(proc, pid, "stat", &stat);
+	int error = proc_read(proc, pid, name, &stat);
 
 	memset(identity, 0, sizeof(*identity));
 	strcpy(identity->comm, "?");

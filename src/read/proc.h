@@ -15,6 +15,7 @@ struct proc {
 	bool live;                  /* a /proc of the kernel, so ioctls and memory can be had */
 	int kpagecount, kpageflags; /* -1: frame numbers are not told to us, or it is recorded */
 	struct maps_reader *maps;
+	struct shmem *shmem;        /* which devices are shared memory, as far as it was asked */
 };
 
 /*
@@ -47,11 +48,11 @@ int proc_exists(const struct proc *proc, pid_t pid);
 /* The number after "key:" of /proc/PID/status (or of /proc/meminfo with pid 0), or a negative errno. */
 long proc_status(const struct proc *proc, pid_t pid, const char *key);
 
-/* Several in one read, in the order of the file: -1 for one that it does not have. 0 or a negative errno. */
-int proc_status_all(const struct proc *proc, pid_t pid, const char *const *keys, long *values, size_t count);
+/* Several of a file in one read, in its order: -1 for one that it does not have. 0 or a negative errno. */
+int proc_keys(const struct proc *proc, pid_t pid, const char *name, const char *const *keys, long *values, size_t count);
 
-/* The number in a file of its own, such as sys/vm/max_map_count. */
-long proc_number(const struct proc *proc, const char *name);
+/* The number in a file of its own, such as sys/vm/max_map_count (pid 0), or a negative errno. */
+long proc_number(const struct proc *proc, pid_t pid, const char *name);
 
 /* All process ids, in order. The caller frees them. */
 int proc_pids(const struct proc *proc, pid_t **pids, size_t *count);
@@ -73,5 +74,8 @@ struct proc_identity {
 void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size);
 
 int proc_identify(const struct proc *proc, pid_t pid, struct proc_identity *identity);
+
+/* The same of a thread: name is its stat below the process, "task/TID/stat". */
+int proc_identify_by(const struct proc *proc, pid_t pid, const char *name, struct proc_identity *identity);
 
 #endif

@@ -4,8 +4,10 @@
  * process_read(); each VMA then goes through take_vma().
  */
 #include "process.h"
+#include "shmem.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -22,6 +24,7 @@ struct maps_file {
 struct reader {
 	const struct proc *proc;
 	pid_t pid;
+	pid_t thread;               /* through which it is read, when its main thread has ended; else 0 */
 	enum process_mode mode;
 	bool with_smaps;
 	struct cost *cost;
@@ -33,21 +36,38 @@ struct reader {
 	bool library_searched;
 	bool library_seen;          /* its file went by, and nobody has asked it yet */
 	bool nothing_locked, nothing_swapped, nothing_huge;
+	bool merged_asked, nothing_merged; /* by KSM */
 	bool prefers_smaps;         /* too much of it is shared */
 	uint64_t deadline;          /* ns; figures that are not there by then are unknown */
 	uint64_t asked;             /* about pages of VMAs that smaps gives exactly */
 	struct process *process;
 	region_function *each;
+	int (*next)(void *context); /* a file of several processes: between two of them */
 	void *context;
 	struct region *part;        /* of one VMA, those not yet handed out */
 	size_t parts, parts_room;
 	size_t handed;              /* how many of its parts went before */
 };
 
+/* The directory of a thread answers as that of its process, though /proc does not list it. */
+static pid_t live_id(const struct reader *reader)
+{
+	return reader->thread ? reader->thread : reader->pid;
+}
+
+/* A file of the process, below the thread through which it is read. */
+static const char *file_name(const struct reader *reader, const char *name, char buffer[64])
+{
+	if (!reader->thread)
+		return name;
+	snprintf(buffer, 64, "task/%d/%s", (int)reader->thread, name);
+	return buffer;
+}
+
 static struct pagemap *need_pagemap(struct reader *reader)
 {
 	if (!reader->pagemap && (reader->pagemap = malloc(sizeof(*reader->pagemap))))
-		pagemap_open(reader->pagemap, reader->proc, reader->pid, reader->deadline, reader->cost);
+		pagemap_open(reader->pagemap, reader->proc, live_id(reader), reader->deadline, reader->cost);
 	return reader->pagemap && reader->pagemap->fd >= 0 ? reader->pagemap : NULL;
 }
 
@@ -62,59 +82,163 @@ static bool knows(const struct figures *figures, unsigned bits)
 	return !(figures->unknown & bits);
 }
 
-/* Without smaps: what the counters of the whole process tell about this range. */
-static void fill_in_from_process(const struct reader *reader, struct figures *figures)
+/* Pages of shmem: when they are swapped out, only smaps tells, and for the whole VMA. */
+static bool is_shmem(const struct vma *vma)
 {
+	return vma->class == VMA_SHARED || vma->class == VMA_SHARED_NAMED || vma->class == VMA_SHM;
+}
+
+/* VmSwap leaves out shared memory, and pagemap does as well. */
+static bool swap_is_empty(void)
+{
+	struct sysinfo info;
+
+	return !sysinfo(&info) && info.freeswap == info.totalswap;
+}
+
+/* Whether KSM has merged nothing of this process. */
+static bool nothing_is_merged(struct reader *reader)
+{
+	if (!reader->merged_asked && reader->proc && reader->proc->live) {
+		char name[64];
+		FILE *file = fopen("/sys/kernel/mm/ksm/pages_shared", "re");
+		int first = file ? getc(file) : access("/sys/kernel/mm", F_OK) ? EOF : '0';
+
+		if (file)
+			fclose(file);
+		reader->nothing_merged = first == '0' ||
+			proc_number(reader->proc, reader->pid, file_name(reader, "ksm_merging_pages", name)) == 0;
+	}
+	reader->merged_asked = true;
+	return reader->nothing_merged;
+}
+
+/* KSM's pages look like a relative's. Where there are none of them, all are a relative's. */
+static void settle_merged(struct reader *reader, struct figures *figures)
+{
+	uint64_t *value = figures->value;
+
+	if (knows(figures, FIG_BIT(FIG_KSM)) || !knows(figures, FIG_BIT(FIG_ZERO)) || !nothing_is_merged(reader))
+		return;
+	figure_between(figures, FIG_KSM, 0, 0, 0);
+	figure_between(figures, FIG_COW, value[FIG_COW], value[FIG_COW], 0);
+}
+
+/* Without smaps: what the counters of the whole process tell about this range. */
+static void fill_in_from_process(struct reader *reader, struct vma *part)
+{
+	struct figures *figures = &part->figures;
+
+	settle_merged(reader, figures);
 	figures->unknown &= ~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
+	figures->unknown |= FIG_ONLY_SMAPS;
+	if (is_shmem(part) && !swap_is_empty())
+		figures->unknown |= FIG_BIT(FIG_SWAP) | FIG_BIT(FIG_SWAP_PSS);
 	if (figures->value[FIG_SWAP] && !reader->nothing_swapped)
 		figures->unknown |= FIG_BIT(FIG_SWAP_PSS);
 	if (!reader->nothing_locked)
 		figures->unknown |= FIG_BIT(FIG_LOCKED);
 }
 
-/* With smaps: what pagemap could not tell about a part is its share of what smaps says of the VMA. */
-static void fill_in_from_whole(const struct vma *whole, uint64_t shared_total, struct figures *part)
+/* How much of a figure a part can have at the most, by what was counted of it. */
+static uint64_t capacity(const struct figures *part, enum figure figure)
 {
-	const struct figures *all = &whole->figures;
-	uint64_t shared = part->value[FIG_RSS] - part->value[FIG_USS];
-	uint64_t all_shared = all->value[FIG_PSS] > all->value[FIG_USS]
-	                      ? all->value[FIG_PSS] - all->value[FIG_USS] : 0;
+	const uint64_t *value = part->value;
 
-	if (!knows(part, FIG_BIT(FIG_PSS)) && knows(all, FIG_BIT(FIG_PSS) | FIG_BIT(FIG_USS))) {
-		part->value[FIG_PSS] = part->value[FIG_USS] + share(all_shared, shared, shared_total);
-		part->unknown &= ~FIG_BIT(FIG_PSS);
-		part->estimate |= FIG_BIT(FIG_PSS);
+	switch (figure) {
+	case FIG_ZERO:
+	case FIG_KSM: return value[FIG_COW];
+	case FIG_PSS: return (value[FIG_RSS] - value[FIG_USS]) / 2; /* beyond USS */
+	case FIG_SWAP: return value[FIG_SIZE] > value[FIG_RSS] ? value[FIG_SIZE] - value[FIG_RSS] : 0;
+	case FIG_SWAP_PSS: return value[FIG_SWAP];
+	default: return value[FIG_RSS];
 	}
-	if (!knows(part, FIG_BIT(FIG_KSM)) && knows(all, FIG_BIT(FIG_KSM))) {
-		part->value[FIG_KSM] = share(all->value[FIG_KSM], shared, shared_total);
-		part->unknown &= ~FIG_BIT(FIG_KSM);
-		part->value[FIG_COW] -= part->value[FIG_KSM] < part->value[FIG_COW]
-		                        ? part->value[FIG_KSM] : part->value[FIG_COW];
-		if (all->value[FIG_KSM])
-			part->estimate |= FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW);
+}
+
+/*
+ * A figure of which only the whole is known, over the parts. Each has at least
+ * what finds no room in the others, and at most what it has room for; when that
+ * is one number, it is exact. Else all is given in proportion, so that it adds
+ * up to the whole, and the part says how far that may be off.
+ */
+static void distribute(struct reader *reader, size_t count, enum figure figure, uint64_t whole)
+{
+	uint64_t all = 0, before = 0;
+
+	for (size_t i = 0; i < count; i++)
+		all += capacity(&reader->part[i].vma.figures, figure);
+	whole = whole < all ? whole : all;
+	for (size_t i = 0; i < count; i++) {
+		struct figures *part = &reader->part[i].vma.figures;
+		uint64_t room = capacity(part, figure), others = all - room, base = figure == FIG_PSS ? part->value[FIG_USS] : 0;
+		uint64_t low = whole > others ? whole - others : 0, high = whole < room ? whole : room;
+		uint64_t likely = share(whole, before + room, all) - share(whole, before, all);
+		uint64_t rss = part->value[FIG_RSS], cow = part->value[FIG_COW];
+
+		before += room;
+		figure_between(part, figure, base + low, base + high, base + likely);
+		likely = part->value[figure];
+		/* What RSS and COW have too much. */
+		if (figure == FIG_ZERO)
+			figure_between(part, FIG_RSS, rss - high, rss - low, rss - likely);
+		if (figure == FIG_ZERO || figure == FIG_KSM)
+			figure_between(part, FIG_COW, cow - high, cow - low, cow - likely);
 	}
-	if (!knows(part, FIG_BIT(FIG_THP)) && knows(all, FIG_BIT(FIG_THP))) {
-		part->value[FIG_THP] = share(all->value[FIG_THP], part->value[FIG_RSS], all->value[FIG_RSS]);
-		part->unknown &= ~FIG_BIT(FIG_THP);
-		if (all->value[FIG_THP])
-			part->estimate |= FIG_BIT(FIG_THP);
+}
+
+static uint64_t sum_of_parts(const struct reader *reader, size_t count, enum figure figure)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += reader->part[i].vma.figures.value[figure];
+	return sum;
+}
+
+static bool all_parts_know(const struct reader *reader, size_t count, enum figure figure)
+{
+	for (size_t i = 0; i < count; i++)
+		if ((reader->part[i].vma.figures.unknown | reader->part[i].vma.figures.estimate) & FIG_BIT(figure))
+			return false;
+	return true;
+}
+
+/* With smaps: what pagemap could not tell about the parts of a VMA, from what smaps says of the whole. */
+static void fill_in_from_whole(struct reader *reader, const struct vma *whole, size_t count)
+{
+	static const enum figure given[] = {
+		FIG_ZERO, FIG_KSM, FIG_THP, FIG_SWAP, FIG_SWAP_PSS, FIG_PSS, FIG_DIRTY, FIG_CLEAN, FIG_LAZYFREE, FIG_PSS_DIRTY,
+	};
+	const uint32_t not_counted = FIG_BIT(FIG_SWAP_PSS) | FIG_ONLY_SMAPS;
+	const struct figures *all = &whole->figures;
+
+	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++) {
+		enum figure k = given[i];
+		uint64_t value = all->value[k], counted;
+
+		if (k == FIG_ZERO) {
+			/* Of what is mapped, what is not resident. */
+			counted = sum_of_parts(reader, count, FIG_RSS);
+			value = counted > all->value[FIG_RSS] ? counted - all->value[FIG_RSS] : 0;
+		} else if (k == FIG_PSS) {
+			value -= all->value[FIG_USS] < value ? all->value[FIG_USS] : value;
+		}
+		if (k == FIG_ZERO ? !knows(all, FIG_BIT(FIG_RSS)) : !knows(all, FIG_BIT(k)))
+			continue;
+		if (k == FIG_SWAP ? is_shmem(whole) : FIG_BIT(k) & not_counted || !all_parts_know(reader, count, k))
+			distribute(reader, count, k, value);
 	}
-	part->unknown &= ~(FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
-	part->unknown |= all->unknown & (FIG_BIT(FIG_SWAP_PSS) | FIG_BIT(FIG_LOCKED));
-	part->value[FIG_SWAP_PSS] = share(all->value[FIG_SWAP_PSS], part->value[FIG_SWAP],
-	                                  all->value[FIG_SWAP]);
-	if (all->value[FIG_SWAP_PSS] != all->value[FIG_SWAP] && part->value[FIG_SWAP])
-		part->estimate |= FIG_BIT(FIG_SWAP_PSS);
-	for (unsigned k = FIG_DIRTY; k <= FIG_PSS_DIRTY; k++) {
-		part->value[k] = share(all->value[k], part->value[FIG_RSS], all->value[FIG_RSS]);
-		part->unknown = (part->unknown & ~FIG_BIT(k)) | (all->unknown & FIG_BIT(k));
-		if (all->value[k] && all->value[k] != all->value[FIG_RSS])
-			part->estimate |= FIG_BIT(k);
+	for (size_t i = 0; i < count; i++) {
+		struct figures *part = &reader->part[i].vma.figures;
+		uint32_t marks = FIG_BIT(FIG_LOCKED);
+
+		settle_merged(reader, part);
+		part->unknown |= all->unknown & (not_counted | FIG_BIT(FIG_LOCKED));
+		/* The kernel counts the PSS of a locked VMA. */
+		part->value[FIG_LOCKED] = whole->locked ? part->value[FIG_PSS] : 0;
+		part->unknown |= whole->locked && part->unknown & FIG_BIT(FIG_PSS) ? marks : 0;
+		part->estimate |= whole->locked && part->estimate & FIG_BIT(FIG_PSS) ? marks : 0;
 	}
-	/* The kernel counts the PSS of a locked VMA. */
-	part->value[FIG_LOCKED] = whole->locked ? part->value[FIG_PSS] : 0;
-	if (whole->locked)
-		part->estimate |= part->estimate & FIG_BIT(FIG_PSS) ? FIG_BIT(FIG_LOCKED) : 0;
 }
 
 /* All of it resident and private, or nothing of it there: then each part is like the whole. */
@@ -135,7 +259,6 @@ static bool is_uniform(const struct figures *f)
 static int split_figures(struct reader *reader, const struct vma *whole, size_t count)
 {
 	bool uniform = reader->with_smaps && is_uniform(&whole->figures);
-	uint64_t shared_total = 0;
 	int error = 0;
 
 	if (!uniform && !reader->handed && need_pagemap(reader))
@@ -144,6 +267,7 @@ static int split_figures(struct reader *reader, const struct vma *whole, size_t 
 		struct vma *part = &reader->part[i].vma;
 		struct figures *f = &part->figures;
 		uint64_t size = part->end - part->start;
+		int one = 0;
 
 		part->anonymous = share(whole->anonymous, size, whole->end - whole->start);
 		if (uniform) {
@@ -152,102 +276,95 @@ static int split_figures(struct reader *reader, const struct vma *whole, size_t 
 			continue;
 		}
 		/* Mapped pages that nobody owns: without privilege they look like shared ones. */
-		if (whole->class == VMA_SPECIAL && text_starts(whole->name, "[vvar")) {
-			fill_in_from_process(reader, f);
-			continue;
-		}
-		error = need_pagemap(reader) ? pagemap_count(reader->pagemap, part->start, part->end, f) : -ENOENT;
-		if (error) {
-			/* The whole is known, its parts are not. */
+		if (whole->class != VMA_SPECIAL || !text_starts(whole->name, "[vvar"))
+			one = need_pagemap(reader) ? pagemap_count(reader->pagemap, part->start, part->end,
+			                                           whole->perms[3] == 's', f) : -ENOENT;
+		if (one)
+			/* The whole may be known, its parts are not. */
 			f->unknown |= FIG_OF_PAGES;
-			continue;
-		}
-		shared_total += f->value[FIG_RSS] - f->value[FIG_USS];
+		else if (!reader->with_smaps)
+			fill_in_from_process(reader, part);
+		error = error ? error : one;
 	}
-	for (size_t i = 0; !uniform && !error && i < count; i++) {
-		struct figures *f = &reader->part[i].vma.figures;
-
-		if (reader->with_smaps)
-			fill_in_from_whole(whole, shared_total, f);
-		else
-			fill_in_from_process(reader, f);
-	}
+	if (!uniform && !error && reader->with_smaps)
+		fill_in_from_whole(reader, whole, count);
 	return 0;
+}
+
+/* How a sum over all parts of a VMA is marked. */
+static void mark_sums(struct reader *reader, const struct vma *whole, size_t count)
+{
+	bool whole_is_known = reader->with_smaps && count > 1;
+
+	for (size_t i = 0; i < count; i++) {
+		struct region *part = &reader->part[i];
+
+		part->sum_unknown = part->vma.figures.unknown;
+		part->sum_estimate = part->vma.figures.estimate;
+		if (whole_is_known) {
+			part->sum_unknown &= whole->figures.unknown;
+			part->sum_estimate &= whole->figures.estimate;
+		}
+	}
 }
 
 /* What smaps does not tell of a VMA. */
 static void complete_from_pagemap(struct reader *reader, struct vma *vma)
 {
-	struct figures *f = &vma->figures;
+	struct figures *f = &vma->figures, counted;
 	bool anonymous = vma_is_anonymous(vma);
+	uint32_t open;
 	int64_t bytes = 0;
 
+	if (vma->class == VMA_ROLLUP)
+		return;
 	if (!anonymous || vma->perms[0] != 'r' ||
 	    f->value[FIG_SIZE] <= f->value[FIG_RSS] + f->value[FIG_SWAP])
 		f->unknown &= ~FIG_BIT(FIG_ZERO);
-	if (knows(f, FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM)) && !(f->estimate & (FIG_BIT(FIG_COW) | FIG_BIT(FIG_PSS))))
-		return;
-	if (!reader->proc || !need_pagemap(reader) ||
+	open = (f->unknown | f->estimate) & (FIG_BIT(FIG_ZERO) | FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW) | FIG_BIT(FIG_PSS));
+	if (!open || !reader->proc || !need_pagemap(reader) ||
 	    (!reader->zero && !(reader->zero = calloc(1, sizeof(*reader->zero)))))
 		return;
-	if (!knows(f, FIG_BIT(FIG_ZERO))) {
+	if (open & FIG_BIT(FIG_ZERO)) {
 		bytes = zero_scan_next(reader->zero, reader->pagemap, vma->start, vma->end);
-		if (bytes >= 0) {
-			f->value[FIG_ZERO] = (uint64_t)bytes;
-			f->unknown &= ~FIG_BIT(FIG_ZERO);
-		}
+		if (bytes >= 0)
+			figure_between(f, FIG_ZERO, (uint64_t)bytes, (uint64_t)bytes, 0);
 	}
-	if (!anonymous && f->estimate & FIG_BIT(FIG_COW)) {
+	if (!anonymous && open & FIG_BIT(FIG_COW)) {
 		bytes = pagemap_shared_anonymous(reader->pagemap, vma->start, vma->end);
-		if (bytes >= 0) {
-			f->value[FIG_COW] = (uint64_t)bytes;
-			f->estimate &= ~FIG_BIT(FIG_COW);
-		}
+		if (bytes >= 0)
+			figure_between(f, FIG_COW, (uint64_t)bytes, (uint64_t)bytes, 0);
 	}
-	/* PSS: of shared hugetlb pages. */
-	if (f->estimate & FIG_BIT(FIG_PSS) && pagemap_privileged(reader->pagemap)) {
-		struct figures counted = *f;
-
-		pagemap_begin(reader->pagemap, vma->start, vma->end);
-		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
-			f->value[FIG_PSS] = counted.value[FIG_PSS];
-			f->estimate &= ~FIG_BIT(FIG_PSS);
+	if (anonymous)
+		settle_merged(reader, f);
+	open &= f->unknown | f->estimate;
+	/* Zero pages only where that does not take long. PSS: of shared hugetlb pages. */
+	if (!pagemap_privileged(reader->pagemap) ||
+	    !(open & FIG_BIT(FIG_PSS) || (anonymous && (open & FIG_BIT(FIG_KSM) || f->value[FIG_SIZE] < 1U << 30))))
+		return;
+	counted = *f;
+	pagemap_begin(reader->pagemap, vma->start, vma->end);
+	if (pagemap_count(reader->pagemap, vma->start, vma->end, vma->perms[3] == 's', &counted))
+		return;
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		if (open & FIG_BIT(k) && !(counted.unknown & FIG_BIT(k))) {
+			f->value[k] = counted.value[k];
+			f->unknown &= ~FIG_BIT(k);
+			f->estimate = (f->estimate & ~FIG_BIT(k)) | (counted.estimate & FIG_BIT(k));
 		}
-	}
-	if (anonymous && (!knows(f, FIG_BIT(FIG_KSM)) ||
-	                  (!knows(f, FIG_BIT(FIG_ZERO)) && f->value[FIG_SIZE] < 1U << 30)) &&
-	    pagemap_privileged(reader->pagemap)) {
-		struct figures counted = *f;
-
-		pagemap_begin(reader->pagemap, vma->start, vma->end);
-		if (!pagemap_count(reader->pagemap, vma->start, vma->end, &counted)) {
-			f->value[FIG_KSM] = counted.value[FIG_KSM];
-			f->value[FIG_COW] = counted.value[FIG_COW];
-			f->value[FIG_ZERO] = counted.value[FIG_ZERO];
-			f->unknown &= ~(FIG_BIT(FIG_KSM) | FIG_BIT(FIG_COW) | FIG_BIT(FIG_ZERO));
-			f->estimate &= ~FIG_BIT(FIG_COW);
-		}
-	}
 }
 
 static void ask_counters(struct reader *reader)
 {
 	static const char *const keys[] = { "VmLck", "VmSwap", "HugetlbPages" };
 	long values[3];
+	char name[64];
 
-	if (proc_status_all(reader->proc, reader->pid, keys, values, 3))
+	if (proc_keys(reader->proc, reader->pid, file_name(reader, "status", name), keys, values, 3))
 		return;
 	reader->nothing_locked = values[0] == 0;
 	reader->nothing_swapped = values[1] == 0;
 	reader->nothing_huge = values[2] <= 0;  /* a kernel without them has no such line */
-}
-
-/* VmSwap leaves out shared memory, and pagemap does as well. */
-static bool swap_is_empty(void)
-{
-	struct sysinfo info;
-
-	return !sysinfo(&info) && info.freeswap == info.totalswap;
 }
 
 /* Whether maps and pagemap give every figure exactly. */
@@ -291,6 +408,7 @@ static int hand_out(struct reader *reader, const struct vma *vma, size_t keep)
 
 	if (reader->mode != PROCESS_NAMES && (split || !reader->with_smaps))
 		error = split_figures(reader, vma, count);
+	mark_sums(reader, vma, count);
 	if (!error && reader->pagemap && !split)
 		reader->asked += reader->pagemap->asked - asked;
 	if (!error && !reader->with_smaps && reader->mode != PROCESS_GENTLE && !reader->process->late &&
@@ -337,7 +455,7 @@ static int add_part(struct reader *reader, const struct vma *vma, uint64_t start
 	part->vma = *vma;
 	part->vma.start = start;
 	part->vma.end = end;
-	if (vma->class == VMA_FILE || vma->class == VMA_SHARED)
+	if (vma_is_file(vma) || vma->class == VMA_SHARED)
 		part->vma.offset += start - vma->start;
 	part->vma.figures.value[FIG_SIZE] = end - start;
 	part->source = vma->class == VMA_UNNAMED ? NAME_NONE : NAME_KERNEL;
@@ -390,11 +508,15 @@ static int cut(struct reader *reader, const struct vma *vma)
 static int take_vma(void *context, struct vma *vma)
 {
 	struct reader *reader = context;
-	int error;
+	int error = vma->another ? reader->next(reader->context) : 0;
 
+	if (error)
+		return error;
 	reader->process->vmas++;
 	if (reader->with_smaps && reader->process->vmas % LATE_LOOK == 0 && clock_ns() > reader->deadline)
 		return LATE;
+	if (vma->class == VMA_FILE && reader->proc && shmem_is_device(reader->proc, reader->pid, vma->major, vma->minor))
+		vma->class = VMA_SHM;
 	if (!reader->library_searched && library_is_in(vma))
 		reader->library_seen = true;
 	if (reader->with_smaps)
@@ -419,8 +541,9 @@ static void maps_file_close(struct maps_file *file)
 static int maps_file_open(struct reader *reader, struct maps_file *file)
 {
 	ssize_t got = 1;
+	char name[64];
 
-	*file = (struct maps_file){ .fd = proc_open(reader->proc, reader->pid, "maps") };
+	*file = (struct maps_file){ .fd = proc_open(reader->proc, reader->pid, file_name(reader, "maps", name)) };
 	if (file->fd < 0)
 		return file->fd;
 	while (got > 0 && file->len + AHEAD_READ <= AHEAD_MAX) {
@@ -456,7 +579,7 @@ static void read_registry(struct reader *reader, struct maps_file *file)
 	struct process *process = reader->process;
 	struct library *library = &process->library;
 
-	library_find(reader->proc, reader->pid, maps_file_ahead(file), file->fd, reader->cost, library);
+	library_find(reader->proc, live_id(reader), maps_file_ahead(file), file->fd, reader->cost, library);
 	if (library->state == LIBRARY_READY && library->root.registry.top) {
 		struct memory memory = library_memory(library);
 
@@ -523,23 +646,32 @@ static bool smaps_is_needed(struct reader *reader)
 
 static int read_vmas(struct reader *reader)
 {
+	const unsigned recorded = reader->proc->live ? 0 : MAPS_RECORDED;
 	struct maps_file file = { .fd = -1 };
+	char name[64];
 	int error = 0;
 
 	reader->with_smaps = smaps_is_needed(reader);
+	if (reader->with_smaps && reader->mode != PROCESS_FIGURES_PLAIN)
+		error = ask_library(reader);
+	if (reader->with_smaps && !error)
+		error = file.fd = proc_open(reader->proc, reader->pid, file_name(reader, "smaps", name));
+	if (reader->with_smaps && error == -ENOENT) {
+		/* A kernel without it (CONFIG_PROC_PAGE_MONITOR is off), or not recorded. */
+		reader->process->no_smaps = true;
+		reader->with_smaps = false;
+		reader->mode = PROCESS_GENTLE;
+		ask_counters(reader);
+	}
 	if (!reader->with_smaps)
 		error = open_maps(reader, &file);
-	else if (reader->proc->live && reader->mode != PROCESS_FIGURES_PLAIN)
-		error = ask_library(reader);
-	if (reader->with_smaps && !error && (file.fd = proc_open(reader->proc, reader->pid, "smaps")) < 0)
-		error = file.fd;
-	if (error)
+	if (error < 0)
 		return error;
 	reader->process->vmas = reader->process->malformed = 0;
 	reader->cursor = 0;
 
-	error = maps_read(reader->proc->maps, maps_file_ahead(&file), file.fd, reader->with_smaps, reader->cost,
-	                  take_vma, reader, &reader->process->malformed);
+	error = maps_read(reader->proc->maps, maps_file_ahead(&file), file.fd, (reader->with_smaps ? MAPS_FIGURES : 0) | recorded,
+	                  reader->cost, take_vma, reader, &reader->process->malformed);
 	maps_file_close(&file);
 	return error;
 }
@@ -559,7 +691,7 @@ static bool is_complete(struct reader *reader)
 	struct proc_identity after;
 
 	if (!reader->proc->live)
-		return true;
+		return reader->process->vmas;
 	/* pagemap was opened before the list: while its memory is there, so was the list's. */
 	if (reader->pagemap && reader->pagemap->fd >= 0)
 		return reader->process->vmas && pagemap_is_alive(reader->pagemap);
@@ -591,62 +723,118 @@ static int identify(struct reader *reader)
 	return error == -ENOENT ? -ESRCH : error;
 }
 
-int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
-                 region_function *each, void *context, struct process *process)
+/* Until nothing turns up that changes how it is to be read. */
+static int read_until_settled(struct reader *reader)
 {
-	struct reader reader = {
-		.proc = proc, .pid = pid, .mode = mode, .cost = cost, .page = (uint64_t)sysconf(_SC_PAGESIZE),
-		.process = process, .each = each, .context = context, .deadline = clock_ns() + FIGURES_NS,
-	};
-	int error;
+	int error = read_vmas(reader);
 
-	memset(process, 0, sizeof(*process));
-	process->pid = pid;
-	error = identify(&reader);
-	if (error || process->identity.kernel_thread) {
-		reader_free(&reader);
-		return error;
-	}
-	error = read_vmas(&reader);
 	for (;;) {
 		int again = error;
 
 		if (error == PREFERS_SMAPS)
-			reader.prefers_smaps = true;
+			reader->prefers_smaps = true;
 		else if (error == LATE)
-			process->late = true;
-		else if (!error && reader.library_seen && !reader.library_searched && proc->live)
-			error = ask_library(&reader);
+			reader->process->late = true;
+		else if (!error && reader->library_seen && !reader->library_searched && reader->proc->live)
+			error = ask_library(reader);
 		else
+			return error;
+		if (again || reader->registry.count)
+			error = start_over(reader);
+	}
+}
+
+/* Reads the process through its main thread, or the one that is given. */
+static int read_through(struct reader *reader)
+{
+	struct process *process = reader->process;
+	int error;
+
+	memset(process, 0, sizeof(*process));
+	process->pid = reader->pid;
+	process->thread = reader->thread;
+	error = identify(reader);
+	if (error || process->identity.kernel_thread)
+		return error ? error : PROCESS_IS_KERNEL;
+	error = read_until_settled(reader);
+	process->late |= reader->pagemap && reader->pagemap->late;
+	return error ? error : is_complete(reader) ? 0 : -ESRCH;
+}
+
+/* A thread that runs, of a process the main thread of which has ended; 0: there is none. */
+static pid_t thread_that_runs(const struct proc *proc, pid_t pid)
+{
+	pid_t *threads = NULL, found = 0;
+	size_t count = 0;
+
+	if (proc_tasks(proc, pid, &threads, &count))
+		return 0;
+	for (size_t i = 0; !found && i < count; i++) {
+		struct proc_identity identity;
+		char name[64];
+
+		snprintf(name, sizeof(name), "task/%d/stat", (int)threads[i]);
+		if (threads[i] != pid && !proc_identify_by(proc, pid, name, &identity) && !strchr("ZX", identity.state))
+			found = threads[i];
+	}
+	free(threads);
+	return found;
+}
+
+/* What is the matter with one that could not be read, in the same words for every file that says so in another way. */
+static int why_not(const struct proc *proc, pid_t pid, int error, pid_t *thread)
+{
+	struct proc_identity identity;
+
+	*thread = 0;
+	if ((error != -ESRCH && error != -EACCES && error != -EPERM) || proc_identify(proc, pid, &identity))
+		return error;
+	if (identity.kernel_thread)
+		return PROCESS_IS_KERNEL;
+	if (identity.state != 'Z')
+		return error == -ESRCH && !proc->live ? PROCESS_IS_EMPTY : error;
+	*thread = thread_that_runs(proc, pid);
+	return *thread ? error : PROCESS_IS_ENDED;
+}
+
+int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
+                 region_function *each, void *context, struct process *process)
+{
+	struct reader reader;
+	pid_t thread = 0;
+	int error;
+
+	do {
+		reader = (struct reader){
+			.proc = proc, .pid = pid, .thread = thread, .mode = mode, .cost = cost,
+			.page = (uint64_t)sysconf(_SC_PAGESIZE), .process = process, .each = each, .context = context,
+			.deadline = clock_ns() + FIGURES_NS,
+		};
+		error = read_through(&reader);
+		reader_free(&reader);
+		if (!error || reader.thread)
 			break;
-		if (again || reader.registry.count)
-			error = start_over(&reader);
-	}
-	process->late |= reader.pagemap && reader.pagemap->late;
-	if (!error && !process->vmas && proc->live) {
-		/* Nothing at all: a kernel thread, or one that has ended. */
-		proc_identify(proc, pid, &process->identity);
-		error = process->identity.kernel_thread ? 0 : -ESRCH;
-	} else if (!error && !is_complete(&reader)) {
-		error = -ESRCH;
-	}
-	reader_free(&reader);
+		error = why_not(proc, pid, error, &thread);
+		if (thread && process->vmas)
+			each(context, NULL);
+	} while (thread);
 	return error;
 }
 
-int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,
-                       struct process *process)
+int process_read_smaps(int fd, struct cost *cost, region_function *each, int (*next)(void *context),
+                       void *context, struct process *process)
 {
 	struct reader reader = {
 		.mode = PROCESS_FIGURES, .with_smaps = true, .cost = cost, .page = 4096,
-		.process = process, .each = each, .context = context, .deadline = UINT64_MAX,
+		.process = process, .each = each, .next = next, .context = context, .deadline = UINT64_MAX,
 	};
 	struct maps_reader *maps = maps_reader_new();
 	int error = -ENOMEM;
 
 	memset(process, 0, sizeof(*process));
 	if (maps)
-		error = maps_read(maps, (struct text){ 0 }, fd, true, cost, take_vma, &reader, &process->malformed);
+		error = maps_read(maps, (struct text){ 0 }, fd, MAPS_FIGURES | MAPS_RECORDED | MAPS_SEVERAL, cost, take_vma, &reader,
+		                  &process->malformed);
 	maps_reader_free(maps);
 	free(reader.part);
 	return error;

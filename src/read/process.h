@@ -13,6 +13,8 @@
 #include "proc.h"
 #include "registry.h"
 
+#include <errno.h>
+
 enum name_source {
 	NAME_NONE = 0,
 	NAME_KERNEL,
@@ -22,6 +24,11 @@ enum name_source {
 struct region {
 	struct vma vma;             /* of a part: its own start, end, offset, class and name */
 	enum name_source source;
+	/*
+	 * Marks for sums over all parts of its VMA: what is not known of a part may
+	 * be known of the whole, and the values of the parts add up to that.
+	 */
+	uint32_t sum_unknown, sum_estimate;
 };
 
 /*
@@ -40,6 +47,8 @@ enum process_mode {
 
 struct process {
 	pid_t pid;
+	pid_t thread;               /* its main thread has ended, and it was read through this one; else 0 */
+	bool no_smaps;              /* figures were asked for, and there is no smaps: what --gentle gives */
 	struct proc_identity identity; /* only as far as the reading needed it; see proc_identify() */
 	struct library library;     /* closed again; its root can be looked at */
 	int registry_error;
@@ -50,10 +59,16 @@ struct process {
 	bool late;                  /* it took too long: figures are missing */
 };
 
+/* What process_read() answers for processes that have no memory. */
+#define PROCESS_IS_KERNEL  (-ENODATA)           /* a kernel thread */
+#define PROCESS_IS_EMPTY   (-ENOMSG)            /* recorded, and its maps or smaps holds nothing */
+#define PROCESS_IS_ENDED   (-ECHILD)            /* a zombie: only its parent has not asked for its end yet */
+
 /*
- * Reads a process; it may hang, so this is for a child (apart.h). Errors: -ESRCH (no such process, or it ended or called exec
- * while it was read: the regions handed out so far are of no use), -EACCES,
- * -EPERM, and what each returned.
+ * Reads a process; it may hang, so this is for a child (apart.h). Errors: those
+ * above, -ESRCH (no such process, or it ended or called exec while it was read:
+ * the regions handed out so far are of no use), -EACCES, -EPERM, and what each
+ * returned.
  */
 int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                  region_function *each, void *context, struct process *process);
@@ -62,8 +77,12 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 int process_read_apart(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                        region_function *each, void *context, struct process *process);
 
-/* The same from a recorded smaps file, without a process. */
-int process_read_smaps(int fd, struct cost *cost, region_function *each, void *context,
-                       struct process *process);
+/*
+ * The same from a recorded smaps file, without a process. A file may hold
+ * several, one behind the other: next is called between two, and its result
+ * ends the reading if it is not zero.
+ */
+int process_read_smaps(int fd, struct cost *cost, region_function *each, int (*next)(void *context),
+                       void *context, struct process *process);
 
 #endif

@@ -12,9 +12,14 @@
  *   mixed    one mapping with parts named test:full, test:half, test:none,
  *            test:zero, 4 MiB each, then a fork that leaves all of it shared
  *            but 1 MiB of test:full, which the parent rewrites
+ *   leader   the main thread ends, and another has 40 MiB named test:worker:
+ *            pids of the process and that thread
+ *   shared   memfd, System V, POSIX and shared anonymous memory of 4 MiB each, a
+ *            private mapping of a memfd of which 1 MiB is rewritten, 4 MiB anonymous
  *   churn    exec, fork and mmap without an end
  *   children N   that many children that only wait
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +202,70 @@ static void swapped(void)
 	printf("%d\n", (int)getpid());
 }
 
+static void wait_for_end(void)
+{
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+}
+
+static void *worker(void *unused)
+{
+	char *p = map(40 * MIB);
+
+	/* Until the main thread is gone. */
+	usleep(200000);
+	name(p, 40 * MIB, "test:worker");
+	memset(p, 1, 40 * MIB);
+	printf("%d\n%d\n", (int)getpid(), (int)gettid());
+	wait_for_end();
+	exit(0);
+	return unused;
+}
+
+static void leader(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, worker, NULL))
+		exit(1);
+	pthread_exit(NULL);
+}
+
+static void *fill(void *p, size_t size)
+{
+	if (p == MAP_FAILED || !p) {
+		perror("shared");
+		exit(1);
+	}
+	return memset(p, 1, size);
+}
+
+static void shared(void)
+{
+	const size_t size = 4 * MIB;
+	int memfd = memfd_create("test", 0), other = memfd_create("private", 0);
+	int segment = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
+	char path[] = "/dev/shm/anonname.XXXXXX";
+	int file = mkstemp(path);
+	char *copied;
+
+	if (ftruncate(memfd, (off_t)size) || ftruncate(other, (off_t)size) || ftruncate(file, (off_t)size))
+		exit(1);
+	fill(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0), size);
+	fill(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), size);
+	unlink(path);
+	fill(shmat(segment, NULL, 0), size);
+	shmctl(segment, IPC_RMID, NULL);
+	fill(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), size);
+	fill(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0), size);
+	copied = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, other, 0);
+	read_pages(copied, size);
+	fill(copied, MIB);
+	fill(map(size), size);
+	printf("%d\n", (int)getpid());
+}
+
 static void children(int count)
 {
 	for (int i = 0; i < count; i++)
@@ -245,17 +315,19 @@ int main(int argc, char **argv)
 		swapped();
 	} else if (!strcmp(what, "mixed")) {
 		mixed();
+	} else if (!strcmp(what, "leader")) {
+		leader();
+	} else if (!strcmp(what, "shared")) {
+		shared();
 	} else if (!strcmp(what, "children")) {
 		children(argc > 2 ? atoi(argv[2]) : 1);
 	} else if (!strcmp(what, "churn")) {
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | children | churn\n");
+		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | leader | shared | children | churn\n");
 		return 2;
 	}
-	fflush(stdout);
-	while (getchar() != EOF)
-		;
+	wait_for_end();
 	return 0;
 }
