@@ -18,7 +18,7 @@ static long copy_through_proc(void *to, const void *from, size_t len)
 
 	if (!sandbox_allows(MAY_ALL))
 		return -ENOSYS;
-	fd = sys_open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	fd = sys_open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 	if (sys_failed(fd))
 		return fd;
 	n = sys_call6(SYS_pread64, fd, SYS_ARG(to), SYS_ARG(len), SYS_ARG(from), 0, 0);
@@ -26,12 +26,15 @@ static long copy_through_proc(void *to, const void *from, size_t len)
 	return n;
 }
 
-/* Returns the number of bytes, or -errno. */
+/*
+ * Returns the number of bytes, or -errno. By the id of this thread: that of the
+ * process is its main thread's, which has no memory any more once it has ended.
+ */
 static long copy(void *to, const void *from, size_t len)
 {
 	struct iovec local = { .iov_base = to, .iov_len = len };
 	struct iovec remote = { .iov_base = (void *)(uintptr_t)from, .iov_len = len };
-	long n = sys_call6(SYS_process_vm_readv, sys_getpid(), SYS_ARG(&local), 1, SYS_ARG(&remote), 1, 0);
+	long n = sys_call6(SYS_process_vm_readv, sys_gettid(), SYS_ARG(&local), 1, SYS_ARG(&remote), 1, 0);
 
 	return n == -ENOSYS ? copy_through_proc(to, from, len) : n;
 }
