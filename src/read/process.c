@@ -652,7 +652,7 @@ static int read_vmas(struct reader *reader)
 	int error = 0;
 
 	reader->with_smaps = smaps_is_needed(reader);
-	if (reader->with_smaps && reader->mode != PROCESS_FIGURES_PLAIN)
+	if (reader->with_smaps && reader->proc->live && reader->mode != PROCESS_FIGURES_PLAIN)
 		error = ask_library(reader);
 	if (reader->with_smaps && !error)
 		error = file.fd = proc_open(reader->proc, reader->pid, file_name(reader, "smaps", name));
