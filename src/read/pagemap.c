@@ -111,7 +111,8 @@ static bool is_late(struct pagemap *pagemap, uint64_t now)
 static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uint64_t all, uint64_t any,
                      uint64_t max_pages, struct scan_region *region)
 {
-	uint64_t piece = SCAN_PIECE;
+	/* A search for pages that are alike ends at the first that is not. */
+	uint64_t piece = any && !max_pages ? SCAN_ALIKE : SCAN_PIECE;
 
 	while (*start < end) {
 		struct scan scan = {
@@ -287,7 +288,8 @@ static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *
 		tally->present--;
 		return;
 	}
-	if (entry & PM_FILE)
+	/* Linux 6.18 calls the huge zero page a file's. */
+	if (entry & PM_FILE && !(flags & FRAME_ZERO))
 		tally->file_shared++;
 	else
 		tally->anon_shared++;
@@ -459,7 +461,7 @@ static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 static bool may_be_zero(const struct pagemap *pagemap)
 {
 	size_t last = (size_t)((pagemap->window_end - pagemap->window) / pagemap->page) - 1;
-	const uint64_t bits = PM_PRESENT | PM_FILE | PM_EXCLUSIVE;
+	const uint64_t bits = PM_PRESENT | PM_EXCLUSIVE;
 
 	return last + 1 == PAGEMAP_ENTRIES && (pagemap->entry[0] & bits) == PM_PRESENT &&
 	       (pagemap->entry[last / 2] & bits) == PM_PRESENT && (pagemap->entry[last] & bits) == PM_PRESENT;
