@@ -463,8 +463,13 @@ static void print_csv(const char *path, json_t *json)
 
 static int look_at(struct check *check, const struct proc *proc, pid_t pid)
 {
-	int error = process_read_apart(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
+	/* RSS is all that it takes, and mostly pagemap has it: that does not hold the process up as smaps does. */
+	int error = process_read_apart(proc, pid, PROCESS_GENTLE, NULL, take_region, check, &check->process);
 
+	if (!error && check->names.totals.rss_unknown) {
+		take_region(check, NULL);
+		error = process_read_apart(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
+	}
 	if (!error)
 		proc_identify(proc, pid, &check->process.identity);
 	check->max_map_count = proc_number(proc, 0, "sys/vm/max_map_count");
