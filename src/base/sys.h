@@ -66,6 +66,7 @@ static inline long sys_open(const char *path, int flags)
 	return sys_call6(SYS_openat, -100 /* AT_FDCWD */, SYS_ARG(path), flags, 0, 0, 0);
 }
 
+static inline long sys_stat(const char *path, void *stat) { return sys_call6(SYS_newfstatat, -100 /* AT_FDCWD */, SYS_ARG(path), SYS_ARG(stat), 0, 0, 0); }
 static inline long sys_read(int fd, void *buf, size_t len) { return sys_call6(SYS_read, fd, SYS_ARG(buf), SYS_ARG(len), 0, 0, 0); }
 static inline long sys_write(int fd, const void *buf, size_t len) { return sys_call6(SYS_write, fd, SYS_ARG(buf), SYS_ARG(len), 0, 0, 0); }
 static inline long sys_pread(int fd, void *buf, size_t len, off_t off) { return sys_call6(SYS_pread64, fd, SYS_ARG(buf), SYS_ARG(len), off, 0, 0); }

@@ -9,6 +9,8 @@
 
 #include "base/compiler.h"
 
+#define ROUTINE_SIZE 32
+
 struct place {
 	uintptr_t key;          /* 0: never used, 1: free again */
 	uintptr_t start;
@@ -17,6 +19,7 @@ struct place {
 	uint32_t tid;           /* 0: not known */
 	uint32_t index;
 	char comm[16];
+	char routine[ROUTINE_SIZE];     /* what a thread without a name of its own runs */
 };
 
 /* What it covers; another thread that looks meanwhile sees nothing, the old or the new, not a mixture. */

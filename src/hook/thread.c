@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "label/jemalloc.h"
 #include "label/label.h"
+#include "label/routine.h"
 #include "label/thread.h"
 
 /* What a new thread is told. */
@@ -19,6 +20,7 @@ struct told {
 	} function;
 	void *arg;
 	char name[COMM_SIZE];
+	char routine[ROUTINE_SIZE];
 };
 
 /*
@@ -82,7 +84,7 @@ static void begin(struct start *from, struct told *copy, struct _pthread_cleanup
 {
 	*copy = from->told;
 	store_release(&from->taken, 0U);
-	thread_begin(copy->name, copy->stack_start, copy->stack_end);
+	thread_begin(copy->name, copy->routine, copy->stack_start, copy->stack_end);
 	jemalloc_thread_begin();
 	if (hook_next_of(cleanup_push))
 		hook_next.cleanup_push(end, ended, NULL);
@@ -121,11 +123,12 @@ static int run_thrd(void *arg)
 
 /* --- outside ------------------------------------------------------------------------- */
 
-static void fill(struct told *told, void *arg)
+static void fill(struct told *told, uintptr_t function, void *arg)
 {
 	told->stack_start = told->stack_end = 0;
 	told->arg = arg;
 	__builtin_memcpy(told->name, thread_name(), sizeof(told->name));
+	routine_name(function, arg, told->routine);
 }
 
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*function)(void *), void *arg)
@@ -142,7 +145,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	label_objects_catch_up();
 	if (!s)
 		return hook_next.pthread_create(thread, attr, function, arg);
-	fill(&s->told, arg);
+	fill(&s->told, (uintptr_t)function, arg);
 	s->told.function.pthread = function;
 	/* Where no stack was set, glibc answers with one that ends at 0. */
 	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
@@ -165,7 +168,7 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 	hook_watch_forks();
 	if (!s)
 		return hook_next.thrd_create(thread, function, arg);
-	fill(&s->told, arg);
+	fill(&s->told, (uintptr_t)function, arg);
 	s->told.function.thrd = function;
 	r = hook_next.thrd_create(thread, run_thrd, s);
 	if (r != thrd_success)

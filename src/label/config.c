@@ -54,7 +54,7 @@ static const char *const kind_words[KIND_COUNT] = {
 	[KIND_NAMED_HEAP] = "heap", [KIND_HEAP] = "heap",
 	[KIND_STACK] = "stack", [KIND_STACK_UNUSED] = "stack", [KIND_SIGSTACK] = "sigstack",
 	[KIND_BSS] = "bss", [KIND_JIT] = "jit", [KIND_RESERVE] = "reserve", [KIND_MMAP] = "mmap",
-	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_EARLY] = "early", [KIND_OWN] = "own",
+	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_GETRANDOM] = "getrandom", [KIND_EARLY] = "early", [KIND_OWN] = "own",
 };
 
 static struct template *template(enum kind kind)
@@ -66,7 +66,7 @@ static struct template *template(enum kind kind)
 
 static bool field_known(char c)
 {
-	for (const char *p = "ailtnpekzc"; *p; p++)
+	for (const char *p = "ailtnrpekzc"; *p; p++)
 		if (*p == c)
 			return true;
 	return false;
@@ -92,7 +92,7 @@ static const char *compile(struct template *t, const char *source)
 			p += 2;
 		} else if (*p == '%') {
 			if (!field_known(p[1]))
-				return "it has a field that does not exist; the fields are %a %i %l %t %n %p %e %k %z %c %%";
+				return "it has a field that does not exist; the fields are %a %i %l %t %n %r %p %e %k %z %c %%";
 			*piece = (struct piece){ .field = p[1] };
 			t->uses |= 1U << (p[1] - 'a');
 			p += 2;
@@ -231,28 +231,42 @@ static size_t field_text(const struct piece *piece, enum kind kind, const struct
 	case 'a': s = f->allocator; break;
 	case 'l': s = f->library; break;
 	case 'n': s = f->thread; break;
+	case 'r': s = f->routine; break;
 	case 'e': s = f->program; break;
 	case 'c': s = f->label; break;
 	case 'k': s = f->thing ? f->thing : config_word(kind); break;
-	case 'i': return text_number(digits, f->index);
 	/* Not known is nothing, never 0. */
-	case 't': return f->tid ? text_number(digits, f->tid) : 0;
+	case 'i': return f->has_index ? text_number(digits, f->index) : 0;
+	case 't': return f->tid && f->tid != TID_UNKNOWN ? text_number(digits, f->tid) : 0;
 	case 'p': return f->pid ? text_number(digits, f->pid) : 0;
-	case 'z': return size_class(digits, f->size);
+	case 'z': return f->size ? size_class(digits, f->size) : 0;
 	default: break;
 	}
 	*text = s ? s : "";
 	return text_length(*text);
 }
 
-/* There may be no label, or a thread of which little is known: the colon before it says nothing then. */
-static bool may_be_empty(char field)
+/*
+ * A field that says nothing takes along what stands before it to set it off; at
+ * the start of a name nothing does, and the next literal has it in front.
+ */
+static size_t without_separator(const char *name, size_t used)
 {
-	return field == 'c' || field == 't' || field == 'p' || field == 'n';
+	while (used && used <= ANONNAME_NAME_MAX && (name[used - 1] == ':' || name[used - 1] == ' '))
+		used--;
+	return used;
+}
+
+static void skip_separator(size_t used, const char **text, size_t *len)
+{
+	while (!used && *len && **text == ':') {
+		++*text;
+		--*len;
+	}
 }
 
 /* What may be cut when a name is too long, the least telling first. Numbers and literals never are. */
-static const char cut_order[] = "enlca";
+static const char cut_order[] = "enrlca";
 
 /* Cuts the middle out of one field, so that its start and its end still tell. */
 static size_t cut_name(const struct template *t, enum kind kind, const struct fields *f, char name[], size_t total)
@@ -276,8 +290,10 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 		const char *text = t->source + piece->at;
 		size_t len = piece->field ? field_text(piece, kind, f, digits, &text) : piece->len;
 
-		if (may_be_empty(piece->field) && !len && out.used && longer[out.used - 1] == ':')
-			out.used--;
+		if (!piece->field)
+			skip_separator(out.used, &text, &len);
+		else if (!len)
+			out.used = without_separator(longer, out.used);
 		if (cut && piece->field == cut && over) {
 			size_t keep = len - over - 2;
 
@@ -303,6 +319,12 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 	return out.used;
 }
 
+/* Of coarse names: what differs between regions of one owner. */
+static bool is_left_out(char field)
+{
+	return field == 'i' || field == 't' || field == 'n' || field == 'r' || field == 'z';
+}
+
 size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1])
 {
 	const struct template *t = template(kind);
@@ -315,14 +337,13 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 		size_t len = piece->len;
 
 		if (piece->field) {
-			if (coarse && (piece->field == 'i' || piece->field == 't' || piece->field == 'n' || piece->field == 'z'))
-				continue;
-			len = field_text(piece, kind, f, digits, &text);
-			if (may_be_empty(piece->field) && !len && used && used <= ANONNAME_NAME_MAX && name[used - 1] == ':')
-				used--;
+			len = coarse && is_left_out(piece->field) ? 0 : field_text(piece, kind, f, digits, &text);
+			if (!len)
+				used = without_separator(name, used);
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
 				name[used + k] = text_clean_char(text[k]);
 		} else {
+			skip_separator(used, &text, &len);
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
 				name[used + k] = text[k];
 		}
@@ -330,9 +351,6 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 	}
 	if (unlikely(used > ANONNAME_NAME_MAX))
 		return cut_name(t, kind, f, name, used);
-	/* What a left-out field leaves behind. */
-	while (coarse && used && name[used - 1] == ':')
-		used--;
 	name[used] = '\0';
 	return used;
 }

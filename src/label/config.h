@@ -53,15 +53,20 @@ const char *config_rule(unsigned rule, const char *source);
 /* The word for %k. */
 const char *config_word(enum kind kind);
 
-/* What a template can say. Text that is NULL is left out. */
+/* A thread id that is not known, and not the caller's either. */
+#define TID_UNKNOWN UINT32_MAX
+
+/* What a template can say. What is not known (NULL, "", 0) is left out, with the colon before it. */
 struct fields {
 	const char *allocator;  /* %a */
 	const char *library;    /* %l */
 	const char *thread;     /* %n */
+	const char *routine;    /* %r: what a thread without a name of its own runs */
 	const char *program;    /* %e */
 	const char *label;      /* %c */
 	const char *thing;      /* %k where it is not the kind's own word */
-	uint32_t index;         /* %i */
+	uint32_t index;         /* %i, where it has one: 0 is the first arena */
+	bool has_index;
 	uint32_t tid;           /* %t; 0: not known */
 	uint32_t pid;           /* %p */
 	size_t size;            /* %z */

@@ -21,13 +21,17 @@
 /* malloc/arena.c: HEAP_MAX_SIZE, twice the largest mmap threshold. A reservation is that, or twice that, to align it. */
 #define HEAP_SIZE (64UL << 20)
 
+/* sizeof(heap_info): 32 bytes, 48 from glibc 2.35 on. */
+#define HEADER_MIN 16
+#define HEADER_MAX 128
+
 static struct table heaps COLD_BSS;     /* by start; index and tid are the arena's */
 static uint32_t arenas_made;
 
 static void name_heap(const struct place *p)
 {
 	label_range(KIND_ARENA, p->start, p->end - p->start,
-		    &(struct fields){ .allocator = "glibc", .index = p->index, .tid = p->tid });
+		    &(struct fields){ .allocator = "glibc", .index = p->index, .has_index = true, .tid = p->tid });
 }
 
 void glibc_heap_mapped(uintptr_t start, size_t len)
@@ -50,6 +54,45 @@ void glibc_heap_mapped(uintptr_t start, size_t len)
 	p->tid = thread_tid();
 	name_heap(p);
 	me->new_heap = heap;
+}
+
+/* The heap's header begins with its arena, which lies right behind the header of the arena's first heap. */
+static uintptr_t arena_of(uintptr_t heap)
+{
+	uintptr_t arena = 0, own = 0, first;
+
+	if (heap & (HEAP_SIZE - 1) || peek(&arena, (const void *)heap, sizeof(arena)) < 0)
+		return 0;
+	first = arena & ~(HEAP_SIZE - 1);
+	if (!first || arena - first < HEADER_MIN || arena - first > HEADER_MAX)
+		return 0;
+	return peek(&own, (const void *)first, sizeof(own)) == 0 && own == arena ? first : 0;
+}
+
+/* The arena's first heap is in the table with its number, whichever heap was found first. */
+bool glibc_heap_found(uintptr_t start)
+{
+	uintptr_t first = arena_of(start);
+	struct place *p, *owner;
+
+	if (!first)
+		return false;
+	owner = table_find(&heaps, first);
+	if (!owner) {
+		owner = table_add(&heaps, first);
+		if (!owner)
+			return false;
+		owner->index = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
+		owner->tid = TID_UNKNOWN;
+	}
+	p = table_add(&heaps, start);
+	if (!p)
+		return false;
+	place_cover(p, start, start + HEAP_SIZE);
+	p->index = owner->index;
+	p->tid = owner->tid;
+	name_heap(p);
+	return true;
 }
 
 void glibc_heap_unmapped(uintptr_t start)

@@ -12,6 +12,12 @@ void glibc_heap_mapped(uintptr_t start, size_t len);
 void glibc_heap_unmapped(uintptr_t start);
 
 /* The address lies in one of them. */
+/*
+ * Memory that was mapped before we came: if it is a heap of an arena, as its
+ * header says, names it. Whose arena it is cannot be known.
+ */
+bool glibc_heap_found(uintptr_t start);
+
 bool glibc_heap_holds(uintptr_t addr);
 
 /* Later, in the same thread: the heap's header is written by now, and tells. */

@@ -120,7 +120,7 @@ static enum kind describe(unsigned i, struct fields *f)
 	enum kind kind = a ? (enum kind)a->kind : KIND_EXTENT;
 	const char *label = a ? load_acquire(&a->label) : NULL;
 
-	*f = (struct fields){ .allocator = "jemalloc", .library = je_object ? je_object->name : NULL, .index = i };
+	*f = (struct fields){ .allocator = "jemalloc", .library = je_object ? je_object->name : NULL, .index = i, .has_index = true };
 	if (kind == KIND_THREAD_ARENA) {
 		f->tid = a->tid;
 		f->thread = label;

@@ -25,6 +25,11 @@
 
 #define HUGE_PAGE (2UL << 20)
 
+/* Linux 6.11: a type beside shared and private, of memory that is private. */
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+
 /*
  * Zeroed by the kernel in a fork's child (MADV_WIPEONFORK), however it was
  * forked. A page of its own is what that takes, so what may be lost shares it.
@@ -39,11 +44,14 @@ static uint32_t *fork_mark;
 
 static enum kind classify(const struct mapping *m, enum object_class asker)
 {
-	bool shared = (m->flags & MAP_TYPE) != MAP_PRIVATE;
+	int type = m->flags & MAP_TYPE;
 
-	if (shared)
+	if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE)
 		return KIND_SHM;
 	if (asker == OBJECT_LIBC) {
+		/* sysdeps/unix/sysv/linux/getrandom.c, vgetrandom_alloc */
+		if (type == MAP_DROPPABLE)
+			return KIND_GETRANDOM;
 		/* nptl/allocatestack.c, malloc/arena.c (MAP_NORESERVE until 2.40), malloc/malloc.c; in this order. */
 		if (m->flags & MAP_STACK)
 			return KIND_STACK_UNUSED;
@@ -216,7 +224,7 @@ void label_sigstack(uintptr_t start, size_t len)
 	if (start < me->stack_end && start + len > me->stack_start)
 		me->alternate = true;
 	if (label_active() && label_fits(start, len))
-		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .index = 0 });
+		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .tid = 0 });
 }
 
 static bool objects_stale;

@@ -2,7 +2,9 @@
 /* The table of loaded objects. See objects.h. */
 #include "label/objects.h"
 
+#include <errno.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 
 #include "base/elf.h"
 #include "base/own.h"
@@ -49,7 +51,7 @@ static unsigned long long seen_adds, seen_subs;
 static uint32_t refreshing;
 static uint32_t generation;
 static bool any_rpath;
-static char program[OBJECT_NAME_MAX];
+static char program[OBJECT_NAME_MAX], program_file[OBJECT_NAME_MAX];
 
 /* Code address to object, one word each: address << 12 | index + 1. */
 static uint64_t *cache;                 /* NULL: not yet */
@@ -128,12 +130,17 @@ const char *objects_program(void)
 	return program;
 }
 
+const char *objects_program_file(void)
+{
+	return program_file;
+}
+
 bool objects_have_rpath(void)
 {
 	return any_rpath;
 }
 
-/* As it was started; for a script that is the script. */
+/* As it was started, until its file is known: for a script that is the script. */
 static void find_program(void)
 {
 	const char *from = (const char *)getauxval(AT_EXECFN);
@@ -173,9 +180,40 @@ static void classify(struct object *o)
 	}
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	struct stat of_a, of_b;
+
+	return sandbox_allows(MAY_STAT) && !sys_failed(sys_stat(a, &of_a)) && !sys_failed(sys_stat(b, &of_b)) &&
+	       of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
+/*
+ * Of the paths by which it may have been started, one that is its file: a
+ * symbolic link (redis-server is redis-check-rdb in Debian, ls is busybox) has
+ * the name that the user knows it by. Of a script the first is the script, and
+ * the second the interpreter; and a program may have been started with any
+ * second it likes ("-bash"). The links of /proc have no name of the program's.
+ */
+static const char *started_as(const char *path)
+{
+	const char *const starts[] = { (const char *)getauxval(AT_EXECFN), program_invocation_name };
+
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+		const char *start = starts[i];
+
+		if (!start || text_starts(start, "/proc/") || text_starts(start, "/dev/fd/"))
+			continue;
+		if (text_equal(text_base_name(start), text_base_name(path)) || same_file(start, path))
+			return text_base_name(start);
+	}
+	return text_base_name(path);
+}
+
 void objects_program_is(const char *path)
 {
 	uintptr_t headers = getauxval(AT_PHDR);
+	const char *name = started_as(path);
 
 	for (uint32_t i = 0; i < object_count; i++) {
 		struct object *o = object_at(i);
@@ -183,10 +221,11 @@ void objects_program_is(const char *path)
 		/* It may have a soname, which stays its name. */
 		if (headers < o->start || headers >= o->end || !text_equal(o->name, program))
 			continue;
-		text_copy(o->name, sizeof(o->name), text_base_name(path));
+		text_copy(o->name, sizeof(o->name), name);
 		classify(o);
 	}
-	text_copy(program, sizeof(program), text_base_name(path));
+	text_copy(program, sizeof(program), name);
+	text_copy(program_file, sizeof(program_file), text_base_name(path));
 }
 
 static void read_object(struct object *o, const struct dl_phdr_info *info)

@@ -62,8 +62,11 @@ void objects_cache_in(uint64_t *zeroed);
 /* After fork: the thread that was refreshing does not exist here. */
 void objects_fork_child(void);
 
-/* The base name of the program's file; until that is known, of what was started. */
+/* What the program was started as: the base name of its file, or of a symbolic link to that. */
 const char *objects_program(void);
+
+/* The base name of its file; "" where that is not known. */
+const char *objects_program_file(void);
 
 /* Its file, as /proc/self/maps has it. At start only. */
 void objects_program_is(const char *path);

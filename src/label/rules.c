@@ -400,10 +400,12 @@ static uint64_t site_key(uint64_t fits, uintptr_t caller, uint32_t generation)
 static uint64_t match_site(const struct object *asker, uintptr_t caller)
 {
 	const char *lib = asker ? asker->name : objects_program(), *symbol = NULL;
+	/* Whatever link it was started by, it is the runtime that a rule speaks of. */
+	const char *file = text_equal(lib, objects_program()) ? objects_program_file() : lib;
 	uint64_t fits = 0;
 
 	for (unsigned i = 0; i < rule_count; i++) {
-		if (!glob(rules[i].lib, lib))
+		if (!glob(rules[i].lib, lib) && !glob(rules[i].lib, file))
 			continue;
 		if (rules[i].sym && !symbol)
 			symbol = symbol_of(asker, caller);

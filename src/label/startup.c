@@ -11,6 +11,7 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/text.h"
+#include "label/glibc.h"
 #include "label/label.h"
 #include "label/thread.h"
 #include "sink/registry.h"
@@ -27,9 +28,43 @@ void startup_name_bss(const struct object *o)
 		label_range(KIND_BSS, o->bss_start, len, &(struct fields){ .library = o->name });
 }
 
-static bool name_early(const struct maps_line *line, void *program_headers)
+/*
+ * Has the program itself begun? A library that is preloaded or linked starts
+ * while the dynamic linker runs constructors; one that is loaded by dlopen may
+ * come any time later. The program begins with its entry point (crt1.o), which
+ * calls libc and never returns: so right below where the first thread's stack
+ * began stands an address just behind the entry point, and none before that.
+ *
+ *   arguments, environment   \
+ *   argc                     <-- __libc_stack_end, or a word or two below
+ *   entry point + 0x21       <-- return address of the call into libc
+ *   frame of libc's __libc_start_main (aarch64 has the return address in here)
+ *   frame of main ...
+ */
+#define ENTRY_CODE 64           /* the call is within so many bytes of the entry point, */
+#define ENTRY_WORDS 128         /* its return address within so many words of the stack */
+
+extern void *__libc_stack_end __attribute__((weak));    /* musl has none */
+
+__attribute__((no_sanitize("address"))) static bool program_has_begun(void)
 {
-	const uintptr_t *program = program_headers;
+	uintptr_t entry = getauxval(AT_ENTRY);
+	const uintptr_t *top = &__libc_stack_end ? __libc_stack_end : NULL;
+
+	for (unsigned i = 1; top && entry && i <= ENTRY_WORDS; i++)
+		if (*(top - i) > entry && *(top - i) < entry + ENTRY_CODE)
+			return true;
+	return false;
+}
+
+struct sweep {
+	uintptr_t program_headers;
+	bool late;              /* the program runs: what is there may be anybody's */
+};
+
+static bool name_early(const struct maps_line *line, void *context)
+{
+	const struct sweep *sweep = context;
 	const struct object *loader = objects_named("ld-linux");
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
 	struct fields f = { .library = loader ? "ld.so" : objects_program(), .code = line->perms[2] == 'x' };
@@ -37,7 +72,7 @@ static bool name_early(const struct maps_line *line, void *program_headers)
 	uintptr_t start = line->start;
 	enum kind kind = KIND_EARLY;
 
-	if (*program >= line->start && *program < line->end && line->inode)
+	if (sweep->program_headers >= line->start && sweep->program_headers < line->end && line->inode)
 		objects_program_is(line->path);
 	/* A path: a file, [heap], [stack], or a name that somebody gave. */
 	if (!line->anonymous || line->path[0])
@@ -45,19 +80,26 @@ static bool name_early(const struct maps_line *line, void *program_headers)
 	/* An object's .bss has its name already; what merged with it has not. */
 	if (o)
 		start = MIN(o->end, line->end);
-	if (tls >= start && tls < line->end)
+	if (tls >= start && tls < line->end && thread_is_first())
 		kind = KIND_TLS;
-	if (start < line->end)
+	if (start >= line->end || (sweep->late && (glibc_heap_found(line->start) || thread_stack_holds(start))))
+		return true;
+	/* What the program mapped since may lie in the same VMA: of TLS only the page of the control block is certain. */
+	if (!sweep->late)
 		label_range(kind, start, line->end - start, &f);
+	else if (kind == KIND_TLS)
+		label_range(kind, page_down(tls), page_size, &f);
 	return true;
 }
 
 void startup_sweep(void)
 {
-	uintptr_t program = getauxval(AT_PHDR);
+	struct sweep sweep = { .program_headers = getauxval(AT_PHDR), .late = program_has_begun() };
 
 	objects_refresh(NULL, NULL, NULL);
-	if (maps_read(name_early, &program) < 0)
+	if (sweep.late)
+		threads_find();
+	if (maps_read(name_early, &sweep) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);

@@ -5,6 +5,7 @@
  */
 #include "label/thread.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -95,7 +96,8 @@ void threads_start(void)
 static void label_part(const struct place *p, uintptr_t start, uintptr_t end, bool code)
 {
 	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, start, end - start,
-		    &(struct fields){ .thread = p->comm, .tid = p->tid, .code = code });
+		    &(struct fields){ 
+			.thread = p->comm, .routine = p->routine, .tid = p->tid, .code = code });
 }
 
 static void label_stack(const struct place *p)
@@ -144,6 +146,87 @@ static struct place *stack_that_holds(uintptr_t addr)
 	return s.found;
 }
 
+bool thread_stack_holds(uintptr_t addr)
+{
+	return stack_that_holds(addr) != NULL;
+}
+
+bool thread_is_first(void)
+{
+	return thread_tid() == sandbox_pid();
+}
+
+/* --- threads that were there before us ------------------------------------------------ */
+
+static void read_name(const char *tid, char name[COMM_SIZE])
+{
+	char path[64];
+	struct text t;
+	long fd, n;
+
+	text_init(&t, path, sizeof(path));
+	text_add(&t, "/proc/self/task/");
+	text_add(&t, tid);
+	text_add(&t, "/comm");
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+	n = sys_failed(fd) ? 0 : sys_read((int)fd, name, COMM_SIZE);
+	if (!sys_failed(fd))
+		sys_close((int)fd);
+	name[n > 0 ? n - 1 : 0] = '\0';         /* the newline */
+}
+
+/*
+ * libc has the kernel keep an address in each thread's control block, and that
+ * lies at the end of the thread's stack.
+ */
+static void find_stack(const char *tid)
+{
+	const char *digits = tid;
+	uintptr_t control_block = 0;
+	struct maps_line line;
+	struct place *p;
+	uint64_t number;
+	size_t len;
+
+	if (!text_read_number(&digits, tid + text_length(tid), 10, &number) || number == sandbox_pid() ||
+	    sys_failed(sys_call6(SYS_get_robust_list, (long)number, SYS_ARG(&control_block), SYS_ARG(&len), 0, 0, 0)) ||
+	    !control_block || !maps_find(control_block, &line) || !line.anonymous || line.special)
+		return;
+	p = table_add(&stacks, line.end);
+	if (!p)
+		return;
+	place_cover(p, line.start, line.end);
+	read_name(tid, p->comm);
+	p->routine[0] = '\0';
+	store_relaxed(&p->used, 1U);
+	store_relaxed(&p->tid, (uint32_t)number);
+	label_stack(p);
+}
+
+void threads_find(void)
+{
+	struct entry {          /* getdents64(2) */
+		uint64_t inode, offset;
+		uint16_t len;
+		uint8_t type;
+		char name[];
+	} *entry;
+	char buffer[1024] __attribute__((aligned(8)));
+	long fd, n;
+
+	/* Calls that are made nowhere else: only where there is no filter at all. */
+	if (!sandbox_allows(MAY_ALL))
+		return;
+	fd = sys_open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (!sys_failed(fd) && (n = sys_call6(SYS_getdents64, fd, SYS_ARG(buffer), sizeof(buffer), 0, 0, 0)) > 0)
+		for (long at = 0; at < n; at += entry->len) {
+			entry = (void *)(buffer + at);
+			find_stack(entry->name);
+		}
+	if (!sys_failed(fd))
+		sys_close((int)fd);
+}
+
 void thread_stack_is_code(uintptr_t start, uintptr_t end)
 {
 	struct place *p = stack_that_holds(start);
@@ -176,7 +259,7 @@ static struct place *own_stack(uintptr_t here)
 	return p;
 }
 
-void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
+void thread_begin(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end)
 {
 	struct thread *me = thread_self();
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -203,6 +286,7 @@ void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end)
 	me->stack_start = p->start;
 	me->stack_end = p->end;
 	text_copy(p->comm, sizeof(p->comm), name);
+	text_copy(p->routine, sizeof(p->routine), routine);
 	store_relaxed(&p->tid, thread_tid());
 	store_relaxed(&p->used, 1U);
 	label_stack(p);
@@ -266,6 +350,7 @@ void thread_renamed(uintptr_t self, const char *name)
 	if (!p || !p->used)
 		return;
 	text_copy(p->comm, sizeof(p->comm), name);
+	p->routine[0] = '\0';
 	label_stack(p);
 }
 

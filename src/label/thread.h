@@ -41,6 +41,15 @@ const char *thread_name(void);
 /* The first thread, once. */
 void threads_start(void);
 
+/* We come late: finds the threads that run already, and names their stacks. */
+void threads_find(void);
+
+/* Is the calling thread the process's first? */
+bool thread_is_first(void);
+
+/* A stack that is known holds the address. */
+bool thread_stack_holds(uintptr_t addr);
+
 /* libc mapped a stack, or put one away for good. */
 void thread_stack_mapped(uintptr_t start, uintptr_t end);
 void thread_stack_unmapped(uintptr_t start, uintptr_t end);
@@ -49,10 +58,10 @@ void thread_stack_unmapped(uintptr_t start, uintptr_t end);
 void thread_stack_is_code(uintptr_t start, uintptr_t end);
 
 /*
- * The calling thread begins, with its creator's name. given_start, given_end:
+ * The calling thread begins, with its creator's name, and what it runs (routine.h). given_start, given_end:
  * the stack that the program gave it, or 0, 0 where libc made it.
  */
-void thread_begin(const char *name, uintptr_t given_start, uintptr_t given_end);
+void thread_begin(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end);
 void thread_end(void);
 
 /* Is the frame on the stack of the calling thread? */

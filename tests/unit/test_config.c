@@ -11,7 +11,7 @@
 #include "run.h"
 
 static const struct fields all = {
-	.allocator = "jemalloc", .library = "libfoo.so.1", .thread = "worker", .program = "app", .index = 3, .tid = 4711,
+	.allocator = "jemalloc", .library = "libfoo.so.1", .thread = "worker", .program = "app", .index = 3, .has_index = true, .tid = 4711,
 	.pid = 4700, .size = 100000,
 };
 static char name[ANONNAME_NAME_MAX + 1];
@@ -60,7 +60,26 @@ START_TEST(each_field)
 	ck_assert_str_eq(with("%p-%e-%k-%z-%%", &all), "4700-app-mmap-128K-%");
 	ck_assert_str_eq(with("100%% of %e", &all), "100% of app");
 	ck_assert_str_eq(with("%k", &(struct fields){ .thing = "other" }), "other");
-	ck_assert_str_eq(with("<%l>", &(struct fields){ .index = 0 }), "<>");
+	ck_assert_str_eq(with("%n-%r", &(struct fields){ .thread = "app", .routine = "work" }), "app-work");
+}
+END_TEST
+
+/* What is not known is left out, and is not 0. */
+START_TEST(unknown_fields)
+{
+	static const struct fields nothing = { .library = "app" }, other = { .library = "app", .tid = TID_UNKNOWN };
+	static const char *const templates[] = {
+		"%l:mmap:%t:%c", "app:mmap", "%l:%t:mmap", "app:mmap", "%l:arena%i:%t", "app:arena", "%t:%l", "app", "%p:%i:%l:%z", "app",
+		"%c:heap", "heap", "sigstack:%t", "sigstack", " glibc: pthread stack: %t", " glibc: pthread stack", "<%a>", "<>",
+		"stack:%t:%n:%r", "stack", "%t", "",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(templates); i += 2) {
+		ck_assert_str_eq(with(templates[i], &nothing), templates[i + 1]);
+		ck_assert_str_eq(with(templates[i], &other), templates[i + 1]);
+	}
+	/* 0 is the number of an arena, and only of that. */
+	ck_assert_str_eq(with("arena%i", &(struct fields){ .has_index = true }), "arena0");
 }
 END_TEST
 
@@ -71,7 +90,7 @@ START_TEST(sizes)
 		const char *says;
 	} rows[] = {
 		{ 1, "1K" }, { 1024, "1K" }, { 1025, "2K" }, { 4096, "4K" }, { 4097, "8K" }, { 1 << 20, "1M" }, { (1 << 20) + 1, "2M" },
-		{ 1UL << 30, "1G" }, { 3UL << 30, "4G" }, { 1UL << 46, "64T" }, { 0, "1K" },
+		{ 1UL << 30, "1G" }, { 3UL << 30, "4G" }, { 1UL << 46, "64T" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -244,6 +263,7 @@ int main(void)
 	tcase_add_test(tests, sizes);
 	tcase_add_test(tests, bytes_that_names_cannot_hold);
 	tcase_add_test(tests, what_must_be_cut);
+	tcase_add_test(tests, unknown_fields);
 	tcase_add_test(tests, coarser);
 	tcase_add_test(tests, an_empty_template_names_nothing);
 	tcase_add_test(tests, styles);
