@@ -52,6 +52,7 @@ struct next {
 	int (*sigaltstack)(const stack_t *, stack_t *);
 	int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 	int (*thrd_create)(thrd_t *, thrd_start_t, void *);
+	void (*pthread_exit)(void *) __attribute__((noreturn));
 	int (*pthread_setname_np)(pthread_t, const char *);
 	int (*dlclose)(void *);
 	void (*cleanup_push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);

@@ -80,7 +80,7 @@ EXPORT int dlclose(void *handle)
 	hook_start();
 	unmap = label_unmap_begin();
 	/* Nobody may be walking through what goes away. */
-	paused = label_active() && walk_pause();
+	paused = label_active() && walk_pause(FRAME);
 	r = hook_next_of(dlclose)(handle);
 	label_objects_closed(unmap);
 	walk_resume(paused);

@@ -30,7 +30,7 @@ static const struct {
 	NEXT(madvise, "madvise"), NEXT(brk, "brk"), NEXT(sbrk, "sbrk"), NEXT(prctl, "prctl"),
 	NEXT(sigaltstack, "sigaltstack"), NEXT(syscall, "syscall"), NEXT(dlopen, "dlopen"),
 	NEXT(dlmopen, "dlmopen"), NEXT(dlclose, "dlclose"), NEXT(pthread_create, "pthread_create"),
-	NEXT(thrd_create, "thrd_create"), NEXT(pthread_setname_np, "pthread_setname_np"),
+	NEXT(thrd_create, "thrd_create"), NEXT(pthread_setname_np, "pthread_setname_np"), NEXT(pthread_exit, "pthread_exit"),
 	NEXT(cleanup_push, "_pthread_cleanup_push"), NEXT(cleanup_pop, "_pthread_cleanup_pop"),
 	NEXT(pthread_setspecific, "pthread_setspecific"),
 #undef NEXT

@@ -176,6 +176,14 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 	return r;
 }
 
+/* For the first thread, which has no function of ours that it leaves. */
+EXPORT void pthread_exit(void *value)
+{
+	if (hook_start())
+		thread_left();
+	hook_next_of(pthread_exit)(value);
+}
+
 EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 {
 	int r;

@@ -203,6 +203,27 @@ static bool relocate(const struct loading *l)
 	return true;
 }
 
+/* What the segments take, from the base on. */
+static uintptr_t end_of(const ElfW(Phdr) *ph, int n)
+{
+	uintptr_t end = 0;
+
+	for (int i = 0; i < n; i++)
+		if (ph[i].p_type == PT_LOAD)
+			end = MAX(end, page_up(ph[i].p_vaddr + ph[i].p_memsz));
+	return end;
+}
+
+/* Room for it: where it was borrowed before, if it is still as large. */
+static long place_for(const struct elf_symbols *before, uintptr_t size)
+{
+	const ElfW(Ehdr) *eh = (const ElfW(Ehdr) *)before->base;
+
+	if (eh && end_of((const ElfW(Phdr) *)(eh + 1), eh->e_phnum) == size)
+		return (long)before->base;
+	return sys_mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 int borrow_library(const char *path, const struct import *imports, size_t n, void *missing, struct elf_symbols *lib)
 {
 	struct {
@@ -211,7 +232,7 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 	} file;
 	struct loading l = { .lib = lib, .imports = imports, .import_count = n, .missing = missing };
 	const ElfW(Phdr) *dynamic = NULL;
-	uintptr_t end = 0;
+	uintptr_t end;
 	int error = -ENOEXEC;
 	long fd = sys_open(path, O_RDONLY | O_CLOEXEC);
 
@@ -226,17 +247,16 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 	for (int i = 0; i < file.eh.e_phnum; i++) {
 		const ElfW(Phdr) *ph = &file.ph[i];
 
-		if (ph->p_type == PT_LOAD)
-			end = MAX(end, page_up(ph->p_vaddr + ph->p_memsz));
-		else if (ph->p_type == PT_DYNAMIC)
+		if (ph->p_type == PT_DYNAMIC)
 			dynamic = ph;
 		else if (ph->p_type == PT_TLS && ph->p_filesz)
 			goto close;
 	}
+	end = end_of(file.ph, file.eh.e_phnum);
 	if (!dynamic || !end || end > 1UL << 26)
 		goto close;
 
-	long base = sys_mmap(NULL, end, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long base = place_for(lib, end);
 
 	error = (int)base;
 	if (sys_failed(base))
@@ -257,8 +277,10 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 				     page_down(lib->base + ph->p_vaddr + ph->p_memsz) - page_down(lib->base + ph->p_vaddr),
 				     PROT_READ);
 	}
-	if (error)
+	if (error) {
 		sys_munmap((void *)lib->base, end);
+		lib->base = 0;
+	}
 close:
 	sys_close((int)fd);
 	return error;

@@ -23,7 +23,8 @@ struct import {
 };
 
 /*
- * Maps the file. An import that the table does not name is 0 where it is weak
+ * Maps the file; where *lib was filled by an earlier call, in the same place, as
+ * new: nobody may be in it. Else *lib is zeroed. An import that the table does not name is 0 where it is weak
  * and else `missing`. Returns 0, or -errno with nothing left mapped.
  */
 int borrow_library(const char *path, const struct import *imports, size_t n, void *missing, struct elf_symbols *lib);

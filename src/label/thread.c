@@ -19,6 +19,7 @@
 #include "label/config.h"
 #include "label/jemalloc.h"
 #include "label/label.h"
+#include "label/walk.h"
 #include "label/objects.h"
 #include "sink/registry.h"
 
@@ -292,13 +293,21 @@ void thread_begin(const char *name, const char *routine, uintptr_t given_start, 
 	label_stack(p);
 }
 
+void thread_left(void)
+{
+	if (!label_active())
+		return;
+	registry_thread_end();
+	walk_thread_end();
+}
+
 void thread_end(void)
 {
 	struct thread *me = thread_self();
 	struct place *p = me->place;
 
 	me->place = NULL;
-	registry_thread_end();
+	thread_left();
 	if (!p)
 		return;
 	if (!p->index && !libc_keeps_stacks) {

@@ -64,6 +64,9 @@ void thread_stack_is_code(uintptr_t start, uintptr_t end);
 void thread_begin(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end);
 void thread_end(void);
 
+/* The calling thread exits here: what a handler interrupted of ours does not go on, and holds nothing. */
+void thread_left(void);
+
 /* Is the frame on the stack of the calling thread? */
 bool thread_frame_is_mine(uintptr_t frame);
 

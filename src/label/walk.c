@@ -8,11 +8,12 @@
 
 void walk_start(bool wanted) { part_set(PART_WALK, PART_DECLINED, wanted ? REASON_NOT_INSTALLED : REASON_OFF); }
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame) { (void)caller; (void)frame; return NULL; }
-bool walk_pause(void) { return false; }
+bool walk_pause(uintptr_t frame) { (void)frame; return false; }
 void walk_resume(bool paused) { (void)paused; }
 void walk_fork_prepare(void) { }
 void walk_fork_parent(void) { }
 void walk_fork_child(void) { }
+void walk_thread_end(void) { }
 
 #else
 
@@ -53,10 +54,9 @@ struct path {
 };
 
 static struct path paths[PATHS] COLD_BSS;
-static uint32_t walking;                        /* one walk at a time */
-static THREAD_LOCAL bool i_walk;
+static uintptr_t walking;                       /* one walk at a time: the frame that takes it; 0: none */
+static bool in_libunwind;                       /* the walker is inside: left there, its state cannot be trusted */
 static bool enabled;
-static bool cut_off;                            /* by fork, in the middle of a walk */
 
 /* What one walk may read: the stack from the hook's frame to its end. */
 static uintptr_t stack_low, stack_high;
@@ -78,15 +78,39 @@ static struct {
 } unwind;
 static unw_addr_space_t space;
 
+/*
+ * Its memory, kept for when it begins anew (see borrow_libunwind): it asks for
+ * the same again then.
+ */
+static struct {
+	void *start;
+	size_t size;
+} pieces[16] COLD_BSS;
+static unsigned pieces_used;
+
+static void *piece(size_t size)
+{
+	unsigned i = pieces_used;
+
+	if (i == ARRAY_SIZE(pieces))
+		return own_map(size, "walk");
+	pieces_used++;
+	if (pieces[i].size >= size)
+		return memset(pieces[i].start, 0, size);
+	pieces[i].start = own_map(size, "walk");
+	pieces[i].size = pieces[i].start ? size : 0;
+	return pieces[i].start;
+}
+
 /* What libunwind gets in place of libc's: nothing here locks, and memory is never the program's. */
-static void *unwind_malloc(size_t size) { return own_map(size, "walk"); }
-static void *unwind_calloc(size_t n, size_t size) { return own_map(n * size, "walk"); }
+static void *unwind_malloc(size_t size) { return piece(size); }
+static void *unwind_calloc(size_t n, size_t size) { return piece(n * size); }
 static void unwind_free(void *p) { (void)p; }
 
 /* Its pools of records. It maps nothing else, and unmaps nothing. */
 static void *unwind_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	void *p = flags & MAP_ANONYMOUS ? own_map(len, "walk") : NULL;
+	void *p = flags & MAP_ANONYMOUS ? piece(len) : NULL;
 
 	(void)addr; (void)prot; (void)fd; (void)off;
 	return p ? p : MAP_FAILED;
@@ -261,13 +285,15 @@ static bool borrow_libunwind(void)
 			.access_reg = access_reg, .access_fpreg = access_fpreg, .resume = resume,
 		},
 	};
-	struct elf_symbols lib;
+	/* Its place, where it was borrowed before: a jump out of a walk, or a fork in one, made it begin anew. */
+	static struct elf_symbols lib;
 	int error = -1;
 
 	if (!sandbox_allows(MAY_LOAD)) {
 		part_set(PART_WALK, PART_DECLINED, REASON_SANDBOX);
 		return false;
 	}
+	pieces_used = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(where) && error; i++)
 		error = borrow_library(where[i], imports, ARRAY_SIZE(imports), (void *)missing, &lib);
 	if (error) {
@@ -444,9 +470,10 @@ static void path_keep(const struct path *new, uintptr_t caller)
 {
 	static unsigned next;
 	struct path *p = path_place(caller, next++ % WAYS);
-	uint32_t version = p->version;
+	/* Odd, also where a jump left it so. */
+	uint32_t version = (p->version + 1) | 1;
 
-	store_release(&p->version, version + 1);
+	store_release(&p->version, version);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	memcpy(p->offset, new->offset, sizeof(p->offset));
 	memcpy(p->word, new->word, sizeof(p->word));
@@ -454,7 +481,7 @@ static void path_keep(const struct path *new, uintptr_t caller)
 	p->caller = new->caller;
 	p->owner = new->owner;
 	p->owner_start = new->owner_start;
-	store_release(&p->version, version + 2);
+	store_release(&p->version, version + 1);
 }
 
 /* --- the interface ---------------------------------------------------------------------- */
@@ -467,32 +494,65 @@ void walk_start(bool wanted)
 	part_set(PART_WALK, enabled ? PART_UNTRIED : PART_DECLINED, enabled ? REASON_NONE : secure ? REASON_SECURE : REASON_OFF);
 }
 
-static bool begin(unsigned spins)
-{
-	uint32_t no = 0;
+static THREAD_LOCAL bool held_for_fork;
+#define FORK_FRAME UINTPTR_MAX
 
-	if (i_walk)
-		return false;
-	i_walk = true;
-	for (unsigned i = 0; i <= spins; i++, no = 0)
-		if (!load_relaxed(&walking) &&
-		    __atomic_compare_exchange_n(&walking, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+/*
+ * frame: that of the walk, or of what keeps others from walking. here: a frame of
+ * the caller further up. A walk of this thread whose frame is gone by then was
+ * left by a jump, and is over; one that is not is below us.
+ */
+static bool begin(unsigned spins, uintptr_t frame, uintptr_t here)
+{
+	for (unsigned i = 0; i <= spins && !held_for_fork; i++) {
+		uintptr_t other = load_relaxed(&walking);
+
+		if (other && !thread_frame_is_mine(other))
+			continue;
+		if (other && !thread_frame_is_gone(other, here))
+			return false;
+		if (__atomic_compare_exchange_n(&walking, &other, frame, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
-	i_walk = false;
+	}
 	return false;
 }
 
 static void end(void)
 {
-	store_release(&walking, 0U);
-	i_walk = false;
+	store_release(&walking, 0UL);
+}
+
+/* libunwind borrowed, and sound. */
+static bool ready(void)
+{
+	if (in_libunwind)
+		space = NULL;
+	in_libunwind = false;
+	return space || borrow_libunwind();
+}
+
+static const struct object *walk_and_keep(uintptr_t caller, uintptr_t frame)
+{
+	const struct object *owner;
+	struct path path;
+
+	count_add(COUNT_WALKS, 1);
+	in_libunwind = true;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	owner = walk(caller, frame, &path);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	in_libunwind = false;
+	if (!owner)
+		count_add(COUNT_WALK_FAILED, 1);
+	else if (path.caller)
+		path_keep(&path, caller);
+	return owner;
 }
 
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame)
 {
 	const struct thread *me = thread_self();
 	const struct object *owner;
-	struct path path;
 
 	/* Not on a stack whose end is not known: a coroutine's, or one for signals. */
 	if (!enabled || frame < me->stack_start || frame >= me->stack_end)
@@ -502,25 +562,19 @@ const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame)
 		count_add(COUNT_WALK_HITS, 1);
 		return owner;
 	}
-	if (cut_off || frame - me->stack_start < STACK_NEEDED || !begin(20000))
+	if (frame - me->stack_start < STACK_NEEDED || !begin(20000, (uintptr_t)__builtin_frame_address(0), frame))
 		return NULL;
-	if (!space && !borrow_libunwind()) {
+	if (ready())
+		owner = walk_and_keep(caller, frame);
+	else
 		enabled = false;
-	} else {
-		count_add(COUNT_WALKS, 1);
-		owner = walk(caller, frame, &path);
-		if (!owner)
-			count_add(COUNT_WALK_FAILED, 1);
-		else if (path.caller)
-			path_keep(&path, caller);
-	}
 	end();
 	return owner;
 }
 
-bool walk_pause(void)
+bool walk_pause(uintptr_t frame)
 {
-	return begin(1000000);
+	return begin(1000000, frame, frame);
 }
 
 void walk_resume(bool paused)
@@ -529,28 +583,34 @@ void walk_resume(bool paused)
 		end();
 }
 
-static THREAD_LOCAL bool held_for_fork;
+/* No frame of the thread goes on. */
+void walk_thread_end(void)
+{
+	uintptr_t frame = load_relaxed(&walking);
+
+	if (frame && thread_frame_is_mine(frame))
+		__atomic_compare_exchange_n(&walking, &frame, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
 
 void walk_fork_prepare(void)
 {
-	held_for_fork = begin(100000);
+	held_for_fork = begin(100000, FORK_FRAME, (uintptr_t)__builtin_frame_address(0));
 }
 
 void walk_fork_parent(void)
 {
-	if (held_for_fork)
-		end();
+	bool held = held_for_fork;
+
 	held_for_fork = false;
+	if (held)
+		end();
 }
 
-/*
- * Where another thread's walk was cut off in the middle, libunwind's state
- * cannot be trusted here. Paths that are known go on being told.
- */
+/* Another thread's walk was cut off in the middle: libunwind begins anew, see ready. */
 void walk_fork_child(void)
 {
-	if (!held_for_fork && load_relaxed(&walking) && !i_walk)
-		cut_off = true;
+	if (!held_for_fork && !thread_frame_is_mine(load_relaxed(&walking)))
+		end();
 	walk_fork_parent();
 }
 

@@ -19,9 +19,15 @@ void walk_start(bool wanted);
  */
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame);
 
-/* While objects go away nobody may be walking through them; who would is told "unknown". */
-bool walk_pause(void);
+/*
+ * While objects go away nobody may be walking through them; who would is told
+ * "unknown". frame: the caller's, which ends with the pause, also by a jump.
+ */
+bool walk_pause(uintptr_t frame);
 void walk_resume(bool paused);
+
+/* The calling thread ends: none of its frames goes on. */
+void walk_thread_end(void);
 
 void walk_fork_prepare(void);
 void walk_fork_parent(void);

@@ -6,7 +6,8 @@
 # names.  Run from the build directory.  Each program says what is wrong and
 # exits 0, 1 or 77.  `live.sh WORD...` runs only the cases that contain a WORD.
 #
-# ANONNAME_LONG=1: the races run for a minute instead of ten seconds.
+# ANONNAME_LONG=1: the races run for a minute instead of ten seconds, and handlers
+# come at 60 instructions of each hook instead of one.
 
 set -u
 build=$PWD
@@ -21,6 +22,8 @@ long=${ANONNAME_LONG:-}
 unset "${!ANONNAME_@}" LD_PRELOAD
 seconds=10
 [ -z "$long" ] || seconds=60
+steps=1
+[ -z "$long" ] || steps=60
 
 [ -e "$library" ] || { echo "live.sh: no $library: run make first, and this from the build directory"; exit 99; }
 

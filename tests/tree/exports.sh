@@ -6,7 +6,7 @@
 library=.libs/libanonname.so
 status=0
 
-expected="brk dlclose dlmopen dlopen madvise mmap mmap64 mprotect mremap munmap pkey_mprotect prctl pthread_create pthread_setname_np sbrk seccomp sigaltstack syscall thrd_create"
+expected="brk dlclose dlmopen dlopen madvise mmap mmap64 mprotect mremap munmap pkey_mprotect prctl pthread_create pthread_exit pthread_setname_np sbrk seccomp sigaltstack syscall thrd_create"
 # The 'A' is the version node itself.
 got=$(nm -D --defined-only $library | awk '$2 != "A" { print $3 }' | grep -v '^anonname_' | sort | tr '\n' ' ')
 if [ "$(echo $got)" != "$expected" ]; then

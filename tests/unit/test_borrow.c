@@ -44,7 +44,7 @@ static void *function(const struct elf_symbols *lib, const char *name)
 
 START_TEST(bound_as_told)
 {
-	struct elf_symbols lib, again;
+	struct elf_symbols lib = { 0 }, again = { 0 };
 	struct maps_line line;
 	size_t size;
 	char *bss;
@@ -176,7 +176,7 @@ static void read_image(void)
 
 START_TEST(refusals)
 {
-	struct elf_symbols lib;
+	struct elf_symbols lib = { 0 };
 	int fd = mkstemp(changed);
 	long before;
 
