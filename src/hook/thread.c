@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "base/own.h"
+#include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "label/jemalloc.h"
@@ -24,30 +26,62 @@ struct told {
 };
 
 /*
- * Not from malloc, whose arenas and locks belong to the program: from a fixed
- * number of places, each taken from pthread_create until the thread has read
- * it. Without a free one the thread runs unlabelled.
+ * Not from malloc, whose arenas and locks belong to the program: from places of
+ * our own, each taken from pthread_create until the thread has read it. Those of
+ * a first block mostly do. A program that makes threads faster than they get a
+ * processor needs more, and blocks that once were needed stay.
  */
-static struct start {
-	uint32_t taken;
-	struct told told;
-} starts[256] COLD_BSS;
+#define STARTS 256
 
-static struct start *start_take(void)
+static struct starts {
+	struct start {
+		uint32_t taken;
+		struct told told;
+	} start[STARTS];
+	uint32_t hint;
+	struct starts *more;
+} first_starts COLD_BSS;
+
+static struct start *start_take_in(struct starts *starts)
 {
-	static uint32_t hint;
-	uint32_t from = load_relaxed(&hint);
+	uint32_t from = load_relaxed(&starts->hint);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(starts); i++) {
-		struct start *s = &starts[(from + i) % ARRAY_SIZE(starts)];
+	for (unsigned i = 0; i < STARTS; i++) {
+		struct start *s = &starts->start[(from + i) % STARTS];
 		uint32_t no = 0;
 
 		if (!load_relaxed(&s->taken) &&
 		    __atomic_compare_exchange_n(&s->taken, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-			store_relaxed(&hint, i ? from + i : from);
+			store_relaxed(&starts->hint, i ? from + i : from);
 			return s;
 		}
 	}
+	return NULL;
+}
+
+static struct starts *starts_after(struct starts *starts)
+{
+	struct starts *more = load_acquire(&starts->more), *none = NULL;
+
+	if (more)
+		return more;
+	more = own_map(sizeof(*more), "threads");
+	/* Somebody was faster: theirs is taken, ours stays unused. It happens at most once a block. */
+	if (more && !__atomic_compare_exchange_n(&starts->more, &none, more, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		more = none;
+	return more;
+}
+
+/* NULL: there is no memory, and the thread runs unlabelled. */
+static struct start *start_take(void)
+{
+	for (struct starts *in = &first_starts; in; in = starts_after(in)) {
+		struct start *s = start_take_in(in);
+
+		if (s)
+			return s;
+	}
+	count_add(COUNT_DROPPED, 1);
 	return NULL;
 }
 
