@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -35,9 +36,13 @@ void tool_begin(void)
 bool tool_directory(char *path, size_t size)
 {
 	ssize_t len = readlink("/proc/self/exe", path, size - 1);
+	const char *started = (const char *)getauxval(AT_EXECFN);
 	char *slash;
 
 	path[len > 0 ? len : 0] = '\0';
+	/* In a /proc where we are not ourselves: as it was started. */
+	if (len <= 0 && started)
+		snprintf(path, size, "%s", started);
 	slash = strrchr(path, '/');
 	if (slash)
 		*slash = '\0';

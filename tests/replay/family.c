@@ -7,6 +7,8 @@
  *            pids of the parent, the idle child and the writer
  *   zero     32 MiB that is only read
  *   huge     8 MiB in huge pages, named test:huge
+ *   locked   2 MiB that are locked, named test:locked, between two that are not,
+ *            then a fork that leaves all of it shared
  *   alike    16 MiB of pages that are all the same, for KSM, named test:alike
  *   swapped  16 MiB, of which the first half is driven out, named test:swapped
  *   mixed    one mapping with parts named test:full, test:half, test:none,
@@ -18,8 +20,11 @@
  *            private mapping of a memfd of which 1 MiB is rewritten, 4 MiB anonymous
  *   churn    exec, fork and mmap without an end
  *   children N   that many children that only wait
+ *   threads N    that many threads that only wait; none runs before all are made,
+ *            where the process may have that (SCHED_FIFO on one processor)
  */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -202,6 +207,23 @@ static void swapped(void)
 	printf("%d\n", (int)getpid());
 }
 
+static void locked(void)
+{
+	char *p = map(6 * MIB);
+
+	name(p, 6 * MIB, "test:unlocked");
+	name(p + 2 * MIB, 2 * MIB, "test:locked");
+	memset(p, 1, 6 * MIB);
+	if (mlock(p + 2 * MIB, 2 * MIB)) {
+		perror("mlock");
+		exit(1);
+	}
+	if (!child())
+		for (;;)
+			pause();
+	printf("%d\n", (int)getpid());
+}
+
 static void wait_for_end(void)
 {
 	fflush(stdout);
@@ -275,6 +297,37 @@ static void children(int count)
 	printf("%d\n", (int)getpid());
 }
 
+static int begun;
+
+static void *begin_and_wait(void *unused)
+{
+	__atomic_add_fetch(&begun, 1, __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void threads(int count)
+{
+	struct sched_param first = { .sched_priority = sched_get_priority_min(SCHED_FIFO) };
+	pthread_attr_t small;
+	pthread_t thread;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	if (sched_setaffinity(0, sizeof(one), &one) || sched_setscheduler(0, SCHED_FIFO, &first))
+		perror("threads: they may run at once");
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	for (int i = 0; i < count; i++)
+		if (pthread_create(&thread, &small, begin_and_wait, NULL))
+			exit(1);
+	while (__atomic_load_n(&begun, __ATOMIC_ACQUIRE) < count)
+		usleep(10000);
+	printf("%d\n", (int)getpid());
+}
+
 static void churn(char **argv)
 {
 	alarm(60);
@@ -313,6 +366,8 @@ int main(int argc, char **argv)
 		alike();
 	} else if (!strcmp(what, "swapped")) {
 		swapped();
+	} else if (!strcmp(what, "locked")) {
+		locked();
 	} else if (!strcmp(what, "mixed")) {
 		mixed();
 	} else if (!strcmp(what, "leader")) {
@@ -321,11 +376,13 @@ int main(int argc, char **argv)
 		shared();
 	} else if (!strcmp(what, "children")) {
 		children(argc > 2 ? atoi(argv[2]) : 1);
+	} else if (!strcmp(what, "threads")) {
+		threads(argc > 2 ? atoi(argv[2]) : 1);
 	} else if (!strcmp(what, "churn")) {
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | mixed | leader | shared | children | churn\n");
+		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | locked | mixed | leader | shared | children | threads | churn\n");
 		return 2;
 	}
 	wait_for_end();

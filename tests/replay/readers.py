@@ -6,11 +6,13 @@
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
-from common import FAMILY, LIBRARY, check, done, run, skip
+from common import FAMILY, LIBRARY, TOOL, Family, check, done, run, skip
 
 FIELDS = ("Size", "Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous")
 
@@ -249,9 +251,140 @@ def tmpfs_elsewhere():
     process.communicate()
 
 
+def every_command(prefix, pid, *root):
+    """What each command that prints rows says of the process: command -> (names, total), and what check says."""
+    answers = {}
+    for command in ("report -J", "report -J -g", "snapshot", "snapshot -g", "top -b -n 1 -J"):
+        result = subprocess.run([*prefix, TOOL, *command.split(), *root, str(pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        check(result.returncode == 0 and not result.stderr, f"{command} {' '.join(root)}: {result.returncode} {result.stderr.strip()}")
+        if result.returncode == 0:
+            answer = json.loads(result.stdout)
+            answers[command] = {row["name"]: row for row in answer["names"]}, answer["total"]
+    result = subprocess.run([*prefix, TOOL, "check", "-J", *root, str(pid)], stdout=subprocess.PIPE, text=True)
+    return answers, json.loads(result.stdout or '{"library": {"state": ""}, "advice": []}')
+
+
+def same_answers(what, prefix, pid, *root):
+    """Of family mixed, with the library."""
+    answers, checked = every_command(prefix, pid, *root)
+    for command, (names, total) in answers.items():
+        full, half = names.get("test:full", {}), names.get("test:half", {})
+        check([full.get(key) for key in ("rss", "uss", "cow")] == [4 << 20, 1 << 20, 3 << 20] and half.get("rss") == 2 << 20 and
+              full["pss"] in (5 << 19, None), f"{what}: {command}: test:full is {[full.get(key) for key in ('rss', 'pss', 'uss', 'cow')]}")
+        check(total["labelled"] == 1, f"{what}: {command}: all is named, {total['labelled']}")
+    check(checked["library"]["state"] == "ready" and not any("anonname run" in text for text in checked["advice"]),
+          f"{what}: check finds the library: {checked['library']['state']} {checked['advice']}")
+
+
+def proc_elsewhere():
+    """A live /proc at any path: what lies in memory is read by the same path."""
+    if not NAMES or os.geteuid() != 0:
+        skip("a /proc mounted elsewhere: needs root and the library")
+        return
+    with Family("mixed", library=True) as family, tempfile.TemporaryDirectory() as host:
+        os.mkdir(host + "/proc")
+        same_answers("--root /", [], family.pid, "--root", "/")
+        mounted = ["unshare", "-m", "sh", "-c", 'mount -t proc proc "$0/proc" && exec "$@"', host]
+        same_answers("/proc elsewhere", mounted, family.pid, "--root", host)
+        same_answers("/proc elsewhere, itself", mounted, family.pid, "--root", host + "/proc")
+        inside = ["unshare", "-pfm", "sh", "-c", 'mount --bind /proc "$0/proc" && mount -t proc proc /proc && exec "$@"', host]
+        same_answers("the host's /proc in a container", inside, family.pid, "--root", host)
+
+
+def foreign_proc():
+    """The /proc of another PID namespace: we are not in it, and its processes have numbers of their own."""
+    if not NAMES or os.geteuid() != 0:
+        skip("a foreign /proc: needs root and the library")
+        return
+    process = subprocess.Popen(["unshare", "-pf", "--mount-proc", "--kill-child", FAMILY, "mixed"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env=dict(os.environ, LD_PRELOAD=LIBRARY))
+    pid = int(process.stdout.readline() or 0)
+    if not pid:
+        skip("a foreign /proc: no PID namespace here")
+        return
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        outside = file.read().split()[0]
+    same_answers("a foreign /proc", ["nsenter", "-m", "-t", outside], pid)
+    process.kill()
+    process.communicate()
+
+
+def many_threads():
+    """3,000 threads, made before any of them runs: none loses its name, and every command says the same."""
+    if not NAMES:
+        skip("many threads: no library in the build tree")
+        return
+    with subprocess.Popen([FAMILY, "threads", "3000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=dict(os.environ, LD_PRELOAD=LIBRARY)) as process:
+        pid = int(process.stdout.readline())
+        wanted = {f"stack:{tid}:family" for tid in os.listdir(f"/proc/{pid}/task") if int(tid) != pid}
+        answers, checked = every_command([], pid)
+        for command, (names, total) in answers.items():
+            stacks = {name for name in names if name.startswith("stack:")}
+            check(stacks == wanted and len(wanted) == 3000, f"many threads: {command}: {len(stacks & wanted)} of {len(wanted)} stacks, {sorted(stacks - wanted)[:3]}")
+        check(len({(total["vmas"], total["rss"], total["uss"]) for _, total in answers.values()}) == 1, "many threads: one answer")
+        maps = run("maps", pid).stdout
+        check({f"stack:{part.split(']')[0]}" for part in maps.split("[anon:stack:")[1:]} == wanted, "many threads: maps has each")
+        check(checked["library"]["state"] == "ready" and not any("lost" in text for text in checked["advice"]) and checked["library"]["counters"]["dropped"] == 0,
+              f"many threads: no name is lost: {checked['advice']}")
+        process.kill()
+
+
+def check_holds_nobody():
+    """check of a plain user's process does without smaps, which holds a process up for as long as it is large."""
+    plain = {"user": 65534, "group": 65534, "extra_groups": []}
+    if os.geteuid() != 0 or not shutil.which("strace"):
+        skip("check without smaps: needs root, to become a plain user, and strace")
+        return
+    if subprocess.run(["test", "-x", TOOL], **plain).returncode:
+        skip("check without smaps: a plain user cannot read the build tree")
+        return
+    with subprocess.Popen([FAMILY, "mixed"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **plain) as process:
+        pid = int(process.stdout.readline())
+        result = subprocess.run(["strace", "-f", "-e", "trace=%file", TOOL, "check", "-J", str(pid)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **plain)
+        opened = [line.split('"')[1] for line in result.stderr.splitlines() if "open" in line and '"' in line]
+        smaps = [name for name in opened if "smaps" in name]
+        check(result.returncode == 0 and json.loads(result.stdout)["anon_rss"] is not None and any("pagemap" in name for name in opened),
+              f"check of a plain user knows RSS: {result.stdout[:80]}")
+        if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 7):
+            skip("check without smaps: without PAGEMAP_SCAN zero pages count as resident in pagemap")
+        else:
+            check(not smaps, f"check of a plain user opens no smaps: {smaps}")
+        process.kill()
+
+
+def peak_after_main():
+    """run --peak of a program whose main thread ends: its memory is the other threads'."""
+    if not NAMES:
+        skip("run --peak after the main thread: no library in the build tree")
+        return
+    process = subprocess.Popen([TOOL, "run", "--peak", "-J", "-i", "10", "--", FAMILY, "leader"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    for _ in range(2):
+        process.stdout.readline()
+    # Two readings from here on: each reads many KiB, a look at how much there is only some bytes.
+    for _ in range(2):
+        before = read_by(process.pid)
+        while process.poll() is None and read_by(process.pid) - before < 8192:
+            time.sleep(0.01)
+    process.stdin.close()
+    process.stdin = None
+    error = process.communicate()[1]
+    peak = {row["name"]: row["rss"] for row in (json.loads(error)["peak"] or {"names": []})["names"]}
+    check(process.returncode == 0 and peak.get("test:worker") == 40 << 20, f"run --peak after the main thread: {peak.get('test:worker')} of 40 MiB")
+
+
+def read_by(pid):
+    """What the process and its children that ended have read, in bytes."""
+    with open(f"/proc/{pid}/io") as file:
+        return int(file.readline().split()[1])
+
+
 NAMES = os.path.exists(LIBRARY)
 TESTS = [many_children_recorded, many_children, windows_lines, rolled_up, several_in_one_file, threads_of_old_kernels, old_kernels,
-         nothing_anonymous, no_smaps, recorded_without_memory, main_thread_ended, shared_memory, tmpfs_elsewhere]
+         nothing_anonymous, no_smaps, recorded_without_memory, main_thread_ended, shared_memory, tmpfs_elsewhere, proc_elsewhere,
+         foreign_proc, many_threads, check_holds_nobody, peak_after_main]
 
 if __name__ == "__main__":
     for test in TESTS:
