@@ -76,6 +76,7 @@ check_make "$build/sanitized" check-unit
 must "build for ThreadSanitizer" configure_and_make "$build/races" CC=gcc CFLAGS="-O1 -g -fsanitize=thread"
 check "threads, under ThreadSanitizer" make -s -C "$build/races" check-races
 must "build with clang" configure_and_make "$build/clang" --enable-werror CC=clang
+check "models of what is shared without a lock" tests/model/run
 check "real programs, names in the registry" tests/panel/panel -b "$build/gcc"
 check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc"
 check "figures on a kernel that names memory" env abs_top_builddir="$build/gcc" tests/replay/live-vm.sh

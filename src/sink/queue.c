@@ -98,6 +98,7 @@ static bool is_gone(uintptr_t frame, uintptr_t here)
  *
  * A set that is newer than an unmap comes after it on the clock, so it sees the
  * slot, or 0, and then it sees the note or the tree without the range.
+ * tests/model/queue.pml tries every order.
  */
 #define UNMAPS 64U
 #define UNMAPS_MORE (4096U / sizeof(uintptr_t) - 1)
@@ -371,12 +372,19 @@ static inline bool something_waits(void)
  * frame: the caller's, which stays until it lets go. False where somebody else
  * holds. The frame is noted before and after: a handler may come in between,
  * and hold and let go itself.
+ *
+ *     who leaves a note              the holder
+ *     waiting = note   (seq_cst)     holder = 0        (seq_cst)
+ *     holder ?         (seq_cst)     waiting ?         (seq_cst)
+ *
+ * One of the two sees what the other wrote, so no note is left to nobody. With a
+ * weaker load of the holder aarch64 may make it before the note is visible.
  */
 static inline bool hold(uintptr_t frame)
 {
 	uintptr_t nobody = 0;
 
-	if (load_relaxed(&holder))
+	if (__atomic_load_n(&holder, __ATOMIC_SEQ_CST))
 		return false;
 	registry_open.holder = frame;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

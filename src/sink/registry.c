@@ -57,7 +57,7 @@ static inline void written_before(void)
  * whoever sees a byte of what comes must see that the old reference is gone. On
  * aarch64 a later store may be seen before an earlier store-release; only a
  * fence between them prevents that. It pairs with the reader's acquire fence
- * behind its copy. tests/model has the proof.
+ * behind its copy. tests/model/block.pml tries every order.
  *
  *     writer                        reader
  *     slot.ref = new                ref = slot.ref
