@@ -81,7 +81,10 @@ void table_remove(struct place *p)
 {
 	store_relaxed(&p->used, 0U);
 	store_relaxed(&p->tid, 0U);
+	store_relaxed(&p->early_tid, 0U);
 	store_relaxed(&p->end, 0UL);
+	/* The memory may be the program's, and what points to it would hide it from a search for leaks. */
+	store_relaxed(&p->start, 0UL);
 	store_release(&p->key, (uintptr_t)KEY_FREE);
 }
 

@@ -19,6 +19,8 @@ struct place {
 	uint32_t tid;           /* 0: not known */
 	uint32_t index;
 	char comm[16];
+	char early[16];         /* a name given before the thread began, */
+	uint32_t early_tid;     /* and to which thread; 0: none */
 	char routine[ROUTINE_SIZE];     /* what a thread without a name of its own runs */
 };
 

@@ -85,6 +85,21 @@ static struct start *start_take(void)
 	return NULL;
 }
 
+/* What points to the program's memory must not stay: it would hide that from a search for leaks. */
+static void start_forget(struct start *s)
+{
+	s->told.stack_start = s->told.stack_end = 0;
+	s->told.arg = NULL;
+}
+
+static void start_give_back(struct start *s)
+{
+	if (s->told.stack_end)
+		thread_stack_unmapped(s->told.stack_start, s->told.stack_end);
+	start_forget(s);
+	store_release(&s->taken, 0U);
+}
+
 /*
  * Handlers keep a fork's child from being made in the middle of what another
  * thread does. Without another thread there is nothing to keep apart, and the
@@ -117,6 +132,7 @@ static void ended(void *unused)
 static void begin(struct start *from, struct told *copy, struct _pthread_cleanup_buffer *end)
 {
 	*copy = from->told;
+	start_forget(from);
 	store_release(&from->taken, 0U);
 	thread_begin(copy->name, copy->routine, copy->stack_start, copy->stack_end);
 	jemalloc_thread_begin();
@@ -185,10 +201,11 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
 		s->told.stack_start = page_up((uintptr_t)stack);
 		s->told.stack_end = page_down((uintptr_t)stack + size);
+		thread_stack_given(s->told.stack_start, s->told.stack_end);
 	}
 	r = hook_next.pthread_create(thread, attr, run_pthread, s);
 	if (r != 0)
-		store_release(&s->taken, 0U);
+		start_give_back(s);
 	return r;
 }
 
@@ -206,7 +223,7 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 	s->told.function.thrd = function;
 	r = hook_next.thrd_create(thread, run_thrd, s);
 	if (r != thrd_success)
-		store_release(&s->taken, 0U);
+		start_give_back(s);
 	return r;
 }
 

@@ -34,11 +34,11 @@ static struct table stacks COLD_BSS;    /* by end */
 static uintptr_t control_block_distance;
 
 /*
- * libc notes each thread's tid in its control block, and exports where, for
+ * libc notes each thread's tid in its control block (self), and exports where, for
  * debuggers (nptl_db/db_info.c: size in bits, number, offset). 0: not found.
  * By our own lookup: a hook must not wait for the dynamic linker's lock.
  */
-static uint32_t tid_in_control_block(void)
+static uint32_t tid_in_control_block(uintptr_t self)
 {
 	static const char *const libraries[] = { "libc.so.6", "libpthread.so.0" };
 	const uint32_t *where = NULL;
@@ -52,7 +52,7 @@ static uint32_t tid_in_control_block(void)
 		if (symbol && symbol->st_size == 3 * sizeof(*where))
 			where = (const uint32_t *)(symbols.base + symbol->st_value);
 	}
-	return where && where[0] == 32 ? *(const uint32_t *)((uintptr_t)pthread_self() + where[2]) : 0;
+	return where && where[0] == 32 ? *(const uint32_t *)(self + where[2]) : 0;
 }
 
 /* glibc does, for later threads; musl does not. */
@@ -67,7 +67,7 @@ uint32_t thread_tid(void)
 	if (sandbox_allows(MAY_ASK_TID))
 		me->tid = (uint32_t)sys_gettid();
 	else if (!me->orphaned)
-		me->tid = tid_in_control_block();
+		me->tid = tid_in_control_block((uintptr_t)pthread_self());
 	return me->tid;
 }
 
@@ -237,7 +237,7 @@ void thread_stack_is_code(uintptr_t start, uintptr_t end)
 }
 
 /* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */
-static struct place *own_stack(uintptr_t here)
+static struct place *own_stack(uintptr_t here, bool *was_unknown)
 {
 	uintptr_t self = (uintptr_t)pthread_self(), distance = load_relaxed(&control_block_distance);
 	struct maps_line line;
@@ -252,6 +252,7 @@ static struct place *own_stack(uintptr_t here)
 		store_relaxed(&control_block_distance, load_relaxed(&p->end) - self);
 		return p;
 	}
+	*was_unknown = true;
 	if (!maps_find(here, &line))
 		return NULL;
 	p = table_add(&stacks, line.end);
@@ -260,21 +261,65 @@ static struct place *own_stack(uintptr_t here)
 	return p;
 }
 
+void thread_stack_given(uintptr_t start, uintptr_t end)
+{
+	struct place *p = label_fits(start, end - start) ? table_add(&stacks, end) : NULL;
+
+	if (!p)
+		return;
+	place_cover(p, start, end);
+	p->index = 1;   /* not libc's: goes when the thread ends */
+}
+
+/*
+ * Who creates a thread may name it before it has come here. The name waits then:
+ *
+ *     thread_begin                          thread_renamed, by another thread
+ *     used = 1                              early = name, early_tid = the thread
+ *     labels the stack by the creator       used?  no: that is all
+ *     early_tid is mine?  labels it anew           yes: labels the stack
+ *
+ * Each writes before it looks, so one of them sees the other, and what is
+ * labelled last has the new name. A stack that was not known before has no place
+ * where a name could wait: there the kernel is asked.
+ */
+static void take_early_name(struct thread *me, struct place *p, bool was_unknown)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(was_unknown) && sandbox_allows(MAY_ASK_NAME) &&
+	    sys_prctl(PR_GET_NAME, (unsigned long)p->early, 0, 0, 0) == 0 && !text_equal(p->early, p->comm))
+		store_relaxed(&p->early_tid, me->tid);
+	if (likely(load_acquire(&p->early_tid) != me->tid) || !me->tid)
+		return;
+	text_copy(me->comm, sizeof(me->comm), p->early);
+	text_copy(p->comm, sizeof(p->comm), p->early);
+	p->routine[0] = '\0';
+	label_stack(p);
+}
+
+/* True: the thread has not begun, and will find its name. */
+static bool name_early(struct place *p, uintptr_t self, const char *name)
+{
+	text_copy(p->early, sizeof(p->early), name);
+	store_release(&p->early_tid, tid_in_control_block(self));
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return !load_relaxed(&p->used);
+}
+
 void thread_begin(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end)
 {
 	struct thread *me = thread_self();
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	bool was_unknown = false;
 	struct place *p;
 
 	text_copy(me->comm, sizeof(me->comm), name);
 	if (given_end) {
-		p = label_fits(given_start, given_end - given_start) ? table_add(&stacks, given_end) : NULL;
-		if (p) {
-			place_cover(p, given_start, given_end);
-			p->index = 1;   /* not libc's: goes when the thread ends */
-		}
+		p = table_find(&stacks, given_end);
+		if (p && !place_holds(p, given_start))
+			p = NULL;
 	} else {
-		p = own_stack(here);
+		p = own_stack(here, &was_unknown);
 		if (p) {
 			/* What follows comes after all that the stack's last thread did: see thread_end. */
 			(void)load_acquire(&p->used);
@@ -291,6 +336,7 @@ void thread_begin(const char *name, const char *routine, uintptr_t given_start, 
 	store_relaxed(&p->tid, thread_tid());
 	store_relaxed(&p->used, 1U);
 	label_stack(p);
+	take_early_name(me, p, was_unknown);
 }
 
 void thread_left(void)
@@ -356,7 +402,7 @@ void thread_renamed(uintptr_t self, const char *name)
 		text_copy(me->comm, sizeof(me->comm), name);
 		p = me->place;
 	}
-	if (!p || !p->used)
+	if (!p || (!load_relaxed(&p->used) && name_early(p, self, name)))
 		return;
 	text_copy(p->comm, sizeof(p->comm), name);
 	p->routine[0] = '\0';
@@ -374,7 +420,7 @@ static bool gone(struct place *p, void *context)
 
 uint32_t thread_forked_tid(void)
 {
-	uint32_t noted = tid_in_control_block();
+	uint32_t noted = tid_in_control_block((uintptr_t)pthread_self());
 
 	return noted != thread_self()->tid ? noted : 0;
 }

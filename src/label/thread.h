@@ -57,6 +57,9 @@ void thread_stack_unmapped(uintptr_t start, uintptr_t end);
 /* A part of a stack is executable, and to be called as the rest of it. */
 void thread_stack_is_code(uintptr_t start, uintptr_t end);
 
+/* The program gives a thread this stack: before it is created, so that it can be named before it begins. */
+void thread_stack_given(uintptr_t start, uintptr_t end);
+
 /*
  * The calling thread begins, with its creator's name, and what it runs (routine.h). given_start, given_end:
  * the stack that the program gave it, or 0, 0 where libc made it.

@@ -84,6 +84,42 @@ static void one(long how)
 	check_name(stack_of, "stack:unused");
 }
 
+static sem_t held;
+
+static void *is_worker(void *arg)
+{
+	char here = 0;
+
+	sem_wait(&held);
+	sem_post(&held);
+	check_name(&here, "stack:%t:worker");
+	return arg;
+}
+
+/* Named by its creator at once, which the thread may see before or after it has begun. */
+static void named_early(void)
+{
+	enum { MANY = 200 };
+	pthread_t t[MANY];
+	pthread_attr_t attr;
+	char *own = map(256 * KIB);
+
+	sem_init(&held, 0, 0);
+	for (int i = 0; i < MANY; i++) {
+		pthread_attr_init(&attr);
+		/* One on a stack of the program's. */
+		if (i == 0)
+			pthread_attr_setstack(&attr, own, 256 * KIB);
+		check(pthread_create(&t[i], &attr, is_worker, NULL) == 0, "pthread_create");
+		check(pthread_setname_np(t[i], "worker") == 0, "pthread_setname_np");
+		pthread_attr_destroy(&attr);
+	}
+	sem_post(&held);
+	for (int i = 0; i < MANY; i++)
+		pthread_join(t[i], NULL);
+	munmap(own, 256 * KIB);
+}
+
 static void *counts(void *arg)
 {
 	char here = 0;
@@ -151,6 +187,7 @@ int main(void)
 		for (long how = 0; how < 4; how++)
 			one(how);
 	with_thrd_create();
+	named_early();
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 128 * KIB);
 	for (int i = 0; i < MANY; i++) {
