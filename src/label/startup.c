@@ -8,6 +8,7 @@
 #include <sys/auxv.h>
 
 #include "base/maps.h"
+#include "base/peek.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/text.h"
@@ -46,13 +47,17 @@ void startup_name_bss(const struct object *o)
 
 extern void *__libc_stack_end __attribute__((weak));    /* musl has none */
 
-__attribute__((no_sanitize("address"))) static bool program_has_begun(void)
+static bool program_has_begun(void)
 {
 	uintptr_t entry = getauxval(AT_ENTRY);
 	const uintptr_t *top = &__libc_stack_end ? __libc_stack_end : NULL;
+	uintptr_t word[ENTRY_WORDS];
 
-	for (unsigned i = 1; top && entry && i <= ENTRY_WORDS; i++)
-		if (*(top - i) > entry && *(top - i) < entry + ENTRY_CODE)
+	/* Copied by the kernel: some were never written, or lie below the stack, which valgrind would report. */
+	if (!top || !entry || peek(word, top - ENTRY_WORDS, sizeof(word)) != 0)
+		return false;
+	for (unsigned i = 0; i < ENTRY_WORDS; i++)
+		if (word[i] > entry && word[i] < entry + ENTRY_CODE)
 			return true;
 	return false;
 }
