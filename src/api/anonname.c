@@ -116,12 +116,23 @@ int anonname_push(const char *label)
 	return (int)depth;
 }
 
+/* A label that is off is the program's again: kept here it would hide from a search for leaks. */
+static void labels_cut(struct thread *me, uint32_t depth)
+{
+	uint32_t from = me->labels;
+
+	me->labels = depth;
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	for (uint32_t i = depth; i < MIN(from, LABELS_MAX); i++)
+		me->label[i] = NULL;
+}
+
 void anonname_pop(void)
 {
 	struct thread *me = thread_self();
 
 	if (likely(me->labels))
-		me->labels--;
+		labels_cut(me, me->labels - 1);
 }
 
 void anonname_pop_to(int depth)
@@ -129,7 +140,7 @@ void anonname_pop_to(int depth)
 	struct thread *me = thread_self();
 
 	if (likely(depth >= 0 && (uint32_t)depth < me->labels))
-		me->labels = (uint32_t)depth;
+		labels_cut(me, (uint32_t)depth);
 }
 
 /* --- the whole process ----------------------------------------------------------------- */

@@ -351,6 +351,8 @@ static __attribute__((noinline)) void apply_waiting(uintptr_t frame)
 		struct note *note = applying, *after = note->after;
 
 		registry_apply(&note->op);
+		/* These are addresses of the program's memory: see leaf_replace. */
+		note->op.start = note->op.end = note->op.to = 0;
 		store_relaxed(&note->taken, (uintptr_t)DONE);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		applying = after;

@@ -433,7 +433,7 @@ static bool slot_split(uint32_t i, uint32_t left, uint32_t right, uintptr_t low)
  * end there, so that mappings that arrive in order fill their leaves.
  * Takes the ranges' names over only when it returns true.
  */
-static bool leaf_replace(uint32_t i, const struct registry_range *ranges, uint32_t count, uint32_t inserted)
+static bool leaf_rewrite(uint32_t i, const struct registry_range *ranges, uint32_t count, uint32_t inserted)
 {
 	int64_t block = block_get();
 
@@ -479,6 +479,19 @@ static bool leaf_replace(uint32_t i, const struct registry_range *ranges, uint32
  */
 static struct registry_range scratch[REGISTRY_LEAF_RANGES + 1] COLD_BSS;
 
+/*
+ * The leaf's new contents are in `scratch`, and do not stay there: an address of
+ * the program's memory in our variables would hide it from a search for leaks
+ * (LeakSanitizer looks through them, but not through our mappings).
+ */
+static bool leaf_replace(uint32_t i, uint32_t count, uint32_t inserted)
+{
+	bool done = leaf_rewrite(i, scratch, count, inserted);
+
+	memset(scratch, 0, count * sizeof(*scratch));
+	return done;
+}
+
 /* --- changes ----------------------------------------------------------------- */
 
 /* The range before position p of slot i: in it, or the last one of an earlier leaf. */
@@ -518,7 +531,7 @@ static bool leaf_splice(uint32_t i, uint32_t p, uint32_t q, const struct registr
 		to[p] = *new;
 	memcpy(to + p + (new != NULL), leaf->range + q, (leaf->count - q) * sizeof(*to));
 	if (block < 0)
-		return leaf_replace(i, scratch, count, p);
+		return leaf_replace(i, count, p);
 	block_at((uint32_t)block)->count = count;
 	slot_publish(top_now(), i, (uint32_t)block);
 	return true;
@@ -562,7 +575,7 @@ static bool range_split(uintptr_t addr)
 		ranges[p + 1] = tail;
 	memcpy(ranges + rest, leaf->range + p + 1, (leaf->count - p - 1) * sizeof(*ranges));
 	name_at(tail.name)->refs++;
-	if (!leaf_replace(i, ranges, leaf->count + together, rest - 1) || (!together && !range_insert(&tail))) {
+	if (!leaf_replace(i, leaf->count + together, rest - 1) || (!together && !range_insert(&tail))) {
 		name_put(tail.name);
 		return false;
 	}
@@ -593,7 +606,7 @@ static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool u
 		}
 		if (!gone)
 			continue;
-		if (!leaf_replace(i, ranges, kept, kept))
+		if (!leaf_replace(i, kept, kept))
 			return false;
 		for (uint32_t k = 0; k < gone; k++)
 			name_put(names[k]);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Programs with a sanitizer's runtime in them start under the library and run as
-# without it, with names and with names off. Run from the build directory.
+# without it, with names and with names off, and the search for leaks finds the
+# same ones. Run from the build directory.
 
 set -u
 library=$PWD/.libs/libanonname.so
@@ -42,7 +43,35 @@ same() {
 	fi
 }
 
+# same_leaks COMPILER SANITIZER: what is lost in each way and reported without the library is with it. (AddressSanitizer
+# keeps a thread's argument itself, and finds one more with us, whose argument it keeps.)
+same_leaks() {
+	local title="leaks, $1 -fsanitize=$2" wrong=0 way without with
+	export ASAN_OPTIONS=verify_asan_link_order=0
+	if ! command -v "$1" >/dev/null ||
+	   ! "$1" -g -O1 -pthread -D_GNU_SOURCE -I"$source/../../include" "-fsanitize=$2" -o "$out/leaks" "$source/leaks.c" 2>"$out/said"; then
+		echo "SKIP  $title: $1 cannot build it: $(grep -m1 -i error "$out/said")"
+		skipped=$((skipped + 1))
+		return
+	fi
+	for way in $("$out/leaks"); do
+		without=$(timeout 60 "$out/leaks" "$way" 2>&1 | grep -o 'SUMMARY.* leaked.*')
+		with=$(LD_PRELOAD="$library" timeout 60 "$out/leaks" "$way" 2>&1 | grep -o 'SUMMARY.* leaked.*')
+		[ -n "$without" ] || [ "$2" = address ] || { echo "      $way: no leak is reported without the library"; wrong=1; }
+		[ "$with" = "$without" ] || [ -z "$without" ] || { echo "      $way: ${with:-no leak is reported}, where it is $without"; wrong=1; }
+	done
+	if [ $wrong = 0 ]; then
+		echo "ok    $title"
+		passed=$((passed + 1))
+	else
+		echo "FAIL  $title"
+		failed=$((failed + 1))
+	fi
+}
+
 for compiler in clang gcc; do
+	same_leaks $compiler leak
+	same_leaks $compiler address
 	for sanitizer in address thread undefined leak; do
 		# ASan's library wants to be the first in the list, which no preloaded one leaves it: `anonname run` says so.
 		same "$compiler -fsanitize=$sanitizer" $compiler ASAN_OPTIONS=verify_asan_link_order=0 -fsanitize=$sanitizer
