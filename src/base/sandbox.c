@@ -324,45 +324,70 @@ struct status {
 	char name[16];
 	uint64_t pid;
 	uint64_t parent;
+	uint64_t threads;
 	uint64_t mode;          /* 0: no filter */
 	uint64_t filters;       /* how many; 0 before Linux 5.9, which does not say */
 };
 
-static bool take_number(const char *line, const char *end, const char *key, uint64_t *value)
+/* A line of status that counts; NULL: not this one. */
+static uint64_t *field_of(struct status *s, const char *line, size_t *key)
 {
-	const char *digits = line + text_length(key);
+	static const struct {
+		char key[18];
+		uint8_t at;
+	} fields[] = {
+		{ "Pid:\t", offsetof(struct status, pid) }, { "PPid:\t", offsetof(struct status, parent) },
+		{ "Threads:\t", offsetof(struct status, threads) }, { "Seccomp:\t", offsetof(struct status, mode) },
+		{ "Seccomp_filters:\t", offsetof(struct status, filters) },
+	};
 
-	return text_starts(line, key) && text_read_number(&digits, end, 10, value);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (*line != *fields[i].key || !text_starts(line, fields[i].key))
+			continue;
+		*key = text_length(fields[i].key);
+		return (uint64_t *)((char *)s + fields[i].at);
+	}
+	return NULL;
 }
 
-/* false: it cannot be read. Line by line, as a list of groups may be long; the lines that count are short. */
+/* true: that was the last line that counts, where the kernel has it. */
+static bool take_line(struct status *s, const char *line, const char *end)
+{
+	size_t key = 0;
+	uint64_t *field = field_of(s, line, &key);
+	const char *digits = line + key;
+
+	if (text_starts(line, "Name:\t"))
+		text_copy(s->name, sizeof(s->name), line + 6);
+	return field && text_read_number(&digits, end, 10, field) && field == &s->filters;
+}
+
+/* false: it cannot be read. What is behind the first KiB of a line, a long list of groups, is numbers and taken for nothing. */
 static bool read_status(const char *path, struct status *out)
 {
-	char line[64], piece[1024];      /* more would be another page of the stack */
-	size_t len = 0;
+	char buf[1024];      /* more would be another page of the stack */
+	size_t have = 0;
 	long fd = sys_open(path, O_CLOEXEC), n = 1;
 	bool complete = false;
 
 	if (sys_failed(fd))
 		return false;
 	*out = (struct status){ .mode = 0 };
-	while (!complete && (n = sys_read((int)fd, piece, sizeof(piece))) > 0) {
-		for (long i = 0; i < n; i++) {
-			if (piece[i] != '\n') {
-				if (len < sizeof(line) - 1)
-					line[len++] = piece[i];
+	while (!complete && (n = sys_read((int)fd, buf + have, sizeof(buf) - have)) > 0) {
+		size_t done = 0;
+
+		have += (size_t)n;
+		for (size_t i = have - (size_t)n; i < have && !complete; i++) {
+			if (buf[i] != '\n')
 				continue;
-			}
-			line[len] = '\0';
-			if (text_starts(line, "Name:\t"))
-				text_copy(out->name, sizeof(out->name), line + 6);
-			take_number(line, line + len, "Pid:\t", &out->pid);
-			take_number(line, line + len, "PPid:\t", &out->parent);
-			take_number(line, line + len, "Seccomp:\t", &out->mode);
-			/* The last of the three, where the kernel has it. */
-			complete = complete || take_number(line, line + len, "Seccomp_filters:\t", &out->filters);
-			len = 0;
+			buf[i] = '\0';
+			complete = take_line(out, buf + done, buf + i);
+			done = i + 1;
 		}
+		if (done == 0 && have == sizeof(buf))
+			done = have;
+		have -= done;
+		__builtin_memmove(buf, buf + done, have);
 	}
 	sys_close((int)fd);
 	return complete || n == 0;
@@ -446,6 +471,11 @@ bool sandbox_look(void)
 {
 	own_known = read_status("/proc/self/status", &own);
 	return own_known && !own.mode;
+}
+
+bool sandbox_alone(void)
+{
+	return own.threads == 1;
 }
 
 const char *sandbox_thread_name(void)

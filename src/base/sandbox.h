@@ -107,7 +107,13 @@ void sandbox_restore_guest(uint32_t rights);
 /* Looks whether a filter is in force, by calls that the dynamic linker has made, too. true: certainly none. */
 bool sandbox_look(void);
 
-/* The first thread's name, as sandbox_look saw it; "": it could not. */
+/*
+ * Did sandbox_look see that the caller is the only thread? False also where an
+ * emulator has threads of its own, or it could not be seen.
+ */
+bool sandbox_alone(void);
+
+/* The first thread's name, as sandbox_look saw it; "": it could not. A newline or a backslash stands there as \n, \\. */
 const char *sandbox_thread_name(void);
 
 /*

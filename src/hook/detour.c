@@ -172,12 +172,15 @@ static bool single_threaded(const struct elf_symbols *libc)
 	const ElfW(Sym) *symbol = elf_find(libc, "__libc_single_threaded");
 	const char *single = symbol ? (const char *)(libc->base + symbol->st_value) : NULL;
 	struct stat st;
-	/* Not from status: an emulator's own threads are counted there, and run nothing of ours. */
+
+	if (single && !*single)
+		return false;
+	if (sandbox_alone())
+		return true;
+	/* status counts an emulator's own threads, too, which run nothing of ours. */
 	long r = sys_call6(SYS_newfstatat, AT_FDCWD, SYS_ARG("/proc/self/task"), SYS_ARG(&st), 0, 0, 0);
 
-	if (sys_failed(r))
-		return single && *single;
-	return st.st_nlink == 3 && (!single || *single);
+	return sys_failed(r) ? single != NULL : st.st_nlink == 3;
 }
 
 /* --- write ----------------------------------------------------------------------------- */
@@ -237,6 +240,8 @@ static bool write_by_mprotect(long mem, const struct plan *plan, const uint8_t *
 
 static bool arrives(const struct detour *d, const struct plan *plan)
 {
+	uint64_t own = hook_direct[d->call].own_bytes;
+	bool arrived;
 	int saved = errno;
 	char *at = (char *)plan->function + plan->opening.len;
 
@@ -244,10 +249,14 @@ static bool arrives(const struct detour *d, const struct plan *plan)
 	/* Who set the breakpoint counts calls, and no emulator that would not see what we wrote lets him. */
 	if (plan->breakpoint)
 		return __builtin_memcmp(at, plan->new, plan->len) == 0;
-	hook_trial_arrived = false;
+	hook_trial = TRIAL_UNDER_WAY;
+	hook_direct[d->call].own_bytes = ~own;
 	d->trial((uintptr_t)plan->function);
+	arrived = hook_trial == TRIAL_ARRIVED;
+	hook_direct[d->call].own_bytes = own;
+	hook_trial = TRIAL_NONE;
 	errno = saved;
-	return hook_trial_arrived;
+	return arrived;
 }
 
 static enum part_reason write_jump(long mem, const struct detour *d, const struct plan *plan)

@@ -124,7 +124,7 @@ void undoing_mmap(void), undoing_munmap(void), undoing_mremap(void), undoing_mpr
 
 /* Arguments that the kernel refuses, to try whether a call arrives: no address is aligned like this. */
 #define TRIAL_ADDRESS ((void *)0x1abe1)
-extern bool hook_trial_arrived;
+extern enum hook_trial { TRIAL_NONE, TRIAL_UNDER_WAY, TRIAL_ARRIVED } hook_trial;
 
 /* Puts the jumps into libc. Each one that it leaves out is told in the root. */
 void detour_install(void);

@@ -35,7 +35,7 @@
 
 struct hook_direct hook_direct[CALL_COUNT];
 uint64_t hook_undo[CALL_COUNT];
-bool hook_trial_arrived;
+enum hook_trial hook_trial;
 
 static long with_errno(long r)
 {
@@ -389,19 +389,25 @@ static bool must_go_round(enum hook_call call, const void *addr, size_t len, uin
 	return is_libc(*caller) && own_is_patched(call);
 }
 
-static long with_errno_and_trial(long r, const void *addr)
+/*
+ * A trial of detour_install's. It comes by the touched_... below, because our own
+ * function is made to look touched as long as it lasts, and goes no further:
+ * a system call less for each.
+ */
+static bool is_trial(const void *addr)
 {
-	if (likely(!sys_failed(r)))
-		return r;
-	if (unlikely(addr == TRIAL_ADDRESS))
-		hook_trial_arrived = true;
-	return with_errno(r);
+	if (likely(hook_trial != TRIAL_UNDER_WAY) || addr != TRIAL_ADDRESS)
+		return false;
+	hook_trial = TRIAL_ARRIVED;
+	return true;
 }
 
 #define SELDOM __attribute__((noinline, cold))
 
 static SELDOM void *touched_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {
+	if (is_trial(addr))
+		return MAP_FAILED;
 	if (must_go_round(CALL_MMAP, addr, len, &caller))
 		return by_mmap(hook_own_mmap, addr, len, prot, flags, fd, off, caller, frame);
 	return (void *)with_errno(hook_mmap(addr, len, prot, flags, fd, off, caller, frame));
@@ -411,11 +417,13 @@ void *detoured_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t o
 {
 	if (!own_untouched(CALL_MMAP, (void *)hook_own_mmap) || !libc_untouched(CALL_MMAP))
 		return touched_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME);
-	return (void *)with_errno_and_trial(make_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME), addr);
+	return (void *)with_errno(make_mmap(addr, len, prot, flags, fd, off, CALLER, FRAME));
 }
 
 static SELDOM int touched_munmap(void *addr, size_t len, uintptr_t caller, uintptr_t frame)
 {
+	if (is_trial(addr))
+		return -1;
 	if (must_go_round(CALL_MUNMAP, addr, len, &caller))
 		return by_munmap(hook_own_munmap, addr, len, caller, frame);
 	return (int)with_errno(hook_munmap(addr, len, caller));
@@ -425,7 +433,7 @@ int detoured_munmap(void *addr, size_t len)
 {
 	if (!own_untouched(CALL_MUNMAP, (void *)hook_own_munmap))
 		return touched_munmap(addr, len, CALLER, FRAME);
-	return (int)with_errno_and_trial(make_munmap(addr, len, CALLER), addr);
+	return (int)with_errno(make_munmap(addr, len, CALLER));
 }
 
 /* mremap(2): only MREMAP_FIXED and MREMAP_DONTUNMAP have a fifth argument. Without one its register holds anything. */
@@ -436,6 +444,8 @@ static void *fifth(int flags, void *to)
 
 static SELDOM void *touched_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller, uintptr_t frame)
 {
+	if (is_trial(old))
+		return MAP_FAILED;
 	if (must_go_round(CALL_MREMAP, old, old_len, &caller))
 		return by_mremap(hook_own_mremap, old, old_len, len, flags, to, caller, frame);
 	return (void *)with_errno(hook_mremap(old, old_len, len, flags, to, caller));
@@ -446,11 +456,13 @@ void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to
 	to = fifth(flags, to);
 	if (!own_untouched(CALL_MREMAP, (void *)hook_own_mremap))
 		return touched_mremap(old, old_len, len, flags, to, CALLER, FRAME);
-	return (void *)with_errno_and_trial(hook_mremap(old, old_len, len, flags, to, CALLER), old);
+	return (void *)with_errno(hook_mremap(old, old_len, len, flags, to, CALLER));
 }
 
 static SELDOM int touched_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
 {
+	if (is_trial(addr))
+		return -1;
 	if (must_go_round(CALL_MPROTECT, addr, len, &caller)) {
 		before_mprotect(addr, len, prot, caller);
 		return hook_own_mprotect(addr, len, prot);
@@ -462,7 +474,7 @@ int detoured_mprotect(void *addr, size_t len, int prot)
 {
 	if (!own_untouched(CALL_MPROTECT, (void *)hook_own_mprotect))
 		return touched_mprotect(addr, len, prot, CALLER);
-	return (int)with_errno_and_trial(hook_mprotect(addr, len, prot, CALLER), addr);
+	return (int)with_errno(hook_mprotect(addr, len, prot, CALLER));
 }
 
 /* --- where the exported symbols go when they cannot jump on to libc's function -------------- */

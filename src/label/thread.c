@@ -83,9 +83,13 @@ void threads_start(void)
 	struct rlimit limit = { .rlim_cur = 8UL << 20 };
 
 	libc_keeps_stacks = objects_named("libc.so.6") != NULL;
-	if (!sandbox_allows(MAY_ASK_NAME) || sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0) != 0)
+	if (!sandbox_alone() && sandbox_allows(MAY_ASK_NAME))
+		sys_prctl(PR_GET_NAME, (unsigned long)me->comm, 0, 0, 0);
+	if (!me->comm[0])
 		text_copy(me->comm, sizeof(me->comm), sandbox_thread_name());
 	/* Now: a vfork child that asked first would leave its own behind. */
+	if (sandbox_alone())
+		me->tid = sandbox_pid();
 	thread_tid();
 	jemalloc_first_thread();
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
