@@ -665,6 +665,11 @@ static int read_vmas(struct reader *reader)
 	}
 	if (!reader->with_smaps)
 		error = open_maps(reader, &file);
+	if (error == -ENOENT && !reader->proc->live) {
+		/* A recording may have smaps alone, and nobody is held up by a reader of that. */
+		reader->with_smaps = true;
+		error = file.fd = proc_open(reader->proc, reader->pid, file_name(reader, "smaps", name));
+	}
 	if (error < 0)
 		return error;
 	reader->process->vmas = reader->process->malformed = 0;

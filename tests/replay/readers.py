@@ -166,6 +166,16 @@ def no_smaps():
               [line for line in run("report", "--root", root, 77).stdout.splitlines() if line[0] != "#"], "no smaps: what --gentle gives")
 
 
+def no_maps():
+    """A recording of smaps alone has all that maps has."""
+    with tempfile.TemporaryDirectory() as root:
+        record(root, 6, "alone", SMALL)
+        for command in ("maps -J", "report -J", "report -J -g", "check -J", "snapshot"):
+            result = run(*command.split(), "--root", root, 6)
+            check(result.returncode == 0 and not result.stderr and ("139637976727552" in result.stdout or "1048576" in result.stdout or "check" in command),
+                  f"{command} of smaps alone: {result.returncode} {result.stderr.strip()}")
+
+
 def recorded_without_memory():
     kernel = "9 (kworker/0:1) S 2 0 0 0 -1 69238880 " + "0 " * 20 + "\n"
     with tempfile.TemporaryDirectory() as root:
@@ -383,7 +393,7 @@ def read_by(pid):
 
 NAMES = os.path.exists(LIBRARY)
 TESTS = [many_children_recorded, many_children, windows_lines, rolled_up, several_in_one_file, threads_of_old_kernels, old_kernels,
-         nothing_anonymous, no_smaps, recorded_without_memory, main_thread_ended, shared_memory, tmpfs_elsewhere, proc_elsewhere,
+         nothing_anonymous, no_smaps, no_maps, recorded_without_memory, main_thread_ended, shared_memory, tmpfs_elsewhere, proc_elsewhere,
          foreign_proc, many_threads, check_holds_nobody, peak_after_main]
 
 if __name__ == "__main__":
