@@ -14,6 +14,8 @@
  *   mixed    one mapping with parts named test:full, test:half, test:none,
  *            test:zero, 4 MiB each, then a fork that leaves all of it shared
  *            but 1 MiB of test:full, which the parent rewrites
+ *   nearly   one mapping with parts named test:one and test:two, 4 MiB each, of which
+ *            the parent rewrites all but 8 KiB; two children share those
  *   leader   the main thread ends, and another has 40 MiB named test:worker:
  *            pids of the process and that thread
  *   shared   memfd, System V, POSIX and shared anonymous memory of 4 MiB each, a
@@ -224,6 +226,23 @@ static void locked(void)
 	printf("%d\n", (int)getpid());
 }
 
+static void nearly(void)
+{
+	const size_t part = 4 * MIB, shared = 8192;
+	char *p = map(2 * part);
+
+	name(p, part, "test:one");
+	name(p + part, part, "test:two");
+	memset(p, 1, 2 * part);
+	for (int i = 0; i < 2; i++)
+		if (!child())
+			for (;;)
+				pause();
+	memset(p + shared, 2, part - shared);
+	memset(p + part + shared, 2, part - shared);
+	printf("%d\n", (int)getpid());
+}
+
 static void wait_for_end(void)
 {
 	fflush(stdout);
@@ -368,6 +387,8 @@ int main(int argc, char **argv)
 		swapped();
 	} else if (!strcmp(what, "locked")) {
 		locked();
+	} else if (!strcmp(what, "nearly")) {
+		nearly();
 	} else if (!strcmp(what, "mixed")) {
 		mixed();
 	} else if (!strcmp(what, "leader")) {
@@ -382,7 +403,7 @@ int main(int argc, char **argv)
 		churn(argv);
 		return 1;
 	} else {
-		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | locked | mixed | leader | shared | children | threads | churn\n");
+		fprintf(stderr, "usage: family golden | zero | sparse | huge | hugetlb | alike | swapped | locked | mixed | nearly | leader | shared | children | threads | churn\n");
 		return 2;
 	}
 	wait_for_end();

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# live.py again on a kernel that has names, with swap, KSM and huge pages of its own.
+# live.py and exactness.py again on a kernel that has names, with swap, KSM and huge pages of its own.
 : "${abs_top_builddir:=$PWD}"
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../vm/vm-run
 [ -x "$run" ] || { echo "SKIP: no tests/vm/vm-run"; exit 77; }
 "$run" -k linux-6.1 -t 1800 -m 2G -e abs_top_builddir="$abs_top_builddir" -e ANONNAME_WHOLE_MACHINE=1 -- sh -c '
 	echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
-	exec python3 "$0" 5' "$here/live.py"
+	python3 "$0/live.py" 5 || exit
+	exec python3 "$0/exactness.py" root "root without CAP_SYS_ADMIN" owner' "$here"
 status=$?
 case $status in
 125) echo "SKIP: the virtual machine could not be started"; exit 77 ;;
