@@ -26,7 +26,7 @@
 #define SLOW_NS      (1000 * MS)
 #define STOP_NS      (200 * MS)     /* how often stop() is asked */
 #define LANES        4              /* children at work at one time */
-#define RING         (64U << 10)    /* bytes; a multiple of ALIGN */
+#define RING         (256U << 10)    /* bytes; a multiple of ALIGN */
 #define ALIGN        16U
 #define MESSAGE_MAX  (1U << 20)
 #define KIND_DONE    UINT32_MAX

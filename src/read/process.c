@@ -573,8 +573,8 @@ static struct text maps_file_ahead(const struct maps_file *file)
 	return (struct text){ file->ahead, file->len };
 }
 
-/* What the library in the process has to say. Uses the file up. */
-static void read_registry(struct reader *reader, struct maps_file *file)
+/* What the library in the process has to say. Uses up what of the file was not read ahead. */
+static void read_registry(struct reader *reader, const struct maps_file *file)
 {
 	struct process *process = reader->process;
 	struct library *library = &process->library;
@@ -591,13 +591,12 @@ static void read_registry(struct reader *reader, struct maps_file *file)
 	}
 	library_close(library);
 	reader->library_searched = true;
-	maps_file_close(file);
 }
 
 /*
  * Opens maps. Where the library is among what was read of it, the registry is
- * read first, and then maps again. Else, in a process with very many VMAs, its
- * file shows later, and the process is read a second time.
+ * read before the first VMA goes on. Else, in a process with very many VMAs,
+ * its file shows later, and the process is read a second time.
  */
 static int open_maps(struct reader *reader, struct maps_file *file)
 {
@@ -610,6 +609,9 @@ static int open_maps(struct reader *reader, struct maps_file *file)
 		return 0;
 	}
 	read_registry(reader, file);
+	if (file->whole)
+		return 0;
+	maps_file_close(file);
 	return maps_file_open(reader, file);
 }
 

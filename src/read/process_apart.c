@@ -4,6 +4,7 @@
 #include "process.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { REGION, FORGET, RESULT };
@@ -24,13 +25,37 @@ struct reading {
 	int error;
 };
 
+/*
+ * A region on its way: most of it is zero, and every cache line that is sent
+ * wanders from one processor to another. So only the words that are not zero
+ * go, and a mask says which those are.
+ *
+ *   mask | words ... | name
+ */
+#define WORDS (sizeof(struct region) / sizeof(uint64_t))
+_Static_assert(sizeof(struct region) % sizeof(uint64_t) == 0 && WORDS <= 64, "one bit a word");
+
 /* In the child. */
 static int send_region(void *context, const struct region *region)
 {
-	if (region)
-		apart_send(context, REGION, region, sizeof(*region), region->vma.name.at, region->vma.name.len);
-	else
+	uint64_t word[WORDS], sent[1 + WORDS], mask = 0;
+	struct text name;
+	unsigned count = 1;
+
+	if (!region) {
 		apart_send(context, FORGET, NULL, 0, NULL, 0);
+		return 0;
+	}
+	name = region->vma.name;
+	memcpy(word, region, sizeof(*region));
+	word[offsetof(struct region, vma.name.at) / sizeof(*word)] = 0;
+	for (unsigned i = 0; i < WORDS; i++) {
+		sent[count] = word[i];
+		count += word[i] != 0;
+		mask |= (uint64_t)(word[i] != 0) << i;
+	}
+	sent[0] = mask;
+	apart_send(context, REGION, sent, count * sizeof(*sent), name.at, name.len);
 	return 0;
 }
 
@@ -48,20 +73,31 @@ static int work(void *context, size_t item, struct apart *out)
 }
 
 /* Here. */
+static int take_region(const struct reading *reading, const uint64_t *sent, size_t size)
+{
+	uint64_t word[WORDS] = { 0 };
+	const uint64_t *next = sent + 1;
+	struct region region;
+
+	for (uint64_t mask = sent[0]; mask; mask &= mask - 1)
+		word[__builtin_ctzll(mask)] = *next++;
+	memcpy(&region, word, sizeof(region));
+	region.vma.name.at = (const char *)next;
+	if ((const char *)sent + size != region.vma.name.at + region.vma.name.len)
+		return -EBADMSG;
+	return reading->each(reading->context, &region);
+}
+
 static int take(void *context, size_t item, uint32_t kind, const void *data, size_t size)
 {
 	struct reading *reading = context;
-	struct region region;
 	struct result result;
 
 	(void)item;
 	if (kind == FORGET)
 		return reading->each(reading->context, NULL);
-	if (kind == REGION && size >= sizeof(region)) {
-		memcpy(&region, data, sizeof(region));
-		region.vma.name = (struct text){ (const char *)data + sizeof(region), size - sizeof(region) };
-		return reading->each(reading->context, &region);
-	}
+	if (kind == REGION)
+		return take_region(reading, data, size);
 	if (kind != RESULT || size != sizeof(result))
 		return -EBADMSG;
 	memcpy(&result, data, sizeof(result));
