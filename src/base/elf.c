@@ -4,27 +4,115 @@
 
 #include <sys/auxv.h>
 
-#include "base/text.h"
+#include "base/peek.h"
+#include "base/sys.h"
 
 /* A version's number in DT_VERSYM: this bit says that it is not the default one. */
 #define VERSION_HIDDEN 0x8000
 
-bool elf_symbols(uintptr_t base, const ElfW(Dyn) *d, struct elf_symbols *out)
+size_t elf_room(const struct elf_object *o, uintptr_t at)
 {
-	*out = (struct elf_symbols){ .base = base };
-	for (; d->d_tag != DT_NULL; d++) {
-		uintptr_t at = elf_address(base, d->d_un.d_ptr);
+	for (size_t i = 0; i < o->header_count; i++) {
+		const ElfW(Phdr) *ph = &o->headers[i];
+		uintptr_t offset = at - (o->base + ph->p_vaddr);
 
-		switch (d->d_tag) {
-		case DT_SYMTAB: out->symbol = (const void *)at; break;
-		case DT_STRTAB: out->strings = (const char *)at; break;
-		case DT_GNU_HASH: out->hash = (const uint32_t *)at; break;
-		case DT_HASH: out->old_hash = (const uint32_t *)at; break;
-		case DT_VERSYM: out->version = (const uint16_t *)at; break;
-		default: break;
-		}
+		if (ph->p_type == PT_LOAD && ph->p_flags & PF_R && offset < ph->p_memsz)
+			return ph->p_memsz - offset;
 	}
-	return out->symbol && out->strings && (out->hash || out->old_hash);
+	return o->headers ? 0 : SIZE_MAX - at;
+}
+
+/* How many elements of a table there can be; 0: none, or it does not lie as such a table does. */
+static size_t room_for(const struct elf_object *o, uintptr_t at, size_t element, size_t alignment)
+{
+	return at % alignment ? 0 : elf_room(o, at) / element;
+}
+
+const ElfW(Dyn) *elf_dynamic_end(const struct elf_object *o)
+{
+	size_t room = room_for(o, (uintptr_t)o->dynamic, sizeof(*o->dynamic), _Alignof(ElfW(Dyn)));
+
+	return o->dynamic && room ? o->dynamic + room : o->dynamic;
+}
+
+static void take_table(const struct elf_object *o, const ElfW(Dyn) *d, struct elf_symbols *out)
+{
+	uintptr_t at = elf_address(o->base, d->d_un.d_ptr);
+
+	switch (d->d_tag) {
+	case DT_SYMTAB:
+		out->symbol = (const void *)at;
+		out->symbols = room_for(o, at, sizeof(*out->symbol), _Alignof(ElfW(Sym)));
+		break;
+	case DT_STRTAB:
+		out->strings = (const char *)at;
+		out->string_bytes = elf_room(o, at);
+		break;
+	case DT_GNU_HASH:
+		out->hash = (const void *)at;
+		out->hash_words = room_for(o, at, sizeof(*out->hash), sizeof(*out->hash));
+		break;
+	case DT_HASH:
+		out->old_hash = (const void *)at;
+		out->old_hash_words = room_for(o, at, sizeof(*out->old_hash), sizeof(*out->old_hash));
+		break;
+	case DT_VERSYM:
+		out->version = (const void *)at;
+		out->versions = room_for(o, at, sizeof(*out->version), sizeof(*out->version));
+		break;
+	default: break;
+	}
+}
+
+/* In front of the chains stand the header, the bloom filter (DT_GNU_HASH only), and the buckets. */
+#define HASH_HEAD     4
+#define OLD_HASH_HEAD 2
+
+static uint64_t words_before_chains(const uint32_t *hash)
+{
+	return HASH_HEAD + (uint64_t)hash[2] * (sizeof(ElfW(Addr)) / 4) + hash[0];
+}
+
+/* A table that does not end within its segment is none. */
+static void check_hash_tables(struct elf_symbols *s)
+{
+	if (s->hash_words < HASH_HEAD || words_before_chains(s->hash) > s->hash_words)
+		s->hash = NULL;
+	if (s->old_hash_words < OLD_HASH_HEAD ||
+	    OLD_HASH_HEAD + (uint64_t)s->old_hash[0] + s->old_hash[1] > s->old_hash_words)
+		s->old_hash = NULL;
+}
+
+bool elf_symbols(const struct elf_object *o, struct elf_symbols *out)
+{
+	const ElfW(Dyn) *end = elf_dynamic_end(o);
+
+	*out = (struct elf_symbols){ .base = o->base, .object = *o };
+	for (const ElfW(Dyn) *d = o->dynamic; d != end && d->d_tag != DT_NULL; d++)
+		take_table(o, d, out);
+	check_hash_tables(out);
+	return out->symbols && out->string_bytes && (out->hash || out->old_hash);
+}
+
+const ElfW(Sym) *elf_symbol(const struct elf_symbols *s, size_t index)
+{
+	return index < s->symbols ? &s->symbol[index] : NULL;
+}
+
+const char *elf_string(const struct elf_symbols *s, size_t at)
+{
+	for (size_t i = at; i < s->string_bytes; i++)
+		if (!s->strings[i])
+			return s->strings + at;
+	return "";
+}
+
+bool elf_is_named(const struct elf_symbols *s, const ElfW(Sym) *symbol, const char *name)
+{
+	for (size_t i = symbol->st_name; i < s->string_bytes && s->strings[i] == *name; i++, name++)
+		if (!*name)
+			return true;
+	return false;
 }
 
 static uint32_t gnu_hash(const char *name)
@@ -47,80 +135,119 @@ static uint32_t old_hash(const char *name)
 	return h;
 }
 
-/* Who asks without a version gets the default one, as from dlsym. */
-static bool defines(const struct elf_symbols *s, uint32_t i, const char *name)
+static const ElfW(Sym) *defined(const struct elf_symbols *s, size_t i)
 {
-	return s->symbol[i].st_shndx != SHN_UNDEF && !(s->version && s->version[i] & VERSION_HIDDEN) &&
-	       text_equal(s->strings + s->symbol[i].st_name, name);
+	const ElfW(Sym) *symbol = elf_symbol(s, i);
+
+	return symbol && symbol->st_shndx != SHN_UNDEF ? symbol : NULL;
 }
 
-/* Header: buckets, symbols; then buckets, chains. */
+/* Also where segments are not to be read: code can be to be run only. */
+static bool is_mapped(const struct elf_object *o, const ElfW(Sym) *symbol)
+{
+	for (size_t i = 0; i < o->header_count; i++) {
+		const ElfW(Phdr) *ph = &o->headers[i];
+		uintptr_t offset = symbol->st_value - ph->p_vaddr;
+
+		if (ph->p_type == PT_LOAD && offset < ph->p_memsz && symbol->st_size <= ph->p_memsz - offset)
+			return true;
+	}
+	return !o->headers;
+}
+
+/* Who asks without a version gets the default one, as from dlsym. */
+static const ElfW(Sym) *defines(const struct elf_symbols *s, size_t i, const char *name)
+{
+	const ElfW(Sym) *symbol = defined(s, i);
+
+	if (!symbol || (i < s->versions && s->version[i] & VERSION_HIDDEN) || !elf_is_named(s, symbol, name))
+		return NULL;
+	return is_mapped(&s->object, symbol) ? symbol : NULL;
+}
+
+/* Header: buckets, symbols; then buckets, chains. A chain that is a ring ends when it had each symbol once. */
 static const ElfW(Sym) *find_by_old_hash(const struct elf_symbols *s, const char *name)
 {
-	uint32_t buckets = s->old_hash[0];
-	const uint32_t *bucket = s->old_hash + 2, *chain = bucket + buckets;
+	uint32_t buckets = s->old_hash[0], count = s->old_hash[1], steps = 0;
+	const uint32_t *bucket = s->old_hash + OLD_HASH_HEAD, *chain = bucket + buckets;
 
-	for (uint32_t i = buckets ? bucket[old_hash(name) % buckets] : 0; i; i = chain[i])
-		if (defines(s, i, name))
-			return &s->symbol[i];
+	for (uint32_t i = buckets ? bucket[old_hash(name) % buckets] : 0; i && i < count && steps < count; i = chain[i], steps++) {
+		const ElfW(Sym) *symbol = defines(s, i, name);
+
+		if (symbol)
+			return symbol;
+	}
 	return NULL;
 }
 
 /* Header: buckets, first hashed symbol, words of the bloom filter, shift; then filter, buckets, chains. */
+static const uint32_t *chains_of(const struct elf_symbols *s, size_t *words)
+{
+	uint64_t before = words_before_chains(s->hash);
+
+	*words = s->hash_words - before;
+	return s->hash + before;
+}
+
 static const ElfW(Sym) *find_by_hash(const struct elf_symbols *s, const char *name)
 {
-	uint32_t buckets = s->hash[0], first = s->hash[1], bloom = s->hash[2];
-	const uint32_t *bucket = s->hash + 4 + bloom * (sizeof(ElfW(Addr)) / 4);
-	const uint32_t *chain = bucket + buckets;
+	uint32_t buckets = s->hash[0], first = s->hash[1];
+	size_t words;
+	const uint32_t *chain = chains_of(s, &words), *bucket = chain - buckets;
 	uint32_t wanted = gnu_hash(name);
-	uint32_t i = buckets ? bucket[wanted % buckets] : 0;
+	uint32_t begin = buckets ? bucket[wanted % buckets] : 0;
 
-	if (i < first)
-		return NULL;
-	for (;; i++) {
-		uint32_t h = chain[i - first];
+	for (size_t i = (size_t)begin - first; begin >= first && i < words; i++) {
+		const ElfW(Sym) *symbol = (chain[i] | 1) == (wanted | 1) ? defines(s, first + i, name) : NULL;
 
-		if ((h | 1) == (wanted | 1) && defines(s, i, name))
-			return &s->symbol[i];
-		if (h & 1)
-			return NULL;
+		if (symbol)
+			return symbol;
+		if (chain[i] & 1)
+			break;
 	}
+	return NULL;
 }
 
 const ElfW(Sym) *elf_find(const struct elf_symbols *s, const char *name)
 {
-	return s->hash ? find_by_hash(s, name) : find_by_old_hash(s, name);
+	return s->hash ? find_by_hash(s, name) : s->old_hash ? find_by_old_hash(s, name) : NULL;
 }
 
 /* The newer table does not say how many symbols it has: the last chain that a bucket starts ends with the last. */
-static uint32_t count_symbols(const struct elf_symbols *s)
+static size_t count_symbols(const struct elf_symbols *s)
 {
+	const uint32_t *chain, *bucket;
 	uint32_t buckets, first, last = 0;
-	const uint32_t *bucket, *chain;
+	size_t words, i;
 
 	if (!s->hash)
-		return s->old_hash[1];
+		return s->old_hash ? s->old_hash[1] : 0;
 	buckets = s->hash[0];
 	first = s->hash[1];
-	bucket = s->hash + 4 + s->hash[2] * (sizeof(ElfW(Addr)) / 4);
-	chain = bucket + buckets;
+	chain = chains_of(s, &words);
+	bucket = chain - buckets;
 	for (uint32_t b = 0; b < buckets; b++)
 		last = MAX(last, bucket[b]);
 	if (last < first)
 		return 0;
-	while (!(chain[last - first] & 1))
-		last++;
-	return last + 1;
+	for (i = last - first; i < words && !(chain[i] & 1); i++)
+		;
+	return i < words ? (size_t)first + i + 1 : 0;
+}
+
+uint32_t elf_buckets(const struct elf_symbols *s)
+{
+	return s->hash ? s->hash[0] : s->old_hash ? s->old_hash[0] : 0;
 }
 
 const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr)
 {
-	uint32_t count = count_symbols(s);
+	size_t count = MIN(count_symbols(s), s->symbols);
 
-	for (uint32_t i = s->hash ? s->hash[1] : 0; i < count; i++) {
-		const ElfW(Sym) *symbol = &s->symbol[i];
+	for (size_t i = s->hash ? s->hash[1] : 0; i < count; i++) {
+		const ElfW(Sym) *symbol = defined(s, i);
 
-		if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
+		if (symbol && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
 		    addr - (s->base + symbol->st_value) < symbol->st_size)
 			return symbol;
 	}
@@ -132,17 +259,38 @@ const struct link_map *elf_objects(void)
 {
 	const ElfW(Phdr) *headers = (const ElfW(Phdr) *)getauxval(AT_PHDR);
 	size_t count = headers ? getauxval(AT_PHNUM) : 0;
-	const ElfW(Dyn) *d = NULL;
-	uintptr_t base = 0;
+	struct elf_object program = { .headers = headers, .header_count = count };
+	const ElfW(Dyn) *d, *end;
 
 	for (size_t i = 0; i < count; i++)
 		if (headers[i].p_type == PT_PHDR)
-			base = (uintptr_t)headers - headers[i].p_vaddr;
+			program.base = (uintptr_t)headers - headers[i].p_vaddr;
 	for (size_t i = 0; i < count; i++)
 		if (headers[i].p_type == PT_DYNAMIC)
-			d = (const ElfW(Dyn) *)(base + headers[i].p_vaddr);
-	for (; d && d->d_tag != DT_NULL; d++)
+			program.dynamic = (const ElfW(Dyn) *)(program.base + headers[i].p_vaddr);
+	d = program.dynamic;
+	end = elf_dynamic_end(&program);
+	for (; d != end && d->d_tag != DT_NULL; d++)
 		if (d->d_tag == DT_DEBUG && d->d_un.d_ptr)
 			return ((const struct r_debug *)d->d_un.d_ptr)->r_map;
 	return NULL;
+}
+
+/* An object's file begins with its headers, and as a rule so does its memory. */
+static struct elf_object with_headers(struct elf_object o, uintptr_t at)
+{
+	const ElfW(Ehdr) *file = (const void *)at;
+
+	if (!at || at % page_size || peek_test(file, sizeof(*file)) || __builtin_memcmp(file->e_ident, ELFMAG, SELFMAG) ||
+	    file->e_phentsize != sizeof(*o.headers) || file->e_phoff % _Alignof(ElfW(Phdr)) ||
+	    file->e_phoff > page_size || file->e_phnum > (page_size - file->e_phoff) / sizeof(*o.headers))
+		return o;
+	o.headers = (const void *)(at + file->e_phoff);
+	o.header_count = file->e_phnum;
+	return o;
+}
+
+struct elf_object elf_object_of(const struct link_map *map)
+{
+	return with_headers((struct elf_object){ .base = map->l_addr, .dynamic = map->l_ld }, map->l_addr);
 }

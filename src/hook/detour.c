@@ -297,7 +297,7 @@ void detour_install(void)
 
 	if (!config_detour() || !root.sink)
 		all = REASON_OFF;
-	else if (!o || !o->dynamic || !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &libc))
+	else if (!object_symbols(o, &libc))
 		all = REASON_NO_LIBC;
 	else if (!sandbox_allows(MAY_PATCH))
 		all = REASON_SANDBOX;

@@ -35,49 +35,50 @@ static void write_slot(uintptr_t *slot, uintptr_t value, struct maps_line *line)
 		sys_mprotect((void *)page, page_size, PROT_READ);
 }
 
-static void turn_table(const struct object *o, const ElfW(Rela) *rela, size_t size, const ElfW(Sym) *symbols,
-		       const char *strings, const struct slot_call *calls, size_t count)
+static void turn_table(const struct elf_symbols *s, uintptr_t at, size_t size, const struct slot_call *calls, size_t count)
 {
+	const ElfW(Rela) *rela = (const ElfW(Rela) *)at;
 	struct maps_line line = { .start = 0, .end = 0 };
 
+	size = at % _Alignof(ElfW(Rela)) ? 0 : MIN(size, elf_room(&s->object, at));
 	for (size_t i = 0; i < size / sizeof(*rela); i++) {
 		uint32_t type = (uint32_t)ELF64_R_TYPE(rela[i].r_info);
-		const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(rela[i].r_info)];
-		uintptr_t *slot = (uintptr_t *)(o->base + rela[i].r_offset);
+		const ElfW(Sym) *symbol = elf_symbol(s, ELF64_R_SYM(rela[i].r_info));
+		uintptr_t *slot = (uintptr_t *)(s->base + rela[i].r_offset);
 
 		if (type != SLOT_CALL && type != SLOT_DATA && !(type == SLOT_WORD && !rela[i].r_addend))
 			continue;
-		if (symbol->st_shndx != SHN_UNDEF)
+		if (!symbol || symbol->st_shndx != SHN_UNDEF)
 			continue;
 		for (size_t c = 0; c < count; c++)
-			if (text_equal(strings + symbol->st_name, calls[c].name) && load_relaxed(slot) != calls[c].ours)
+			if (elf_is_named(s, symbol, calls[c].name) && elf_room(&s->object, (uintptr_t)slot) >= sizeof(*slot) &&
+			    load_relaxed(slot) != calls[c].ours)
 				write_slot(slot, calls[c].ours, &line);
 	}
 }
 
 void slots_turn(const struct object *o, const struct slot_call *calls, size_t count)
 {
-	const ElfW(Rela) *rela[2] = { NULL, NULL };
+	uintptr_t rela[2] = { 0, 0 };
 	size_t size[2] = { 0, 0 };
-	const ElfW(Sym) *symbols = NULL;
-	const char *strings = NULL;
+	const struct elf_object elf = object_elf(o);
+	const ElfW(Dyn) *end = elf_dynamic_end(&elf);
+	struct elf_symbols s;
 
 	if (!o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER || o->class == OBJECT_LIBC)
 		return;
-	for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)o->dynamic; d->d_tag != DT_NULL; d++) {
-		uintptr_t at = elf_address(o->base, d->d_un.d_ptr);
-
+	/* Whether it has a hash table, too, is all the same here. */
+	elf_symbols(&elf, &s);
+	for (const ElfW(Dyn) *d = elf.dynamic; d < end && d->d_tag != DT_NULL; d++) {
 		switch (d->d_tag) {
-		case DT_SYMTAB: symbols = (const ElfW(Sym) *)at; break;
-		case DT_STRTAB: strings = (const char *)at; break;
-		case DT_RELA: rela[0] = (const ElfW(Rela) *)at; break;
+		case DT_RELA: rela[0] = elf_address(o->base, d->d_un.d_ptr); break;
 		case DT_RELASZ: size[0] = d->d_un.d_val; break;
-		case DT_JMPREL: rela[1] = (const ElfW(Rela) *)at; break;
+		case DT_JMPREL: rela[1] = elf_address(o->base, d->d_un.d_ptr); break;
 		case DT_PLTRELSZ: size[1] = d->d_un.d_val; break;
 		default: break;
 		}
 	}
-	for (int t = 0; symbols && strings && t < 2; t++)
+	for (int t = 0; t < 2; t++)
 		if (rela[t])
-			turn_table(o, rela[t], size[t], symbols, strings, calls, count);
+			turn_table(&s, rela[t], size[t], calls, count);
 }

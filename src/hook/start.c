@@ -44,9 +44,10 @@ static void **next_slot(size_t i)
 /* Takes from one object what no object before it had. */
 static void take_from(const struct link_map *object)
 {
+	const struct elf_object elf = elf_object_of(object);
 	struct elf_symbols symbols;
 
-	if (!elf_symbols(object->l_addr, object->l_ld, &symbols))
+	if (!elf_symbols(&elf, &symbols))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(next_functions); i++) {
 		const ElfW(Sym) *symbol = *next_slot(i) ? NULL : elf_find(&symbols, next_functions[i].name);

@@ -64,7 +64,6 @@ struct loading {
 	const struct import *imports;
 	size_t import_count;
 	void *missing;
-	uintptr_t size;
 	const ElfW(Rela) *rela[2];
 	size_t rela_size[2];
 	const ElfW(Relr) *relr;
@@ -110,8 +109,12 @@ static int map_segment(int fd, uintptr_t base, const ElfW(Phdr) *ph)
 static bool read_dynamic(struct loading *l, const ElfW(Dyn) *dynamic)
 {
 	uintptr_t base = l->lib->base;
+	/* Its headers are where place_for() looks for them, too. */
+	const ElfW(Ehdr) *eh = (const ElfW(Ehdr) *)base;
+	const struct elf_object elf = { base, dynamic, (const ElfW(Phdr) *)(eh + 1), eh->e_phnum };
+	const ElfW(Dyn) *end = elf_dynamic_end(&elf);
 
-	for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++) {
+	for (const ElfW(Dyn) *d = dynamic; d < end && d->d_tag != DT_NULL; d++) {
 		uintptr_t at = base + d->d_un.d_ptr;
 
 		switch (d->d_tag) {
@@ -125,7 +128,10 @@ static bool read_dynamic(struct loading *l, const ElfW(Dyn) *dynamic)
 		default: break;
 		}
 	}
-	return elf_symbols(base, dynamic, l->lib);
+	for (int t = 0; t < 2; t++)
+		l->rela_size[t] = MIN(l->rela_size[t], elf_room(&elf, (uintptr_t)l->rela[t]));
+	l->relr_size = MIN(l->relr_size, elf_room(&elf, (uintptr_t)l->relr));
+	return elf_symbols(&elf, l->lib);
 }
 
 static void *import(const struct loading *l, const char *name)
@@ -138,15 +144,31 @@ static void *import(const struct loading *l, const char *name)
 
 static uintptr_t resolve(const struct loading *l, uint32_t index)
 {
-	const ElfW(Sym) *sym = &l->lib->symbol[index];
+	const ElfW(Sym) *sym = elf_symbol(l->lib, index);
 	void *function;
 
+	if (!sym)
+		return 0;
 	if (sym->st_shndx != SHN_UNDEF)
 		return l->lib->base + sym->st_value;
-	function = import(l, l->lib->strings + sym->st_name);
+	function = import(l, elf_string(l->lib, sym->st_name));
 	if (!function && ELF64_ST_BIND(sym->st_info) != STB_WEAK)
 		function = l->missing;
 	return (uintptr_t)function;
+}
+
+static bool may_write(const struct loading *l, const void *at, size_t size)
+{
+	const struct elf_object *o = &l->lib->object;
+
+	for (size_t i = 0; i < o->header_count; i++) {
+		const ElfW(Phdr) *ph = &o->headers[i];
+		uintptr_t offset = (uintptr_t)at - (o->base + ph->p_vaddr);
+
+		if (ph->p_type == PT_LOAD && ph->p_flags & PF_W && offset < ph->p_memsz && size <= ph->p_memsz - offset)
+			return true;
+	}
+	return false;
 }
 
 static bool relocate(const struct loading *l)
@@ -159,7 +181,7 @@ static bool relocate(const struct loading *l)
 			const ElfW(Rela) *r = &l->rela[t][i];
 			uintptr_t *slot = (uintptr_t *)(base + r->r_offset);
 
-			if (r->r_offset > l->size - sizeof(*slot))
+			if (!may_write(l, slot, sizeof(*slot)))
 				return false;
 			switch (ELF64_R_TYPE(r->r_info)) {
 			case R_RELATIVE: *slot = base + (uintptr_t)r->r_addend; break;
@@ -175,7 +197,7 @@ static bool relocate(const struct loading *l)
 			case R_TLS_DESCRIPTOR: {
 				void *(*get_addr)(void *) = (void *(*)(void *))import(l, "__tls_get_addr");
 
-				if (!get_addr || r->r_offset > l->size - 2 * sizeof(*slot))
+				if (!get_addr || !may_write(l, slot, 2 * sizeof(*slot)))
 					return false;
 				slot[0] = (uintptr_t)borrow_tls_descriptor;
 				slot[1] = (uintptr_t)get_addr(NULL);
@@ -192,11 +214,15 @@ static bool relocate(const struct loading *l)
 
 		if (!(entry & 1)) {
 			where = (uintptr_t *)(base + entry);
+			if (!may_write(l, where, sizeof(*where)))
+				return false;
 			*where++ += base;
 			continue;
 		}
 		for (int bit = 0; entry >>= 1; bit++)
-			if (entry & 1)
+			if (entry & 1 && !may_write(l, where + bit, sizeof(*where)))
+				return false;
+			else if (entry & 1)
 				where[bit] += base;
 		where += 63;
 	}
@@ -212,6 +238,15 @@ static uintptr_t end_of(const ElfW(Phdr) *ph, int n)
 		if (ph[i].p_type == PT_LOAD)
 			end = MAX(end, page_up(ph[i].p_vaddr + ph[i].p_memsz));
 	return end;
+}
+
+/* Whether its first segment begins with the file, and holds the headers. */
+static bool maps_headers(const ElfW(Phdr) *ph, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ph[i].p_type == PT_LOAD && !ph[i].p_vaddr && !ph[i].p_offset && ph[i].p_flags & PF_R)
+			return ph[i].p_filesz >= sizeof(ElfW(Ehdr)) + n * sizeof(*ph);
+	return false;
 }
 
 /* Room for it: where it was borrowed before, if it is still as large. */
@@ -253,7 +288,7 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 			goto close;
 	}
 	end = end_of(file.ph, file.eh.e_phnum);
-	if (!dynamic || !end || end > 1UL << 26)
+	if (!dynamic || !end || end > 1UL << 26 || !maps_headers(&file.ph[0], file.eh.e_phnum))
 		goto close;
 
 	long base = place_for(lib, end);
@@ -262,7 +297,6 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 	if (sys_failed(base))
 		goto close;
 	*lib = (struct elf_symbols){ .base = (uintptr_t)base };
-	l.size = end;
 	error = 0;
 	for (int i = 0; i < file.eh.e_phnum && !error; i++)
 		if (file.ph[i].p_type == PT_LOAD)

@@ -100,8 +100,7 @@ static bool have_places(const struct object *libjvm)
 
 	if (likely(load_acquire(&place_state)))
 		return load_acquire(&place_state) == 2;
-	found = libjvm->dynamic && elf_symbols(libjvm->base, (const ElfW(Dyn) *)libjvm->dynamic, &symbols) &&
-		read_table(&symbols);
+	found = object_symbols(libjvm, &symbols) && read_table(&symbols);
 	store_release(&place_state, found ? 2U : 1U);
 	return found;
 }

@@ -530,8 +530,7 @@ static void try_object(const struct object *o)
 	static char names[2][24];
 	struct elf_symbols symbols;
 
-	if (je_object || !o->dynamic || o->class == OBJECT_SELF || o->class == OBJECT_LOADER ||
-	    !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &symbols))
+	if (je_object || o->class == OBJECT_SELF || o->class == OBJECT_LOADER || !object_symbols(o, &symbols))
 		return;
 	for (size_t p = 0; p < ARRAY_SIZE(prefixes); p++) {
 		struct jemalloc found = { .mallctl = NULL };

@@ -102,6 +102,23 @@ bool objects_can_be_read(uintptr_t start, size_t len)
 	return false;
 }
 
+struct elf_object object_elf(const struct object *o)
+{
+	return (struct elf_object){
+		.base = o->base, .dynamic = (const ElfW(Dyn) *)o->dynamic, .headers = o->headers, .header_count = o->header_count,
+	};
+}
+
+bool object_symbols(const struct object *o, struct elf_symbols *out)
+{
+	struct elf_object elf;
+
+	if (!o || !o->dynamic)
+		return false;
+	elf = object_elf(o);
+	return elf_symbols(&elf, out);
+}
+
 const struct object *objects_named(const char *start)
 {
 	uint32_t count = load_acquire(&object_count);
@@ -150,22 +167,25 @@ static void find_program(void)
 
 /* --- reading one object --------------------------------------------------------- */
 
-static void read_dynamic(struct object *o, const ElfW(Dyn) *dyn)
+static void read_dynamic(struct object *o)
 {
-	uintptr_t strings = 0, soname = 0;
-	bool have_soname = false;
+	struct elf_object elf = object_elf(o);
+	const ElfW(Dyn) *end = elf_dynamic_end(&elf);
+	struct elf_symbols symbols;
+	const char *soname = "";
 
-	for (; dyn->d_tag != DT_NULL; dyn++) {
+	elf_symbols(&elf, &symbols);
+
+	for (const ElfW(Dyn) *dyn = elf.dynamic; dyn < end && dyn->d_tag != DT_NULL; dyn++) {
 		switch (dyn->d_tag) {
-		case DT_STRTAB: strings = elf_address(o->base, dyn->d_un.d_ptr); break;
-		case DT_SONAME: soname = dyn->d_un.d_val; have_soname = true; break;
+		case DT_SONAME: soname = elf_string(&symbols, dyn->d_un.d_val); break;
 		case DT_RPATH: any_rpath = true; break;
 		case DT_RUNPATH: o->has_runpath = true; break;
 		default: break;
 		}
 	}
-	if (have_soname && strings)
-		text_copy(o->name, sizeof(o->name), text_base_name((const char *)strings + soname));
+	if (*soname)
+		text_copy(o->name, sizeof(o->name), text_base_name(soname));
 }
 
 static void classify(struct object *o)
@@ -270,8 +290,10 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 	text_copy(o->name, sizeof(o->name),
 		  info->dlpi_name && info->dlpi_name[0] ? text_base_name(info->dlpi_name) : program);
 	/* The vDSO's addresses are not relocated, and it asks for nothing. */
-	if (dynamic && !text_starts(o->name, "linux-vdso"))
-		read_dynamic(o, (const ElfW(Dyn) *)(o->dynamic = o->base + dynamic->p_vaddr));
+	if (dynamic && !text_starts(o->name, "linux-vdso")) {
+		o->dynamic = o->base + dynamic->p_vaddr;
+		read_dynamic(o);
+	}
 	classify(o);
 	o->seen = true;
 	o->start = start;

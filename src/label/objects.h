@@ -10,6 +10,7 @@
 #define ANONNAME_LABEL_OBJECTS_H
 
 #include "base/compiler.h"
+#include "base/elf.h"
 
 enum object_class {
 	OBJECT_APP,             /* a program or library that asks for itself */
@@ -51,6 +52,12 @@ const struct object *objects_find(uintptr_t addr);
 
 /* Do these bytes lie in a segment of an object that is loaded to be read? */
 bool objects_can_be_read(uintptr_t start, size_t len);
+
+/* What base/elf.h needs to read it. */
+struct elf_object object_elf(const struct object *o);
+
+/* Its symbols; false as from elf_symbols, or there is no such object. */
+bool object_symbols(const struct object *o, struct elf_symbols *out);
 
 /* The first object whose name starts so, or NULL. */
 const struct object *objects_named(const char *start);

@@ -30,10 +30,10 @@ static const char *symbol_of(const struct object *o, uintptr_t function)
 	struct elf_symbols symbols;
 	const ElfW(Sym) *s;
 
-	if (!o->dynamic || !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &symbols) || symbols.hash[0] > BUCKETS_MAX)
+	if (!object_symbols(o, &symbols) || elf_buckets(&symbols) > BUCKETS_MAX)
 		return NULL;
 	s = elf_symbol_at(&symbols, function);
-	return s ? symbols.strings + s->st_name : NULL;
+	return s ? elf_string(&symbols, s->st_name) : NULL;
 }
 
 static void find_name(const struct object *o, uintptr_t function, char name[ROUTINE_SIZE])

@@ -374,10 +374,10 @@ static const char *symbol_of(const struct object *o, uintptr_t caller)
 	struct elf_symbols symbols;
 	const ElfW(Sym) *s;
 
-	if (!o || !o->dynamic || !elf_symbols(o->base, (const ElfW(Dyn) *)o->dynamic, &symbols))
+	if (!object_symbols(o, &symbols))
 		return "";
 	s = elf_symbol_at(&symbols, caller);
-	return s ? symbols.strings + s->st_name : "";
+	return s ? elf_string(&symbols, s->st_name) : "";
 }
 
 /*

@@ -46,7 +46,7 @@ static uint32_t tid_in_control_block(uintptr_t self)
 
 	for (size_t i = 0; !where && i < ARRAY_SIZE(libraries); i++) {
 		const struct object *o = objects_named(libraries[i]);
-		const ElfW(Sym) *symbol = o && o->dynamic && elf_symbols(o->base, (const void *)o->dynamic, &symbols) ?
+		const ElfW(Sym) *symbol = object_symbols(o, &symbols) ?
 					  elf_find(&symbols, "_thread_db_pthread_tid") : NULL;
 
 		if (symbol && symbol->st_size == 3 * sizeof(*where))

@@ -113,7 +113,7 @@ START_TEST(objects_and_their_symbols)
 	ck_assert_ptr_null(objects_find((uintptr_t)&nowhere));
 	ck_assert_ptr_null(objects_find(1));
 	ck_assert_ptr_eq(objects_named("libc.so"), libc);
-	ck_assert(elf_symbols(libc->base, (const ElfW(Dyn) *)libc->dynamic, &s));
+	ck_assert(object_symbols(libc, &s));
 	symbol = elf_find(&s, "gnu_get_libc_version");
 	ck_assert_ptr_nonnull(symbol);
 	ck_assert_uint_eq(libc->base + symbol->st_value, (uintptr_t)function);
@@ -128,6 +128,7 @@ START_TEST(objects_and_their_symbols)
 	ck_assert_ptr_eq(elf_find(&s, "gnu_get_libc_version"), symbol);
 	ck_assert_ptr_null(elf_find(&s, "no_such_function"));
 	ck_assert_uint_eq(elf_symbol_at(&s, (uintptr_t)function + 1)->st_value, symbol->st_value);
+	ck_assert_uint_eq(elf_buckets(&s), s.old_hash[0]);
 }
 END_TEST
 
@@ -138,8 +139,12 @@ START_TEST(objects_in_the_order_of_symbols)
 
 	/* The program itself, then others, until one has it. */
 	ck_assert_ptr_eq(o->l_ld, _DYNAMIC);
-	while (o && !(elf_symbols(o->l_addr, o->l_ld, &s) && elf_find(&s, "gnu_get_libc_version")))
-		o = o->l_next;
+	for (; o; o = o->l_next) {
+		const struct elf_object elf = elf_object_of(o);
+
+		if (elf_symbols(&elf, &s) && elf_find(&s, "gnu_get_libc_version"))
+			break;
+	}
 	ck_assert_ptr_nonnull(o);
 	ck_assert_uint_eq(s.base + elf_find(&s, "gnu_get_libc_version")->st_value,
 			  (uintptr_t)dlsym(RTLD_DEFAULT, "gnu_get_libc_version"));

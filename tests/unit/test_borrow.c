@@ -150,6 +150,17 @@ static void relocation_outside(void)
 	rela->r_offset = 1UL << 30;
 }
 
+static void relocation_of_what_is_only_read(void)
+{
+	ElfW(Rela) *rela = at_address(dynamic(DT_RELA)->d_un.d_ptr);
+
+	rela->r_offset = 0;
+}
+
+static void symbols_outside(void) { dynamic(DT_SYMTAB)->d_un.d_ptr = 1UL << 40; }
+static void hash_table_outside(void) { dynamic(DT_GNU_HASH)->d_un.d_ptr = 1UL << 40; }
+static void headers_not_mapped(void) { segment(PT_LOAD)->p_flags = PF_X; }
+
 static const struct {
 	const char *what;
 	void (*change)(void);
@@ -160,6 +171,9 @@ static const struct {
 	{ "nothing dynamic", nothing_dynamic }, { "no hash table", no_hash_table },
 	{ "text relocations", text_relocations }, { "too large", too_large },
 	{ "an unknown relocation", unknown_relocation }, { "a relocation outside", relocation_outside },
+	{ "a relocation of what is only read", relocation_of_what_is_only_read },
+	{ "symbols outside", symbols_outside }, { "a hash table outside", hash_table_outside },
+	{ "headers that are not mapped", headers_not_mapped },
 };
 
 static void read_image(void)
