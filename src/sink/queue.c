@@ -110,7 +110,7 @@ struct unmaps {
 static uintptr_t unmaps[UNMAPS] COLD_BSS;
 static struct unmaps *more_unmaps;
 static uint32_t unmaps_used;            /* of `unmaps`: none from here on was ever taken */
-static bool unmaps_uncounted;           /* there was no memory for a slot: nobody knows any more */
+static uint32_t unmaps_without;         /* on their way without a slot, for which there was no memory */
 uint32_t queue_clock;
 
 static bool slot_claim(uintptr_t *slot, uintptr_t frame)
@@ -134,10 +134,8 @@ static uintptr_t *slot_more(uintptr_t frame)
 			continue;
 		}
 		u = own_map(sizeof(*u), "registry");
-		if (!u) {
-			store_relaxed(&unmaps_uncounted, true);
-			return &unmaps[0];      /* its slots mean nothing from now on */
-		}
+		if (!u)
+			return NULL;
 		u->frame[0] = frame;
 		/* Somebody was faster: theirs is tried, ours stays unused. It happens at most once a page. */
 		if (__atomic_compare_exchange_n(at, &none, u, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -157,6 +155,16 @@ static uintptr_t *slot_take(uintptr_t frame)
 			return &unmaps[i];
 	}
 	return slot_more(frame);
+}
+
+/* Nobody notices a jump out of an unmap without a slot, nor a fork beside it: it counts for ever, and no neighbours become one. */
+static uintptr_t *slot_or_count(uintptr_t frame)
+{
+	uintptr_t *slot = slot_take(frame);
+
+	if (unlikely(!slot))
+		__atomic_add_fetch(&unmaps_without, 1, __ATOMIC_ACQ_REL);
+	return slot;
 }
 
 /* Calls each(slot, its frame, here) for those that are taken, until it returns false. */
@@ -214,7 +222,7 @@ struct registry_unmap registry_unmap_begin(uintptr_t frame)
 
 	registry_notice(frame);
 	registry_open.unmaps++;
-	unmap.slot = slot_take(frame);
+	unmap.slot = slot_or_count(frame);
 	unmap.stamp = queue_stamp();
 	return unmap;
 }
@@ -223,14 +231,17 @@ void registry_unmap_end(struct registry_unmap unmap, uintptr_t start, uintptr_t 
 {
 	if (unmapped)
 		registry_unmapped(start, end, unmap.stamp);
-	store_release(unmap.slot, 0UL);
+	if (likely(unmap.slot != NULL))
+		store_release(unmap.slot, 0UL);
+	else
+		__atomic_sub_fetch(&unmaps_without, 1, __ATOMIC_RELEASE);
 	if (likely(registry_open.unmaps != 0))
 		registry_open.unmaps--;
 }
 
 bool queue_is_quiet(void)
 {
-	return !load_relaxed(&unmaps_uncounted) && each_unmap(is_none, 0) && !load_acquire(&waiting) && !applying;
+	return !load_acquire(&unmaps_without) && each_unmap(is_none, 0) && !load_acquire(&waiting) && !applying;
 }
 
 /* --- notes --------------------------------------------------------------------------- */

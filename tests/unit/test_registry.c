@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/root.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "run.h"
 #include "sink/registry.h"
@@ -291,6 +292,31 @@ START_TEST(neighbours_of_one_name_are_one_range)
 }
 END_TEST
 
+/* More unmaps at once than there are slots, and no memory for more: neighbours are one again when these ended. */
+enum { UNMAPS_AT_ONCE = 70 };
+
+START_TEST(unmaps_without_a_slot)
+{
+	struct registry_unmap unmap[UNMAPS_AT_ONCE];
+	uint32_t rights;
+
+	registry_start();
+	registry_set(at(0), at(1), "x", 1);
+	rights = sandbox_restrict(MAY_ALL & ~MAY_MAP);
+	for (int i = 0; i < UNMAPS_AT_ONCE; i++)
+		unmap[i] = registry_unmap_begin(HERE);
+	sandbox_restore(rights);
+	/* The last ones alone have no slot: they must count, too. */
+	for (int i = 0; i < UNMAPS_AT_ONCE - 1; i++)
+		registry_unmap_end(unmap[i], 0, 0, false);
+	registry_set(at(1), at(2), "x", 1);
+	ck_assert_uint_eq(root.counter[COUNT_RANGES], 2);
+	registry_unmap_end(unmap[UNMAPS_AT_ONCE - 1], 0, 0, false);
+	registry_set(at(2), at(3), "x", 1);
+	ck_assert_uint_eq(root.counter[COUNT_RANGES], 2);
+}
+END_TEST
+
 START_TEST(odd_arguments)
 {
 	struct registry_range r;
@@ -455,6 +481,7 @@ int main(void)
 	tcase_add_test(tests, ten_thousand_at_random);
 	tcase_add_test(tests, ten_thousand_different_at_random);
 	tcase_add_test(tests, neighbours_of_one_name_are_one_range);
+	tcase_add_test(tests, unmaps_without_a_slot);
 	tcase_add_test(tests, odd_arguments);
 	tcase_add_test(tests, contention);
 	tcase_add_test(tests, interrupted_by_a_handler);
