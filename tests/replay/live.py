@@ -354,7 +354,7 @@ def errors():
               f"{' '.join(args)}: {result.returncode} {result.stderr.splitlines()[:1]}")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         for text, message in (('{"format": "anonname-snapshot", "version": 1, "names": [{"na', "no whole file of anonname snapshot"),
-                              ("\033[31mred", "\\x1b"), ('{"format": "anonname-report", "version": 1, "names": []}', "no file of anonname snapshot"),
+                              ("\033[31mred", "neither JSON"), ('{"format": "anonname-\\u001b[31m", "version": 1, "names": []}', "no file of anonname snapshot"),
                               ('{"format": "anonname-snapshot", "version": 2, "names": []}', "another version")):
             file.truncate(0)
             file.seek(0)
