@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #define EXPORT __attribute__((visibility("default")))
+/* A variable of ours in another file: without this word the compiler looks up its address first, for it could be anybody's. */
+#define OURS __attribute__((visibility("hidden")))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -47,7 +49,7 @@
 #define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 
 /* 4 KiB on x86-64; 4, 16 or 64 KiB on aarch64. Set once by sys_init. */
-extern uintptr_t page_size;
+extern uintptr_t page_size OURS;
 
 static inline uintptr_t page_down(uintptr_t a) { return a & ~(page_size - 1); }
 static inline uintptr_t page_up(uintptr_t a) { return (a + page_size - 1) & ~(page_size - 1); }

@@ -6,7 +6,7 @@
 #include "base/compiler.h"
 #include "base/registry_format.h"
 
-extern struct root root;
+extern struct root root OURS;
 
 static inline void part_set(enum part part, enum part_state state, enum part_reason reason)
 {

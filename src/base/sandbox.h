@@ -50,7 +50,7 @@ enum sandbox_right {
  * is given to a whole stack table), and a thread that was made later has its
  * creator's filters, not the process's.
  */
-extern uint32_t sandbox_rights;
+extern uint32_t sandbox_rights OURS;
 
 /*
  * A child that shares our memory (vfork, clone with CLONE_VM and without

@@ -17,12 +17,7 @@ static uint32_t level_size(unsigned k)
 	return TABLE_FIRST << (2 * k);
 }
 
-static uint32_t hash(uintptr_t key)
-{
-	return (uint32_t)((key >> 12) * 0x9e3779b97f4a7c15ULL >> 32);
-}
-
-struct place *table_find(struct table *t, uintptr_t key)
+struct place *table_search(struct table *t, uintptr_t key)
 {
 	for (unsigned k = 0; k < TABLE_LEVELS; k++) {
 		struct place *level = level_at(t, k);
@@ -30,7 +25,7 @@ struct place *table_find(struct table *t, uintptr_t key)
 		if (!level)
 			return NULL;
 		for (uint32_t i = 0; i < PROBES; i++) {
-			struct place *p = &level[(hash(key) + i) & (level_size(k) - 1)];
+			struct place *p = &level[(table_hash(key) + i) & (level_size(k) - 1)];
 			uintptr_t found = load_acquire(&p->key);
 
 			if (found == key)
@@ -66,7 +61,7 @@ struct place *table_add(struct table *t, uintptr_t key)
 		if (!level)
 			return NULL;
 		for (uint32_t i = 0; !found && i < PROBES; i++) {
-			struct place *p = &level[(hash(key) + i) & (level_size(k) - 1)];
+			struct place *p = &level[(table_hash(key) + i) & (level_size(k) - 1)];
 			uintptr_t old = load_relaxed(&p->key);
 
 			if (old <= KEY_FREE &&

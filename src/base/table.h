@@ -45,8 +45,21 @@ struct table {
 	struct place *level[TABLE_LEVELS];      /* level k has TABLE_FIRST << 2k places; 0 is `first` */
 };
 
-/* The entry of that key, or NULL. */
-struct place *table_find(struct table *t, uintptr_t key);
+static inline uint32_t table_hash(uintptr_t key)
+{
+	return (uint32_t)((key >> 12) * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
+/*
+ * The entry of that key, or NULL. A key goes to the first place that is free, so
+ * where the first one was never used the table does not have it: that is the
+ * answer to nearly everything that is unmapped.
+ */
+struct place *table_search(struct table *t, uintptr_t key);
+static inline struct place *table_find(struct table *t, uintptr_t key)
+{
+	return likely(!load_relaxed(&t->first[table_hash(key) % TABLE_FIRST].key)) ? NULL : table_search(t, key);
+}
 
 /* The entry of that key, new if need be. NULL when memory is out. */
 struct place *table_add(struct table *t, uintptr_t key);

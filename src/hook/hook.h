@@ -71,7 +71,7 @@ void hook_find_next(void);
  * Starts the library at the first call of any hook; later calls cost one load.
  * false: it cannot run yet (libc has no environment), only pass the call on.
  */
-extern uint8_t hook_started;
+extern uint8_t hook_started OURS;
 bool hook_start_now(void);
 static inline bool hook_start(void) { return likely(load_acquire(&hook_started) == 2) || hook_start_now(); }
 
@@ -100,7 +100,7 @@ struct hook_direct {
 	uint64_t own_bytes;
 	uintptr_t detoured;     /* as libc, whatever stands between us and it; 0: without a detour */
 };
-extern struct hook_direct hook_direct[CALL_COUNT];
+extern struct hook_direct hook_direct[CALL_COUNT] OURS;
 
 /* The exported symbols, under names that nobody else can take: all in stubs_ARCH.S. */
 void *hook_own_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);

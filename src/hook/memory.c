@@ -134,6 +134,9 @@ static void mapped(long r, size_t len, int prot, int flags, uintptr_t caller, ui
 	label_mapped(&m);
 }
 
+/* What is kept out of line, so that the rest needs no registers for it. */
+#define SELDOM __attribute__((noinline, cold))
+
 /* Built into detoured_mmap and hook_mmap: a call less on the way that every call takes. Likewise below. */
 #define BUILT_IN static inline __attribute__((always_inline))
 
@@ -259,12 +262,17 @@ long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uin
 	return r;
 }
 
+static SELDOM void before_code(void *addr, size_t len, int prot, uintptr_t caller)
+{
+	label_executable(&(struct mapping){ .start = (uintptr_t)addr, .len = len, .prot = prot, .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+					     .caller = caller });
+}
+
 /* Only code is called differently, from before it can be executed. The second time this finds nothing to do. */
-static void before_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
+static inline void before_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
 {
 	if (unlikely(prot & PROT_EXEC))
-		label_executable(&(struct mapping){ .start = (uintptr_t)addr, .len = len, .prot = prot, .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-						     .caller = caller });
+		before_code(addr, len, prot, caller);
 }
 
 /* Each of these may need one more VMA, and names must not be why there is none. */
@@ -401,8 +409,6 @@ static bool is_trial(const void *addr)
 	hook_trial = TRIAL_ARRIVED;
 	return true;
 }
-
-#define SELDOM __attribute__((noinline, cold))
 
 static SELDOM void *touched_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, uintptr_t caller, uintptr_t frame)
 {

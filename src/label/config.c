@@ -12,7 +12,6 @@
 
 struct template {
 	const char *source;
-	uint32_t uses;                  /* bit (letter - 'a') */
 	uint8_t count;
 	struct piece {
 		char field;             /* 0: literal text, */
@@ -25,6 +24,7 @@ static char copies[1024] COLD_BSS;
 static struct text copied;
 
 static struct template of_kinds[KIND_COUNT], of_rules[RULES_MAX] COLD_BSS;
+uint32_t config_fields[KIND_COUNT + RULES_MAX];
 uint8_t config_choice[CHOICE_COUNT];
 
 static const struct kind_entry {
@@ -73,14 +73,15 @@ static bool field_known(char c)
 }
 
 /* Returns NULL, or what is wrong. */
-static const char *compile(struct template *t, const char *source)
+static const char *compile(enum kind kind, const char *source)
 {
+	struct template *t = template(kind);
 	size_t len = text_length(source);
 
 	if (len >= MAX_TEMPLATE)
 		return "it is longer than 119 bytes";
 	t->source = source;
-	t->uses = 0;
+	config_fields[kind] = 0;
 	t->count = 0;
 	for (const char *p = t->source; *p;) {
 		struct piece *piece = &t->piece[t->count];
@@ -94,7 +95,7 @@ static const char *compile(struct template *t, const char *source)
 			if (!field_known(p[1]))
 				return "it has a field that does not exist; the fields are %a %i %l %t %n %r %p %e %k %z %c %%";
 			*piece = (struct piece){ .field = p[1] };
-			t->uses |= 1U << (p[1] - 'a');
+			config_fields[kind] |= CONFIG_FIELD(p[1]);
 			p += 2;
 		} else {
 			const char *start = p;
@@ -124,7 +125,7 @@ static const char *keep_source(struct template *t)
 
 const char *config_rule(unsigned rule, const char *source)
 {
-	return compile(&of_rules[rule], source);
+	return compile((enum kind)(KIND_COUNT + rule), source);
 }
 
 const char *config_word(enum kind kind)
@@ -185,27 +186,15 @@ void config_read(void)
 	for (int k = 0; k < KIND_COUNT; k++) {
 		const char *standard = kinds[k].style[config_choice[CHOICE_STYLE]];
 		const char *value = config_setting(kinds[k].variable);
-		const char *wrong = value ? compile(&of_kinds[k], value) : NULL;
+		const char *wrong = value ? compile((enum kind)k, value) : NULL;
 
 		if (value && !wrong)
 			wrong = keep_source(&of_kinds[k]);
 		if (wrong)
 			complain(kinds[k].variable, "=", value, ": ", wrong, ". Using the default, ", standard, ".");
 		if (!value || wrong)
-			compile(&of_kinds[k], standard);
+			compile((enum kind)k, standard);
 	}
-}
-
-#define FIELD(letter) (1U << ((letter) - 'a'))
-
-bool config_is_fixed(enum kind kind)
-{
-	return !(template(kind)->uses & ~(FIELD('a') | FIELD('l') | FIELD('k') | FIELD('e') | FIELD('c')));
-}
-
-bool config_uses(enum kind kind, char field)
-{
-	return template(kind)->uses & 1U << (field - 'a');
 }
 
 /* --- formatting --------------------------------------------------------------- */

@@ -56,6 +56,13 @@ const char *config_word(enum kind kind);
 /* A thread id that is not known, and not the caller's either. */
 #define TID_UNKNOWN UINT32_MAX
 
+/* What is known of the memory that is named; as for code, see sink/code.h. */
+enum memory {
+	MEMORY_OLD,             /* some of it may be code */
+	MEMORY_NEW,             /* it was just mapped, and not executable */
+	MEMORY_CODE,            /* all of it is executable */
+};
+
 /* What a template can say. What is not known (NULL, "", 0) is left out, with the colon before it. */
 struct fields {
 	const char *allocator;  /* %a */
@@ -65,12 +72,12 @@ struct fields {
 	const char *program;    /* %e */
 	const char *label;      /* %c */
 	const char *thing;      /* %k where it is not the kind's own word */
+	size_t size;            /* %z */
 	uint32_t index;         /* %i, where it has one: 0 is the first arena */
-	bool has_index;
 	uint32_t tid;           /* %t; 0: not known */
 	uint32_t pid;           /* %p */
-	size_t size;            /* %z */
-	bool code;              /* the memory is executable: see sink/code.h */
+	bool has_index;
+	uint8_t memory;         /* enum memory */
 };
 
 /*
@@ -81,10 +88,17 @@ struct fields {
  */
 size_t config_format(enum kind kind, const struct fields *f, bool coarse, char name[ANONNAME_NAME_MAX + 1]);
 
-/* The template's only fields are %a, %l, %k, %e and %c: one owner, one name, while no label is pushed. */
-bool config_is_fixed(enum kind kind);
+/* The fields that a kind's template uses: a bit (letter - 'a'). */
+extern uint32_t config_fields[KIND_COUNT + RULES_MAX] OURS;
+#define CONFIG_FIELD(letter) (1U << ((letter) - 'a'))
 
-/* The template uses that field letter. */
-bool config_uses(enum kind kind, char field);
+static inline bool config_uses(enum kind kind, char field) { return config_fields[kind] & CONFIG_FIELD(field); }
+
+/* It uses %a, %l, %k, %e and %c alone: one owner, one name, while no label is pushed. */
+static inline bool config_is_fixed(enum kind kind)
+{
+	return !(config_fields[kind] & ~(CONFIG_FIELD('a') | CONFIG_FIELD('l') | CONFIG_FIELD('k') | CONFIG_FIELD('e') |
+					 CONFIG_FIELD('c')));
+}
 
 #endif

@@ -38,7 +38,8 @@ struct wiped {
 	uint32_t mark;
 	uint64_t cache[OBJECTS_CACHE];
 };
-static uint32_t *fork_mark;
+static uint32_t never_forked = 1;
+static uint32_t *fork_mark = &never_forked;     /* what nothing zeroes, where nothing can be marked */
 
 /* --- what is it ------------------------------------------------------------------ */
 
@@ -89,7 +90,7 @@ static const char *owner_name(const struct mapping *m, const struct object *aske
 /* What a program or an allocator maps: rules may have another name for it. */
 static void name_mapping(const struct mapping *m, const struct object *asker, enum kind kind)
 {
-	struct fields f = { .size = m->len, .code = m->prot & PROT_EXEC };
+	struct fields f = { .size = m->len, .memory = m->prot & PROT_EXEC ? MEMORY_CODE : MEMORY_NEW };
 
 	kind = rules_apply(m, asker, kind, &f);
 	f.allocator = asker ? asker->allocator : "";
@@ -330,44 +331,44 @@ static size_t make_name(enum kind kind, const struct fields *given, bool coarse,
 	return config_format(kind, &f, coarse, name);
 }
 
-static inline void put_name(uintptr_t start, size_t len, const char *name, size_t name_len, bool code)
+/* Formats it, unless the budget has nothing left for it. Returns its length; 0: the range gets none. */
+static __attribute__((noinline)) size_t new_name(enum kind kind, uintptr_t start, size_t len, const struct fields *f,
+						 bool same, char name[ANONNAME_NAME_MAX + 1])
 {
-	if (unlikely(code))
-		sink_name_code(start, len, name, name_len);
-	else
-		sink_name(start, len, name, name_len);
+	enum sink_budget budget = sink_budget();
+	size_t name_len;
+
+	if (budget == BUDGET_NO_NAMES) {
+		count_add(COUNT_SKIPPED, 1);
+		sink_budget_spend();
+		return 0;
+	}
+	name_len = make_name(kind, f, budget == BUDGET_COARSE_NAMES, name);
+	/* Of libc's stacks the name changes with their use; it would now be wrong. Other ranges have none of ours. */
+	if (!name_len && (kind == KIND_STACK || kind == KIND_STACK_UNUSED))
+		sink_unname(start, len);
+	if (name_len && budget == BUDGET_COARSE_NAMES)
+		count_add(COUNT_COARSE, 1);
+	if (name_len && same)
+		keep_last_name(kind, f, name, name_len);
+	return name_len;
 }
 
 void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f)
 {
-	enum sink_budget budget = sink_budget();
 	char name[ANONNAME_NAME_MAX + 1];
-	bool same = budget == BUDGET_FULL_NAMES && config_is_fixed(kind) && !f->label && !f->thing && !thread_label();
-	size_t name_len;
+	bool same = sink_budget() == BUDGET_FULL_NAMES && config_is_fixed(kind) && !f->label && !f->thing && !thread_label();
+	size_t name_len = likely(same) ? copy_last_name(kind, f, name) : 0;
 
-	if (likely(same && (name_len = copy_last_name(kind, f, name)) != 0)) {
-		put_name(start, len, name, name_len, f->code);
-		sink_budget_spend();
+	if (unlikely(!name_len) && !(name_len = new_name(kind, start, len, f, same, name)))
 		return;
-	}
-	if (unlikely(budget == BUDGET_NO_NAMES)) {
-		count_add(COUNT_SKIPPED, 1);
-		sink_budget_spend();
-		return;
-	}
-	name_len = make_name(kind, f, budget == BUDGET_COARSE_NAMES, name);
-	if (!name_len) {
-		/* Of libc's stacks the name changes with their use; it would now be wrong. Other ranges have none of ours. */
-		if (kind == KIND_STACK || kind == KIND_STACK_UNUSED)
-			sink_unname(start, len);
-		return;
-	}
-	if (unlikely(budget == BUDGET_COARSE_NAMES))
-		count_add(COUNT_COARSE, 1);
-	put_name(start, len, name, name_len, f->code);
+	if (likely(f->memory == MEMORY_NEW))
+		sink_name_new(start, len, name, name_len);
+	else if (f->memory == MEMORY_CODE)
+		sink_name_code(start, len, name, name_len);
+	else
+		sink_name(start, len, name, name_len);
 	sink_budget_spend();
-	if (same)
-		keep_last_name(kind, f, name, name_len);
 }
 
 /* --- start and fork ------------------------------------------------------------------------- */
@@ -440,8 +441,7 @@ void label_fork_child(void)
 	sandbox_fork_child(thread_forked_tid());
 	if (!label_active())
 		return;
-	if (fork_mark)
-		store_relaxed(fork_mark, 1U);
+	store_relaxed(fork_mark, 1U);
 	registry_fork_child();
 	walk_fork_child();
 	objects_fork_child();
@@ -463,12 +463,12 @@ void label_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(vo
 
 bool label_notices_forks(void)
 {
-	return fork_mark != NULL;
+	return fork_mark != &never_forked;
 }
 
 void label_notice_fork(void)
 {
-	if (unlikely(fork_mark && !load_relaxed(fork_mark)))
+	if (unlikely(!load_relaxed(fork_mark)))
 		label_fork_child();
 }
 
@@ -476,5 +476,5 @@ bool label_by_guest(void)
 {
 	label_notice_fork();
 	/* Where nothing marks a fork's child, it may be one. */
-	return fork_mark && sandbox_is_guest();
+	return label_notices_forks() && sandbox_is_guest();
 }

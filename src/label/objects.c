@@ -49,7 +49,7 @@ static struct object *chunks[CHUNKS] = { chunk0 };
 static uint32_t object_count;
 static unsigned long long seen_adds, seen_subs;
 static uint32_t refreshing;
-static uint32_t generation;
+uint32_t objects_changes;
 static bool any_rpath;
 static char program[OBJECT_NAME_MAX], program_file[OBJECT_NAME_MAX];
 
@@ -369,11 +369,6 @@ static int refresh_one(struct dl_phdr_info *info, size_t size, void *context)
 	return 0;
 }
 
-uint32_t objects_generation(void)
-{
-	return load_acquire(&generation);
-}
-
 void objects_each(void (*each)(const struct object *o))
 {
 	for (uint32_t i = 0; i < load_acquire(&object_count); i++)
@@ -405,6 +400,6 @@ void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)
 		for (unsigned i = 0; i < OBJECTS_CACHE; i++)
 			store_relaxed(&cache[i], (uint64_t)0);
 	if (r.changed)
-		__atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&objects_changes, 1, __ATOMIC_RELEASE);
 	store_release(&refreshing, 0U);
 }

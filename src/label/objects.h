@@ -45,7 +45,8 @@ void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)
 void objects_each(void (*each)(const struct object *o));
 
 /* Another number whenever objects came or went. */
-uint32_t objects_generation(void);
+extern uint32_t objects_changes OURS;
+static inline uint32_t objects_generation(void) { return load_acquire(&objects_changes); }
 
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);

@@ -329,18 +329,22 @@ void rules_read(void)
  * a process that maps nothing itself does not pay for them. Another thread that
  * asks meanwhile goes without.
  */
-static bool standard_are_read(void)
+static uint32_t standard_state;         /* 0 not read, 1 in the middle of it, 2 read */
+
+static __attribute__((noinline)) bool read_standard(void)
 {
-	static uint32_t state;          /* 0 no, 1 in the middle of it, 2 yes */
 	uint32_t no = 0;
 
-	if (likely(load_acquire(&state) == 2))
-		return true;
-	if (!__atomic_compare_exchange_n(&state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&standard_state, &no, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return false;
 	read_text(standard, standard + sizeof(standard) - 1, "runtimes.rules", '\0');
-	store_release(&state, 2U);
+	store_release(&standard_state, 2U);
 	return true;
+}
+
+static inline bool standard_are_read(void)
+{
+	return likely(load_acquire(&standard_state) == 2) || read_standard();
 }
 
 /* --- matching -------------------------------------------------------------------------- */
@@ -397,7 +401,7 @@ static uint64_t site_key(uint64_t fits, uintptr_t caller, uint32_t generation)
 	return fits * 0x9e3779b97f4a7c15ULL ^ caller ^ (uint64_t)generation << 48;
 }
 
-static uint64_t match_site(const struct object *asker, uintptr_t caller)
+static __attribute__((noinline)) uint64_t match_site(const struct object *asker, uintptr_t caller)
 {
 	const char *lib = asker ? asker->name : objects_program(), *symbol = NULL;
 	/* Whatever link it was started by, it is the runtime that a rule speaks of. */
@@ -461,7 +465,7 @@ static bool holds(struct place *p, void *context)
 	return !s->found;
 }
 
-static struct place *reservation_of(uintptr_t start, uint64_t fits)
+static __attribute__((noinline)) struct place *reservation_of(uintptr_t start, uint64_t fits)
 {
 	struct search s = { .start = start, .fits = fits };
 
@@ -469,7 +473,7 @@ static struct place *reservation_of(uintptr_t start, uint64_t fits)
 	return s.found;
 }
 
-static void reserve(const struct mapping *m, unsigned rule)
+static __attribute__((noinline)) void reserve(const struct mapping *m, unsigned rule)
 {
 	struct place *p = table_add(&reserved, m->start);
 

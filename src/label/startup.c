@@ -72,7 +72,7 @@ static bool name_early(const struct maps_line *line, void *context)
 	const struct sweep *sweep = context;
 	const struct object *loader = objects_named("ld-linux");
 	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
-	struct fields f = { .library = loader ? "ld.so" : objects_program(), .code = line->perms[2] == 'x' };
+	struct fields f = { .library = loader ? "ld.so" : objects_program(), .memory = line->perms[2] == 'x' ? MEMORY_CODE : MEMORY_OLD };
 	const struct object *o = objects_find(line->start);
 	uintptr_t start = line->start;
 	enum kind kind = KIND_EARLY;
@@ -119,7 +119,7 @@ static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t 
 	if (start >= end)
 		return;
 	/* By which thread, nobody knows: the first's is the process's id. */
-	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_pid(), .code = kind == KIND_JIT });
+	label_range(kind, start, end - start, &(struct fields){ .tid = sandbox_pid(), .memory = kind == KIND_JIT ? MEMORY_CODE : MEMORY_OLD });
 	++*named;
 }
 

@@ -102,7 +102,7 @@ static void label_part(const struct place *p, uintptr_t start, uintptr_t end, bo
 {
 	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, start, end - start,
 		    &(struct fields){ 
-			.thread = p->comm, .routine = p->routine, .tid = p->tid, .code = code });
+			.thread = p->comm, .routine = p->routine, .tid = p->tid, .memory = code ? MEMORY_CODE : MEMORY_OLD });
 }
 
 static void label_stack(const struct place *p)

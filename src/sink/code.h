@@ -45,7 +45,7 @@ void code_settle(uintptr_t start, uintptr_t end, const char *name);
 /* --- for sink.c ------------------------------------------------------------------ */
 
 /* Where code lies, from the lowest to the highest; most memory lies elsewhere. */
-extern uintptr_t code_lowest, code_highest;
+extern uintptr_t code_lowest OURS, code_highest OURS;
 
 static inline bool code_near(uintptr_t start, uintptr_t end)
 {

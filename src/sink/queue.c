@@ -417,11 +417,19 @@ static bool held_below(void)
 	return fork_holds || (frame && frame == registry_open.holder) || is_mine(frame);
 }
 
+/* true: it is somebody else's, or nobody's, and we are through. Else a note came just before, and we hold it again. */
+static inline bool release(uintptr_t frame)
+{
+	__atomic_store_n(&holder, 0, __ATOMIC_SEQ_CST);
+	registry_open.holder = 0;
+	return likely(!__atomic_load_n(&waiting, __ATOMIC_SEQ_CST)) || !hold(frame);
+}
+
 /*
  * Others may leave notes as fast as these are applied. After some rounds they
  * wait for us a while before they leave another one, so this ends.
  */
-static void let_go(uintptr_t frame)
+static __attribute__((noinline)) void let_go_applying(uintptr_t frame)
 {
 	unsigned rounds = 0;
 
@@ -430,11 +438,15 @@ static void let_go(uintptr_t frame)
 			apply_waiting(frame);
 		if (unlikely(++rounds == MANY_ROUNDS))
 			store_relaxed(&crowded, true);
-		__atomic_store_n(&holder, 0, __ATOMIC_SEQ_CST);
-		registry_open.holder = 0;
-	} while (__atomic_load_n(&waiting, __ATOMIC_SEQ_CST) && hold(frame));
+	} while (!release(frame));
 	if (unlikely(rounds >= MANY_ROUNDS))
 		store_relaxed(&crowded, false);
+}
+
+static inline void let_go(uintptr_t frame)
+{
+	if (unlikely(something_waits()) || unlikely(!release(frame)))
+		let_go_applying(frame);
 }
 
 /*

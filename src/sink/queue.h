@@ -37,7 +37,7 @@ void registry_apply(struct op *op);
 void queue_submit(struct op *op);
 
 /* The order of events: one more for each. registry.h says what for. */
-extern uint32_t queue_clock;
+extern uint32_t queue_clock OURS;
 static inline uint32_t queue_stamp(void) { return __atomic_add_fetch(&queue_clock, 1, __ATOMIC_ACQ_REL); }
 static inline uint32_t queue_stamp_last(void) { return load_relaxed(&queue_clock); }
 

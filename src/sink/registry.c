@@ -372,18 +372,17 @@ static uint32_t range_find(const struct registry_leaf *leaf, uintptr_t addr)
 	return low;
 }
 
-static uint64_t ref_new(uint32_t block)
+static inline uint64_t ref_new(uint32_t block, struct registry_leaf *leaf)
 {
-	struct registry_leaf *leaf = block_at(block);
-
 	leaf->generation = new_generation();
 	return (uint64_t)block << 32 | leaf->generation;
 }
 
-static void slot_publish(struct registry_top *top, uint32_t i, uint32_t block)
+/* The leaf in that block goes in place of the one in slot i. */
+static inline void slot_publish(struct registry_top *top, uint32_t i, uint32_t block, struct registry_leaf *leaf)
 {
 	uint32_t old = slot_block(top->slot[i].ref);
-	uint64_t ref = ref_new(block);
+	uint64_t ref = ref_new(block, leaf);
 
 	store_release(&top->slot[i].ref, ref);
 	written_before();
@@ -410,9 +409,9 @@ static bool slot_split(uint32_t i, uint32_t left, uint32_t right, uintptr_t low)
 	for (uint32_t k = 0; k < old->count; k++) {
 		if (k == i) {
 			top->slot[n].low = n ? old->slot[k].low : 0;
-			top->slot[n++].ref = ref_new(left);
+			top->slot[n++].ref = ref_new(left, block_at(left));
 			top->slot[n].low = low;
-			top->slot[n++].ref = ref_new(right);
+			top->slot[n++].ref = ref_new(right, block_at(right));
 		} else if (gone < ARRAY_SIZE(retired) && !leaf_at(old, k)->count) {
 			retired[gone++] = slot_block(old->slot[k].ref);
 		} else {
@@ -444,7 +443,7 @@ static bool leaf_rewrite(uint32_t i, const struct registry_range *ranges, uint32
 	if (count <= REGISTRY_LEAF_RANGES) {
 		leaf->count = count;
 		memcpy(leaf->range, ranges, count * sizeof(*ranges));
-		slot_publish(top_now(), i, (uint32_t)block);
+		slot_publish(top_now(), i, (uint32_t)block, leaf);
 		return true;
 	}
 
@@ -510,30 +509,31 @@ static bool range_before(uint32_t *i, uint32_t *p)
 }
 
 /*
- * Puts one new range, or none, in place of the ranges p to q - 1 of slot i.
+ * Puts one new range, or none, in place of the ranges p to q - 1 of the leaf in slot i.
  * Written straight into the new leaf, unless it has to be split.
  */
-static bool leaf_splice(uint32_t i, uint32_t p, uint32_t q, const struct registry_range *new)
+static bool leaf_splice(const struct registry_leaf *leaf, uint32_t i, uint32_t p, uint32_t q, const struct registry_range *new)
 {
-	const struct registry_leaf *leaf = leaf_at(top_now(), i);
 	uint32_t count = leaf->count - (q - p) + (new != NULL);
 	struct registry_range *to = scratch;
+	struct registry_leaf *fresh = NULL;
 	int64_t block = -1;
 
-	if (count <= REGISTRY_LEAF_RANGES) {
+	if (likely(count <= REGISTRY_LEAF_RANGES)) {
 		block = block_get();
 		if (block < 0)
 			return false;
-		to = block_at((uint32_t)block)->range;
+		fresh = block_at((uint32_t)block);
+		to = fresh->range;
 	}
 	memcpy(to, leaf->range, p * sizeof(*to));
 	if (new)
 		to[p] = *new;
 	memcpy(to + p + (new != NULL), leaf->range + q, (leaf->count - q) * sizeof(*to));
-	if (block < 0)
+	if (unlikely(!fresh))
 		return leaf_replace(i, count, p);
-	block_at((uint32_t)block)->count = count;
-	slot_publish(top_now(), i, (uint32_t)block);
+	fresh->count = count;
+	slot_publish(top_now(), i, (uint32_t)block, fresh);
 	return true;
 }
 
@@ -541,9 +541,10 @@ static bool leaf_splice(uint32_t i, uint32_t p, uint32_t q, const struct registr
 static bool range_insert(const struct registry_range *new)
 {
 	uint32_t i = slot_find(top_now(), new->start);
-	uint32_t p = range_find(leaf_at(top_now(), i), new->start);
+	const struct registry_leaf *leaf = leaf_at(top_now(), i);
+	uint32_t p = range_find(leaf, new->start);
 
-	if (!leaf_splice(i, p, p, new))
+	if (!leaf_splice(leaf, i, p, p, new))
 		return false;
 	count_add(COUNT_RANGES, 1);
 	return true;
@@ -615,6 +616,14 @@ static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool u
 	return true;
 }
 
+/* The last range below slot i, or NULL. */
+static const struct registry_range *last_before(const struct registry_top *top, uint32_t i)
+{
+	uint32_t p = 0;
+
+	return range_before(&i, &p) ? &leaf_at(top, i)->range[p] : NULL;
+}
+
 /*
  * The common case of OP_SET and OP_CLEAR: no range straddles an edge, and one
  * leaf holds all that goes and what comes. name: what the range is called from
@@ -626,14 +635,11 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 	uint32_t i = slot_find(top, op->start);
 	const struct registry_leaf *leaf = leaf_at(top, i);
 	uint32_t p = range_find(leaf, op->start), q = p;
-	uint32_t before_slot = i, before = p;
-	const struct registry_range *prior = NULL;
+	const struct registry_range *prior = p ? &leaf->range[p - 1] : last_before(top, i);
 	uintptr_t limit = i + 1 < top->count ? top->slot[i + 1].low : UINTPTR_MAX;
 	uint32_t gone[REGISTRY_LEAF_RANGES + 2], removed = 0;
 
 	*done = false;
-	if (range_before(&before_slot, &before))
-		prior = &leaf_at(top, before_slot)->range[before];
 	if (op->end > limit || (prior && prior->end > op->start))
 		return true;
 	for (; q < leaf->count && leaf->range[q].end <= op->end; q++) {
@@ -649,7 +655,7 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 
 	struct registry_range new = { .start = op->start, .end = op->end, .name = (uint32_t)name, .stamp = op->stamp };
 
-	bool below = name >= 0 && prior && before_slot == i && prior->end == new.start && prior->name == name;
+	bool below = name >= 0 && p && prior->end == new.start && prior->name == name;
 	bool above = name >= 0 && q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name;
 
 	/* Neighbours of one name become one range, as the kernel's VMAs do. */
@@ -661,7 +667,7 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 		for (int merged = below + above; merged; merged--)
 			gone[removed++] = (uint32_t)name;
 	}
-	if (!leaf_splice(i, p, q, name < 0 ? NULL : &new))
+	if (!leaf_splice(leaf, i, p, q, name < 0 ? NULL : &new))
 		return false;
 	count_add(COUNT_RANGES, (name >= 0) - (int64_t)removed);
 	while (removed)
@@ -779,7 +785,9 @@ static bool apply_start(struct op *op)
 	top->capacity = spare_top->capacity = (FIRST_TOP_SIZE - sizeof(*top)) / sizeof(top->slot[0]);
 	top->count = 1;
 	top->slot[0].low = 0;
-	top->slot[0].ref = ref_new((uint32_t)block_get());
+	uint32_t block = (uint32_t)block_get();
+
+	top->slot[0].ref = ref_new(block, block_at(block));
 	count_add(COUNT_BYTES, 2 * FIRST_TOP_SIZE);
 	top_publish(top);
 	return true;
@@ -872,9 +880,36 @@ void registry_move(uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, u
 		submit(&op);
 }
 
+/* The first of the leaf's ranges that ends above addr. The leaf may be changing, so its count is given. */
+static uint32_t range_above(const struct registry_leaf *leaf, uint32_t count, uintptr_t addr)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+
+		if (leaf->range[mid].end <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static void copy_name(const struct registry_name *from, char *name, bool *code)
+{
+	uint8_t len = MIN(load_relaxed(&from->length), ANONNAME_NAME_MAX);
+
+	*code = name_is_code(from);
+	if (!name)
+		return;
+	memcpy(name, from->text, len);
+	name[len] = '\0';
+}
+
 /*
  * The same check as a reader outside makes: the slot refers to the same leaf
- * after the copy as before it.
+ * after the range was copied as before. name: NULL where it is not asked for.
  */
 static bool next_range(uintptr_t addr, struct registry_range *range, char *name, bool *code)
 {
@@ -894,23 +929,14 @@ static bool next_range(uintptr_t addr, struct registry_range *range, char *name,
 		first -= first > 0;
 		for (uint32_t i = first; i < count && !changed; i++) {
 			uint64_t ref = load_acquire(&top->slot[i].ref);
-			struct registry_leaf leaf;
-			bool found = false;
+			const struct registry_leaf *leaf = block_at(slot_block(ref));
+			uint32_t ranges = load_relaxed(&leaf->count);
+			uint32_t p = range_above(leaf, MIN(ranges, REGISTRY_LEAF_RANGES), addr);
+			bool found = p < MIN(ranges, REGISTRY_LEAF_RANGES);
 
-			memcpy(&leaf, block_at(slot_block(ref)), sizeof(leaf));
-			for (uint32_t p = 0; p < MIN(leaf.count, REGISTRY_LEAF_RANGES) && !found; p++) {
-				if (leaf.range[p].end <= addr)
-					continue;
-				*range = leaf.range[p];
-				found = true;
-			}
 			if (found) {
-				const struct registry_name *n = name_at(range->name);
-				uint8_t len = MIN(n->length, ANONNAME_NAME_MAX);
-
-				memcpy(name, n->text, len);
-				name[len] = '\0';
-				*code = name_is_code(n);
+				*range = leaf->range[p];
+				copy_name(name_at(range->name), name, code);
 			}
 			__atomic_thread_fence(__ATOMIC_ACQUIRE);
 			changed = top->slot[i].ref != ref || top->generation != before;
@@ -932,10 +958,9 @@ bool registry_next(uintptr_t addr, struct registry_range *range, char *name)
 
 bool registry_next_code(uintptr_t addr, uintptr_t end, struct registry_range *range)
 {
-	char name[ANONNAME_NAME_MAX + 1];
 	bool code;
 
-	for (; next_range(addr, range, name, &code) && range->start < end; addr = range->end)
+	for (; next_range(addr, range, NULL, &code) && range->start < end; addr = range->end)
 		if (code)
 			return true;
 	return false;

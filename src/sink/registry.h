@@ -93,7 +93,7 @@ void registry_thread_end(void);
  * only when nobody changes the registry: then is the time to look again what is
  * mapped.
  */
-extern bool registry_lost_changes;
+extern bool registry_lost_changes OURS;
 bool registry_lost_and_quiet(void);
 static inline bool registry_lost(void)
 {

@@ -54,30 +54,46 @@ void sink_start(enum sink_choice choice)
 		sink_budget_count();
 }
 
+/* The sink is the process's; a child that runs in its memory may be allowed less. */
+static void put_in_kernel(uintptr_t start, uintptr_t end, const char *name)
+{
+	if (likely(sandbox_allows(MAY_NAME)) && unlikely(sys_failed(sink_kernel_name(start, end - start, name))))
+		count_add(COUNT_REFUSED, 1);
+}
+
+static inline void put(uint32_t sink, uintptr_t start, uintptr_t end, const char *name, size_t name_len)
+{
+	if (sink & ROOT_SINK_KERNEL)
+		put_in_kernel(start, end, name);
+	if (sink & ROOT_SINK_REGISTRY)
+		registry_set(start, end, name, name_len);
+}
+
 void sink_put(uintptr_t start, uintptr_t end, const char *name, size_t name_len)
+{
+	put(sink_modes(), start, end, name, name_len);
+}
+
+void sink_name_new(uintptr_t start, size_t len, const char *name, size_t name_len)
 {
 	uint32_t sink = sink_modes();
 
-	/* The sink is the process's; a child that runs in its memory may be allowed less. */
-	if ((sink & ROOT_SINK_KERNEL) && likely(sandbox_allows(MAY_NAME))) {
-		if (unlikely(sys_failed(sink_kernel_name(start, end - start, name))))
-			count_add(COUNT_REFUSED, 1);
-	}
-	if (sink & ROOT_SINK_REGISTRY)
-		registry_set(start, end, name, name_len);
+	if (!sink || !len)
+		return;
+	count_add(COUNT_NAMED, 1);
+	put(sink, start, page_up(start + len), name, name_len);
 }
 
 void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len)
 {
 	uintptr_t end = page_up(start + len);
 
-	if (!sink_modes() || !len)
-		return;
-	count_add(COUNT_NAMED, 1);
-	if (code_near(start, end))
+	if (likely(!code_near(start, end))) {
+		sink_name_new(start, len, name, name_len);
+	} else if (sink_modes() && len) {
+		count_add(COUNT_NAMED, 1);
 		code_name_around(start, end, name, name_len, sink_put);
-	else
-		sink_put(start, end, name, name_len);
+	}
 }
 
 void sink_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, bool keep)

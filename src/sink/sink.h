@@ -22,8 +22,12 @@ void sink_start(enum sink_choice choice);
 /* enum root_sink; 0: nothing is named. */
 static inline uint32_t sink_modes(void);
 
-/* Names [start, start + len). Never fails for the caller: a refusal is counted. sink_name_code: see code.h. */
+/*
+ * Names [start, start + len). Never fails for the caller: a refusal is counted.
+ * sink_name_new: what was just mapped, and so holds no code. sink_name_code: see code.h.
+ */
 void sink_name(uintptr_t start, size_t len, const char *name, size_t name_len);
+void sink_name_new(uintptr_t start, size_t len, const char *name, size_t name_len);
 
 /* Whole pages, by which sinks there are, without regard to code. */
 void sink_put(uintptr_t start, uintptr_t end, const char *name, size_t name_len);
@@ -89,8 +93,8 @@ static inline void sink_budget_spend(void);
 
 #include "sink/code.h"
 
-extern int sink_budget_left;
-extern uint8_t sink_budget_level;
+extern int sink_budget_left OURS;
+extern uint8_t sink_budget_level OURS;
 void sink_budget_count(void);
 
 static inline uint32_t sink_modes(void) { return load_relaxed(&root.sink); }
