@@ -187,6 +187,12 @@ def nowhere(unwanted):
     return check
 
 
+def somewhere(wanted):
+    def check(p):
+        return [] if any(is_called(r.name, wanted) for r in p.maps()) else [f"nothing is called {wanted}"]
+    return check
+
+
 PARTS = {"Java Heap": "jvm:heap", "Code": "jvm:code", "GC": "jvm:gc", "Metaspace": "jvm:metaspace", "Class": "jvm:metaspace"}
 
 
@@ -240,6 +246,9 @@ x = [i * 1.5 for i in range(300000)]
 for o in x[::1000]: print('at python:arena', hex(id(o)))
 print('ready'); sys.stdout.flush(); time.sleep(1000)"""
 case("python", ["/usr/bin/python3", "-c", PYTHON], address(300))
+# Debian's is a link to redis-check-rdb: it is called by what it was started as.
+case("redis, by its link", ["redis-server", "--port", "0", "--unixsocket", "redis.sock"],
+     somewhere("redis-server:bss"), nowhere("redis-check-rdb*"), ready="ready to accept")
 # Debian's gdb has Python in it as a library.
 case("python in gdb", ["gdb", "-nx", "-q", "-batch", "-ex", "python exec(" + repr(PYTHON) + ")"], address(300))
 
