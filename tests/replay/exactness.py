@@ -49,14 +49,17 @@ HEADER = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ")
 
 
 def words(fd, first, count):
-    return struct.unpack(f"{count}Q", os.pread(fd, 8 * count, 8 * first))
+    # Short where memory ends.
+    return struct.unpack(f"{count}Q", os.pread(fd, 8 * count, 8 * first).ljust(8 * count, b"\0"))
 
 
 class Frames:
     """kpagecount and kpageflags. A process's frames mostly follow one another, so 64 are read at once."""
 
+    files = []
+
     def __init__(self):
-        self.files = [os.open("/proc/" + name, os.O_RDONLY) for name in ("kpagecount", "kpageflags")]
+        Frames.files = Frames.files or [os.open("/proc/" + name, os.O_RDONLY) for name in ("kpagecount", "kpageflags")]
         self.known = {}
 
     def look(self, number):
@@ -244,6 +247,10 @@ def refused(family):
              ("another user, hidepid", [], HIDDEN + NOBODY, 42, "no process"),
              ("Docker's root, of a root that has more", [], DOCKER_BOUND, 1, "may not be read: Permission denied. Root needs CAP_SYS_PTRACE")]
     for name, start, prefix, code, sentence in cases:
+        why = possible(prefix)
+        if why:
+            skip(f"{name}: {why}")
+            continue
         with target(family, start, "mixed", 1) as (pid,):
             for command in commands:
                 result = subprocess.run([*prefix, TOOL, *command, str(pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
