@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 200, BYTES = 1 << 20 };
+enum { STEPS = 40, BYTES = 1 << 20 };
 
 static int rank;
 
