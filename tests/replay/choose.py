@@ -226,7 +226,9 @@ def interrupted():
         os.mkfifo(f"{tree}/proc/7/smaps")
         master, slave = pty.openpty()
         begun = time.monotonic()
-        tool = subprocess.Popen([TOOL, "report", "--json", "--all", "--root", tree], stdout=subprocess.PIPE, stderr=slave, text=True)
+        # A shell's background job ignores the signal, and so would what it starts.
+        tool = subprocess.Popen([TOOL, "report", "--json", "--all", "--root", tree], stdout=subprocess.PIPE, stderr=slave, text=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         os.close(slave)
         time.sleep(2)
         tool.send_signal(signal.SIGINT)
