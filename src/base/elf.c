@@ -4,7 +4,6 @@
 
 #include <sys/auxv.h>
 
-#include "base/peek.h"
 #include "base/sys.h"
 
 /* A version's number in DT_VERSYM: this bit says that it is not the default one. */
@@ -276,21 +275,7 @@ const struct link_map *elf_objects(void)
 	return NULL;
 }
 
-/* An object's file begins with its headers, and as a rule so does its memory. */
-static struct elf_object with_headers(struct elf_object o, uintptr_t at)
-{
-	const ElfW(Ehdr) *file = (const void *)at;
-
-	if (!at || at % page_size || peek_test(file, sizeof(*file)) || __builtin_memcmp(file->e_ident, ELFMAG, SELFMAG) ||
-	    file->e_phentsize != sizeof(*o.headers) || file->e_phoff % _Alignof(ElfW(Phdr)) ||
-	    file->e_phoff > page_size || file->e_phnum > (page_size - file->e_phoff) / sizeof(*o.headers))
-		return o;
-	o.headers = (const void *)(at + file->e_phoff);
-	o.header_count = file->e_phnum;
-	return o;
-}
-
 struct elf_object elf_object_of(const struct link_map *map)
 {
-	return with_headers((struct elf_object){ .base = map->l_addr, .dynamic = map->l_ld }, map->l_addr);
+	return (struct elf_object){ .base = map->l_addr, .dynamic = map->l_ld };
 }

@@ -65,7 +65,11 @@ const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr);
  */
 const struct link_map *elf_objects(void);
 
-/* One of those. */
+/*
+ * One of those, without its headers: to find out whether they can be read takes
+ * a system call, and this is asked before we know what a filter in force
+ * allows. The dynamic linker has just used the same tables, so they are believed.
+ */
 struct elf_object elf_object_of(const struct link_map *map);
 
 /* glibc relocates the addresses in a dynamic section in place, most other loaders do not. */
