@@ -187,7 +187,7 @@ static void read_name(const char *tid, char name[COMM_SIZE])
 static void find_stack(const char *tid)
 {
 	const char *digits = tid;
-	uintptr_t control_block = 0;
+	uintptr_t control_block = 0, end;
 	struct maps_line line;
 	struct place *p;
 	uint64_t number;
@@ -197,10 +197,12 @@ static void find_stack(const char *tid)
 	    sys_failed(sys_call6(SYS_get_robust_list, (long)number, SYS_ARG(&control_block), SYS_ARG(&len), 0, 0, 0)) ||
 	    !control_block || !maps_find(control_block, &line) || !line.anonymous || line.special)
 		return;
-	p = table_add(&stacks, line.end);
+	/* With the page of the control block: what lies behind may be a mapping that the kernel has merged with the stack. */
+	end = MIN(line.end, page_up(control_block + 1));
+	p = table_add(&stacks, end);
 	if (!p)
 		return;
-	place_cover(p, line.start, line.end);
+	place_cover(p, line.start, end);
 	read_name(tid, p->comm);
 	p->routine[0] = '\0';
 	store_relaxed(&p->used, 1U);

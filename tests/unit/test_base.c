@@ -120,7 +120,7 @@ START_TEST(objects_and_their_symbols)
 	ck_assert_ptr_null(elf_find(&s, "no_such_function"));
 	ck_assert_uint_eq(elf_symbol_at(&s, (uintptr_t)function + 1)->st_value, symbol->st_value);
 	/* It has two versions: what was compiled before 2004 calls the other. */
-	ck_assert_uint_eq(libc->base + elf_find(&s, "regexec")->st_value, (uintptr_t)dlsym(RTLD_DEFAULT, "regexec"));
+	ck_assert_uint_eq(libc->base + elf_find(&s, "regexec")->st_value, (uintptr_t)dlsym(dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD), "regexec"));
 	/* By the older table alone, where this libc has both. */
 	s.hash = NULL;
 	if (!s.old_hash)
