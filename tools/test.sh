@@ -13,15 +13,19 @@ failures=
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Whatever hangs is ended after so many seconds.
+limit=1200
+
 # One test: a name and a command. Exit 77 is a skip, and says so loudly.
 check() {
 	local name=$1 status=0 begin=$SECONDS
 	shift
 	say "$name"
-	"$@" || status=$?
+	timeout -k 30 "$limit" "$@" || status=$?
 	case $status in
 	0) passed=$((passed + 1)); echo "PASS: $name ($((SECONDS - begin)) s)" ;;
 	77) skipped=$((skipped + 1)); echo "SKIP: $name" ;;
+	124) failed=$((failed + 1)); failures+=" $name;"; echo "FAIL: $name (no end within $limit s)" ;;
 	*) failed=$((failed + 1)); failures+=" $name;"; echo "FAIL: $name (status $status)" ;;
 	esac
 }
@@ -39,8 +43,8 @@ must() {
 check_make() {
 	local dir=$1 target=${2:-check} log result
 	say "make $target in $dir"
-	make -C "$dir" -k -s -j"$(nproc)" "$target" >"$dir/check.log" 2>&1
-	grep -E '^(PASS|FAIL|SKIP|ERROR|XPASS|XFAIL)' "$dir/check.log" || true
+	TEST_LIMIT=$limit make -C "$dir" -k -s -j"$(nproc)" "$target" 2>&1 | tee "$dir/check.log" |
+		grep --line-buffered -E '^(PASS|FAIL|SKIP|ERROR|XPASS|XFAIL)'
 	while read -r log; do
 		result=$(sed -n 's/^:global-test-result: //p' "$log")
 		case $result in
@@ -70,6 +74,10 @@ lists=$(ls tools/packages.build tools/packages.test tests/*/packages)
 must "packages" tools/install-packages $lists
 must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
 must "build" configure_and_make "$build/gcc" --enable-werror
+# Some minutes each where they are not in the cache; no test waits for them afterwards.
+for kernel in linux-6.1 linux-6.1-tools linux-6.1-off linux-5.10 linux-5.10-off linux-5.10-plain linux-5.10-debug; do
+	limit=3600 check "kernel $kernel" tests/vm/build-kernel $kernel
+done
 check_make "$build/gcc"
 must "build with sanitizers" configure_and_make "$build/sanitized" --enable-werror --enable-sanitize=address,undefined
 check_make "$build/sanitized" check-unit

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,12 +135,28 @@ static void *read_silent(void *unused)
 	return unused;
 }
 
-/* And whoever waits to change it keeps out all readers. */
-static void *map_forever(void *unused)
+/* And whoever waits to change it keeps out all readers: all of this on SIGUSR1, when the program is through its start. */
+static void *lock_when_asked(void *set)
 {
+	pthread_t thread;
+	int signal;
+
+	sigwait(set, &signal);
+	pthread_create(&thread, NULL, read_silent, NULL);
 	sleep(1);
 	map(4096, -1);
-	return unused;
+	return NULL;
+}
+
+static void make_lock(const char *path)
+{
+	static sigset_t set;
+	pthread_t thread;
+
+	silent = map(4096, open(path, O_RDONLY));
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_create(&thread, NULL, lock_when_asked, &set);
 }
 
 __attribute__((constructor)) static void forge(void)
@@ -160,9 +177,7 @@ __attribute__((constructor)) static void forge(void)
 	} else if (!strncmp(how, "file ", 5)) {
 		root.registry.top = (uint64_t)(uintptr_t)map(4096, open(how + 5, O_RDONLY));
 	} else if (!strncmp(how, "lock ", 5)) {
-		silent = map(4096, open(how + 5, O_RDONLY));
-		pthread_create(&thread, NULL, read_silent, NULL);
-		pthread_create(&thread, NULL, map_forever, NULL);
+		make_lock(how + 5);
 	} else if (!strcmp(how, "fault")) {
 		root.registry.top = (uint64_t)(uintptr_t)map_without_server();
 	}
