@@ -75,7 +75,7 @@ must "packages" tools/install-packages $lists
 must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
 must "build" configure_and_make "$build/gcc" --enable-werror
 # Some minutes each where they are not in the cache; no test waits for them afterwards.
-for kernel in linux-6.1 linux-6.1-tools linux-6.1-off linux-5.10 linux-5.10-off linux-5.10-plain linux-5.10-debug; do
+for kernel in linux-6.1 debian-6.1-plain linux-5.10 linux-5.10-off debian-5.10-plain linux-5.10-debug; do
 	limit=3600 check "kernel $kernel" tests/vm/build-kernel $kernel
 done
 check_make "$build/gcc"
@@ -92,7 +92,7 @@ check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
 check "the kernel series: stress under its checkers" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
 # The whole list of live programs runs on linux-6.1, in make check; here those that ask the kernel most.
-for kernel in linux-5.10 linux-5.10-off linux-5.10-plain; do
+for kernel in linux-5.10 linux-5.10-off debian-5.10-plain; do
 	check "live programs on $kernel" env -C "$build/gcc" "$source/tests/live/live-vm.sh" -k $kernel \
 		"errno is kept by every hook" "results and errors" "PR_SET_VMA" "mremap" "labels in children" "stacks through"
 done
