@@ -286,8 +286,10 @@ void thread_stack_given(uintptr_t start, uintptr_t end)
  *     early_tid is mine?  labels it anew           yes: labels the stack
  *
  * Each writes before it looks, so one of them sees the other, and what is
- * labelled last has the new name. A stack that was not known before has no place
- * where a name could wait: there the kernel is asked.
+ * labelled last has the new name. That the name waits where the thread has begun
+ * already is for one that has read its creator's name and is not yet done with
+ * its label. A stack that was not known before has no place where a name could
+ * wait: there the kernel is asked.
  */
 static void take_early_name(struct thread *me, struct place *p, bool was_unknown)
 {
@@ -297,10 +299,13 @@ static void take_early_name(struct thread *me, struct place *p, bool was_unknown
 		store_relaxed(&p->early_tid, me->tid);
 	if (likely(load_acquire(&p->early_tid) != me->tid) || !me->tid)
 		return;
-	text_copy(me->comm, sizeof(me->comm), p->early);
-	text_copy(p->comm, sizeof(p->comm), p->early);
-	p->routine[0] = '\0';
-	label_stack(p);
+	/* Another name may come while this one is copied. */
+	do {
+		text_copy(me->comm, sizeof(me->comm), p->early);
+		text_copy(p->comm, sizeof(p->comm), me->comm);
+		p->routine[0] = '\0';
+		label_stack(p);
+	} while (unlikely(!text_equal(p->early, me->comm)));
 }
 
 /* True: the thread has not begun, and will find its name. */
@@ -369,6 +374,7 @@ void thread_end(void)
 		return;
 	}
 	store_relaxed(&p->used, 0U);
+	store_relaxed(&p->early_tid, 0U);
 	label_stack(p);
 	if (p->index)
 		table_remove(p);
@@ -408,7 +414,7 @@ void thread_renamed(uintptr_t self, const char *name)
 		text_copy(me->comm, sizeof(me->comm), name);
 		p = me->place;
 	}
-	if (!p || (!load_relaxed(&p->used) && name_early(p, self, name)))
+	if (!p || (self != (uintptr_t)pthread_self() && name_early(p, self, name)))
 		return;
 	text_copy(p->comm, sizeof(p->comm), name);
 	p->routine[0] = '\0';
