@@ -599,14 +599,14 @@ static enum registry_waits search_back(const struct note *note, const struct not
 
 enum registry_waits registry_waiting(uintptr_t *addr, struct registry_range *range, char *name)
 {
-	const struct note *newest = applying;
+	const struct note *newest;
 	const struct op *op = NULL;
 	enum registry_waits said;
 
 	/* Else the notes are applied, or another thread does that now. */
 	if (!held_below() || !load_relaxed(&holder))
 		return REGISTRY_SAYS_NOTHING;
-	while (newest && newest->after)
+	for (newest = applying; newest && newest->after;)
 		newest = newest->after;
 	said = search_back(load_acquire(&waiting), NULL, addr, &op);
 	if (said == REGISTRY_SAYS_NOTHING)
