@@ -20,7 +20,7 @@ BUILD = os.getcwd()
 LIBRARY = os.path.join(BUILD, ".libs", "libanonname.so")
 PROGRAMS = ["busy 60", "api", "handlers", "heaps 40", "arenas",
             f"GLIBC_TUNABLES=glibc.pthread.stack_cache_size={1 << 40} threads", "extents", "ANONNAME_JEMALLOC=hooks extents"]
-SECONDS = 400           # one that takes longer is ended, and what it reported by then counts
+SECONDS = 60            # one that takes longer is ended, and what it reported by then counts
 OPTIONS = ("symbolize=0:color=never:history_size=7:detect_deadlocks=0:report_signal_unsafe=0:"
            "use_sigaltstack=0:handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigfpe=0:handle_sigill=0:exitcode=0")
 
@@ -81,8 +81,9 @@ def main():
             try:
                 status = subprocess.run([path, *args], stdout=log, stderr=subprocess.STDOUT, timeout=SECONDS,
                                         env=dict(env, **settings, LD_PRELOAD=LIBRARY, TSAN_OPTIONS=OPTIONS)).returncode
+                ended = ""
             except subprocess.TimeoutExpired:
-                status = 0
+                status, ended = 0, f", ended after {SECONDS} s"
             log.seek(0)
             said = log.read()
         objects = {"libanonname.so": LIBRARY, os.path.basename(os.path.realpath(LIBRARY)): LIBRARY, name: path}
@@ -97,7 +98,7 @@ def main():
         if status < 0:
             print(f"{command} died of signal {-status}:\n{said[-2000:]}")
         wrong += len(seen) + (status < 0)
-        print(f"{command}: {len(seen)} reports, {expected} by design", flush=True)
+        print(f"{command}: {len(seen)} reports, {expected} by design{ended}", flush=True)
     return wrong != 0
 
 
