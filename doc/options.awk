@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Writes the list of variables in libanonname(7) from src/base/options.def, so
+# Writes the list of variables in libanonname(7) from src/format/options.def, so
 # that the page cannot say anything else than the library does.
 # usage: awk -f options.awk options.def libanonname.7.in
 function unquote(s) {

@@ -39,7 +39,7 @@ static void print_variables(void)
 #define TEMPLATE(id, variable, standard, glibc, android, help) { variable, standard, NULL, help },
 #define CHOICE(id, variable, standard, choices, help) { variable, standard, choices, help },
 #define TEXT(id, variable, help) { variable, "", NULL, help },
-#include "base/options.def"
+#include "format/options.def"
 #undef TEMPLATE
 #undef CHOICE
 	};

@@ -14,9 +14,9 @@
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "label/label.h"
-#include "label/startup.h"
+#include "event/sweep.h"
 #include "label/thread.h"
 #include "sink/shown.h"
 

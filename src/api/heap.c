@@ -22,7 +22,7 @@
 
 #include "base/sys.h"
 #include "base/text.h"
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "label/label.h"
 
 /* jemalloc(3), MALLOCX_*: how flags are made. */

@@ -4,7 +4,7 @@
 #define ANONNAME_BASE_ROOT_H
 
 #include "base/compiler.h"
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 extern struct root root OURS;
 

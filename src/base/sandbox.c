@@ -23,12 +23,6 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
-#if defined(__x86_64__)
-#define THIS_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define THIS_ARCH AUDIT_ARCH_AARCH64
-#endif
-
 uint32_t sandbox_rights = MAY_ALL;
 
 /* The probe makes these calls in earnest: on no file of the program's. */
@@ -163,7 +157,7 @@ uint32_t sandbox_evaluate(const struct sock_fprog *filter)
 	for (size_t i = 0; i < ARRAY_SIZE(our_calls); i++) {
 		const struct our_call *call = &our_calls[i];
 		struct seccomp_data data = {
-			.nr = call->nr, .arch = THIS_ARCH, .instruction_pointer = (uintptr_t)sandbox_evaluate,
+			.nr = call->nr, .arch = ARCH_AUDIT, .instruction_pointer = (uintptr_t)sandbox_evaluate,
 		};
 		__builtin_memcpy(data.args, call->args, sizeof(data.args));
 

@@ -13,15 +13,8 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 
+#include "arch.h"
 #include "base/compiler.h"
-
-#if defined(__x86_64__)
-#include "base/sys_x86_64.h"
-#elif defined(__aarch64__)
-#include "base/sys_aarch64.h"
-#else
-#error "no system call header for this architecture: add src/base/sys_ARCH.h"
-#endif
 
 /* include/linux/err.h: the last page of the address space are error numbers. */
 static inline bool sys_failed(long r) { return (unsigned long)r >= (unsigned long)-4095L; }

@@ -3,7 +3,7 @@
 #ifndef ANONNAME_HOOK_DETOUR_H
 #define ANONNAME_HOOK_DETOUR_H
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "base/compiler.h"
 
 #define DETOUR_MAX 24           /* the longest jump */

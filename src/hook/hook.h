@@ -35,7 +35,7 @@
  * we have not looked yet, or because a library came later.
  */
 struct next {
-	/* The assembly stubs in stubs_ARCH.S jump through these three. */
+	/* The assembly stubs in arch/NAME/stubs.S jump through these three. */
 	void *syscall;
 	void *(*dlopen)(const char *, int);
 	void *(*dlmopen)(Lmid_t, const char *, int);
@@ -86,13 +86,13 @@ long hook_mprotect(void *addr, size_t len, int prot, uintptr_t caller);
 long hook_pkey_mprotect(void *addr, size_t len, int prot, int key, uintptr_t caller);
 long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
 
-/* The calls that libc makes inside, too. stubs_ARCH.S knows the numbers. */
+/* The calls that libc makes inside, too. arch/NAME/stubs.S knows the numbers. */
 enum hook_call { CALL_NONE, CALL_MMAP, CALL_MUNMAP, CALL_MREMAP, CALL_MPROTECT, CALL_COUNT };
 
 /*
  * What the first bytes of two functions should be, as 64 bits, to see whether
  * somebody has patched them: libc's, where our jump stands, and our exported
- * symbol. stubs_ARCH.S knows the layout of the first two.
+ * symbol. arch/NAME/stubs.S knows the layout of the first two.
  */
 struct hook_direct {
 	uintptr_t libc;         /* libc's function; 0: the exported symbol must not jump there and forget */
@@ -102,7 +102,7 @@ struct hook_direct {
 };
 extern struct hook_direct hook_direct[CALL_COUNT] OURS;
 
-/* The exported symbols, under names that nobody else can take: all in stubs_ARCH.S. */
+/* The exported symbols, under names that nobody else can take: all in arch/NAME/stubs.S. */
 void *hook_own_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
 int hook_own_munmap(void *addr, size_t len);
 void *hook_own_mremap(void *old, size_t old_len, size_t len, int flags, ...);
@@ -115,7 +115,7 @@ void *detoured_mremap(void *old, size_t old_len, size_t len, int flags, void *to
 int detoured_mprotect(void *addr, size_t len, int prot);
 
 /*
- * And the ways there (stubs_ARCH.S) that first undo the work of libc's first
+ * And the ways there (arch/NAME/stubs.S) that first undo the work of libc's first
  * instruction: hook_undo is the bytes that it took off the stack, or 1 where it
  * signed the return address.
  */

@@ -6,7 +6,7 @@
  * dlopen looks at its own return address: the object that calls it decides
  * where a name without a slash is searched (DT_RPATH, DT_RUNPATH), what
  * $ORIGIN means, and which namespace is used. A call from here would answer
- * for libanonname instead. So where that can matter, the stub (stubs_ARCH.S)
+ * for libanonname instead. So where that can matter, the stub (arch/NAME/stubs.S)
  * jumps on to libc's function with the caller's return address untouched, and
  * the table is brought up to date at the next call of this room that may.
  */

@@ -16,7 +16,7 @@
 
 #include "base/text.h"
 #include "hook/slots.h"
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "label/objects.h"
 
 /* --- what the calls mean ---------------------------------------------------------- */

@@ -20,7 +20,7 @@
 
 #include "base/root.h"
 #include "hook/slots.h"
-#include "label/glibc.h"
+#include "owner/glibc.h"
 #include "label/label.h"
 
 #define IS_MAPPED 2UL

@@ -2,7 +2,7 @@
 /*
  * The calls that map, unmap and move memory.
  *
- * As a rule the exported symbol (stubs_ARCH.S) jumps on to libc's function with
+ * As a rule the exported symbol (arch/NAME/stubs.S) jumps on to libc's function with
  * the stack as it found it, and our jump there leads to detoured_mmap, which so
  * sees the program's own return address and frame: nothing has to be remembered.
  *

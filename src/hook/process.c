@@ -156,7 +156,7 @@ EXPORT int seccomp(unsigned op, unsigned flags, void *args)
 }
 
 /*
- * The stub `syscall` (stubs_ARCH.S) comes here for the numbers below and jumps
+ * The stub `syscall` (arch/NAME/stubs.S) comes here for the numbers below and jumps
  * to libc's function for all others, so that calls that must not return
  * through a frame of ours (clone, vfork) do not.
  */

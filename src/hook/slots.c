@@ -4,20 +4,11 @@
 
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "base/elf.h"
 #include "base/maps.h"
 #include "base/sys.h"
 #include "base/text.h"
-
-#if defined(__x86_64__)
-#define SLOT_CALL R_X86_64_JUMP_SLOT
-#define SLOT_DATA R_X86_64_GLOB_DAT
-#define SLOT_WORD R_X86_64_64
-#elif defined(__aarch64__)
-#define SLOT_CALL R_AARCH64_JUMP_SLOT
-#define SLOT_DATA R_AARCH64_GLOB_DAT
-#define SLOT_WORD R_AARCH64_ABS64
-#endif
 
 /* Most stand in memory that the dynamic linker has made read-only (RELRO), and many in one mapping. */
 static void write_slot(uintptr_t *slot, uintptr_t value, struct maps_line *line)
@@ -46,7 +37,7 @@ static void turn_table(const struct elf_symbols *s, uintptr_t at, size_t size, c
 		const ElfW(Sym) *symbol = elf_symbol(s, ELF64_R_SYM(rela[i].r_info));
 		uintptr_t *slot = (uintptr_t *)(s->base + rela[i].r_offset);
 
-		if (type != SLOT_CALL && type != SLOT_DATA && !(type == SLOT_WORD && !rela[i].r_addend))
+		if (type != ARCH_R_JUMP_SLOT && type != ARCH_R_GLOB_DAT && !(type == ARCH_R_WORD && !rela[i].r_addend))
 			continue;
 		if (!symbol || symbol->st_shndx != SHN_UNDEF)
 			continue;

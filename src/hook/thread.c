@@ -8,7 +8,7 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "label/label.h"
 #include "label/routine.h"
 #include "label/thread.h"

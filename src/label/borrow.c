@@ -7,53 +7,10 @@
 #include <link.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "base/own.h"
 #include "base/sys.h"
 #include "base/text.h"
-
-#if defined(__x86_64__)
-#define MACHINE EM_X86_64
-#define R_RELATIVE R_X86_64_RELATIVE
-#define R_GLOB_DAT R_X86_64_GLOB_DAT
-#define R_JUMP_SLOT R_X86_64_JUMP_SLOT
-#define R_WORD R_X86_64_64
-#define R_TLS_MODULE R_X86_64_DTPMOD64
-#define R_TLS_OFFSET R_X86_64_DTPOFF64
-#elif defined(__aarch64__)
-#define MACHINE EM_AARCH64
-#define R_RELATIVE R_AARCH64_RELATIVE
-#define R_GLOB_DAT R_AARCH64_GLOB_DAT
-#define R_JUMP_SLOT R_AARCH64_JUMP_SLOT
-#define R_WORD R_AARCH64_ABS64
-#define R_TLS_MODULE R_AARCH64_TLS_DTPMOD
-#define R_TLS_OFFSET R_AARCH64_TLS_DTPREL
-#define R_TLS_DESCRIPTOR R_AARCH64_TLSDESC
-
-/*
- * What a TLS descriptor calls: x0 is the descriptor, whose second word is the
- * variable's address; the answer is its distance from the thread pointer. It
- * must change no other register ("ELF for the Arm 64-bit Architecture", TLS).
- */
-void borrow_tls_descriptor(void);
-__asm__(".pushsection .text\n"
-	".globl borrow_tls_descriptor\n"
-	".hidden borrow_tls_descriptor\n"
-	".type borrow_tls_descriptor, %function\n"
-	".p2align 2\n"
-	"borrow_tls_descriptor:\n"
-	".cfi_startproc\n"
-	"	str	x1, [sp, #-16]!\n"
-	".cfi_adjust_cfa_offset 16\n"
-	"	mrs	x1, tpidr_el0\n"
-	"	ldr	x0, [x0, #8]\n"
-	"	sub	x0, x0, x1\n"
-	"	ldr	x1, [sp], #16\n"
-	".cfi_adjust_cfa_offset -16\n"
-	"	ret\n"
-	".cfi_endproc\n"
-	".size borrow_tls_descriptor, . - borrow_tls_descriptor\n"
-	".popsection\n");
-#endif
 
 #define ENOEXEC 8
 #define MAX_PHDRS 16
@@ -184,22 +141,22 @@ static bool relocate(const struct loading *l)
 			if (!may_write(l, slot, sizeof(*slot)))
 				return false;
 			switch (ELF64_R_TYPE(r->r_info)) {
-			case R_RELATIVE: *slot = base + (uintptr_t)r->r_addend; break;
-			case R_WORD:
-			case R_GLOB_DAT:
-			case R_JUMP_SLOT:
+			case ARCH_R_RELATIVE: *slot = base + (uintptr_t)r->r_addend; break;
+			case ARCH_R_WORD:
+			case ARCH_R_GLOB_DAT:
+			case ARCH_R_JUMP_SLOT:
 				*slot = resolve(l, (uint32_t)ELF64_R_SYM(r->r_info)) + (uintptr_t)r->r_addend;
 				break;
 			/* Our __tls_get_addr does not look at them. */
-			case R_TLS_MODULE:
-			case R_TLS_OFFSET: break;
-#ifdef R_TLS_DESCRIPTOR
-			case R_TLS_DESCRIPTOR: {
+			case ARCH_R_TLS_MODULE:
+			case ARCH_R_TLS_OFFSET: break;
+#ifdef ARCH_R_TLS_DESCRIPTOR
+			case ARCH_R_TLS_DESCRIPTOR: {
 				void *(*get_addr)(void *) = (void *(*)(void *))import(l, "__tls_get_addr");
 
 				if (!get_addr || !may_write(l, slot, 2 * sizeof(*slot)))
 					return false;
-				slot[0] = (uintptr_t)borrow_tls_descriptor;
+				slot[0] = (uintptr_t)arch_tls_descriptor;
 				slot[1] = (uintptr_t)get_addr(NULL);
 				break;
 			}
@@ -275,7 +232,7 @@ int borrow_library(const char *path, const struct import *imports, size_t n, voi
 		return (int)fd;
 	long got = sys_read((int)fd, &file, sizeof(file));
 
-	if (got < (long)sizeof(file.eh) || file.eh.e_machine != MACHINE || file.eh.e_type != ET_DYN ||
+	if (got < (long)sizeof(file.eh) || file.eh.e_machine != ARCH_MACHINE || file.eh.e_type != ET_DYN ||
 	    file.eh.e_phoff != sizeof(file.eh) || file.eh.e_phnum > MAX_PHDRS ||
 	    got < (long)(sizeof(file.eh) + file.eh.e_phnum * sizeof(file.ph[0])))
 		goto close;

@@ -33,7 +33,7 @@ static const struct kind_entry {
 } kinds[KIND_COUNT] = {
 #define TEMPLATE(id, variable, standard, glibc, android, help) [KIND_##id] = { variable, { standard, glibc, android } },
 #define CHOICE(id, variable, standard, choices, help)
-#include "base/options.def"
+#include "format/options.def"
 #undef TEMPLATE
 #undef CHOICE
 };
@@ -43,7 +43,7 @@ static const struct choice_entry {
 } choices_table[CHOICE_COUNT] = {
 #define TEMPLATE(id, variable, standard, glibc, android, help)
 #define CHOICE(id, variable, standard, choices, help) [CHOICE_##id] = { variable, choices },
-#include "base/options.def"
+#include "format/options.def"
 #undef TEMPLATE
 #undef CHOICE
 };

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the environment says, read once at start: a template for each kind of
- * region, and a few choices. The list is base/options.def.
+ * region, and a few choices. The list is format/options.def.
  */
 #ifndef ANONNAME_LABEL_CONFIG_H
 #define ANONNAME_LABEL_CONFIG_H
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "base/compiler.h"
 
 enum kind {
 #define TEMPLATE(id, variable, standard, glibc, android, help) KIND_##id,
 #define CHOICE(id, variable, standard, choices, help)
-#include "base/options.def"
+#include "format/options.def"
 #undef TEMPLATE
 #undef CHOICE
 	KIND_COUNT
@@ -21,7 +21,7 @@ enum kind {
 enum choice {
 #define TEMPLATE(id, variable, standard, glibc, android, help)
 #define CHOICE(id, variable, standard, choices, help) CHOICE_##id,
-#include "base/options.def"
+#include "format/options.def"
 #undef TEMPLATE
 #undef CHOICE
 	CHOICE_COUNT

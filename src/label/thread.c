@@ -17,11 +17,11 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/config.h"
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "label/label.h"
 #include "label/walk.h"
 #include "label/objects.h"
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 THREAD_LOCAL struct thread this_thread;
 

@@ -22,11 +22,13 @@ void walk_thread_end(void) { }
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "base/own.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "label/borrow.h"
 #include "label/thread.h"
+#include "registers.h"
 
 /* The longest walk, and the longest that is kept. */
 #define MAX_FRAMES 32
@@ -134,23 +136,6 @@ static int *unwind_errno_location(void)
 	return &value;
 }
 
-/*
- * A return address as it was before the processor signed it into the stack
- * (aarch64, pointer authentication). Without that feature the instruction is a
- * hint and changes nothing.
- */
-static inline uintptr_t unsigned_address(uintptr_t word)
-{
-#if defined(__aarch64__)
-	register uintptr_t x30 __asm__("x30") = word;
-
-	__asm__("hint #7" : "+r"(x30));         /* xpaclri */
-	return x30;
-#else
-	return word;
-#endif
-}
-
 /* By a call, and not by address, as an address in a table is one more symbol to look up at each start. */
 static void *unwind_memcpy(void *to, const void *from, size_t n) { return memcpy(to, from, n); }
 static void *unwind_memmove(void *to, const void *from, size_t n) { return memmove(to, from, n); }
@@ -185,8 +170,8 @@ static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, i
 	}
 	memcpy(value, (const void *)addr, sizeof(*value));
 	/* libunwind 1.6 knows nothing of signatures, 1.8 asks a callback that 1.6 has no room for. */
-	if (unsigned_address(*value) != *value && objects_find(unsigned_address(*value)))
-		*value = unsigned_address(*value);
+	if (registers_unsign(*value) != *value && objects_find(registers_unsign(*value)))
+		*value = registers_unsign(*value);
 	return 0;
 }
 
@@ -266,11 +251,7 @@ static bool borrow_libunwind(void)
 {
 	static const char *const where[] = {
 		UNWIND_LIBDIR "/" SONAME,
-#if defined(__x86_64__)
-		"/usr/lib/x86_64-linux-gnu/" SONAME,
-#elif defined(__aarch64__)
-		"/usr/lib/aarch64-linux-gnu/" SONAME,
-#endif
+		ARCH_LIBDIR "/" SONAME,
 		"/usr/lib64/" SONAME,
 		"/usr/lib/" SONAME,
 	};
@@ -333,41 +314,6 @@ static bool borrow_libunwind(void)
 
 /* --- one walk ---------------------------------------------------------------------- */
 
-/* The callee-saved registers, where the stack is and where we are: what unwinding starts from. */
-static inline __attribute__((always_inline)) void take_registers(uintptr_t *r)
-{
-#if defined(__x86_64__)
-	__asm__ volatile("movq %%rbx, %0\n\t"
-			 "movq %%rbp, %1\n\t"
-			 "movq %%r12, %2\n\t"
-			 "movq %%r13, %3\n\t"
-			 "movq %%r14, %4\n\t"
-			 "movq %%r15, %5\n\t"
-			 "movq %%rsp, %6\n\t"
-			 "leaq 0(%%rip), %%rax\n\t"
-			 "movq %%rax, %7"
-			 : "=m"(r[UNW_X86_64_RBX]), "=m"(r[UNW_X86_64_RBP]), "=m"(r[UNW_X86_64_R12]),
-			   "=m"(r[UNW_X86_64_R13]), "=m"(r[UNW_X86_64_R14]), "=m"(r[UNW_X86_64_R15]),
-			   "=m"(r[UNW_X86_64_RSP]), "=m"(r[UNW_X86_64_RIP])
-			 :
-			 : "rax");
-#elif defined(__aarch64__)
-	__asm__ volatile("stp x19, x20, [%0, #152]\n\t"
-			 "stp x21, x22, [%0, #168]\n\t"
-			 "stp x23, x24, [%0, #184]\n\t"
-			 "stp x25, x26, [%0, #200]\n\t"
-			 "stp x27, x28, [%0, #216]\n\t"
-			 "stp x29, x30, [%0, #232]\n\t"
-			 "mov x9, sp\n\t"
-			 "adr x10, .\n\t"
-			 "stp x9, x10, [%0, #248]"
-			 :
-			 : "r"(r)
-			 : "x9", "x10", "memory");
-	_Static_assert(UNW_AARCH64_SP == 31 && UNW_AARCH64_PC == 32, "the offsets above");
-#endif
-}
-
 /* The highest word in [low, high) that holds the value, as a distance from frame. */
 static bool find_word(uintptr_t low, uintptr_t high, uintptr_t value, uintptr_t frame, uint16_t *offset)
 {
@@ -389,7 +335,7 @@ static __attribute__((noinline)) const struct object *walk(uintptr_t caller, uin
 	bool seen_caller = false, keep = true;
 
 	memset(start_regs, 0, sizeof(start_regs));
-	take_registers(start_regs);
+	registers_take(start_regs);
 	stack_low = start_regs[UNW_REG_SP];
 	stack_high = thread_self()->stack_end;
 	if (unwind.init_remote(&cursor, space, NULL) < 0)
@@ -441,7 +387,7 @@ static bool path_matches(const struct path *p, uintptr_t caller, uintptr_t frame
 		if (p->offset[i] + sizeof(word) > room)
 			return false;
 		memcpy(&word, (const char *)frame + p->offset[i], sizeof(word));
-		if (word != p->word[i] && unsigned_address(word) != p->word[i])
+		if (word != p->word[i] && registers_unsign(word) != p->word[i])
 			return false;
 	}
 	return true;

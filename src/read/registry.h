@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copies the registry (base/registry_format.h) out of another process while
+ * Copies the registry (format/registry_format.h) out of another process while
  * that process goes on changing it. Whatever it says is hostile input: every
  * size, count, index and address is checked, and the work is bounded.
  */
 #ifndef ANONNAME_READ_REGISTRY_H
 #define ANONNAME_READ_REGISTRY_H
 
-#include "../base/registry_format.h"
+#include "../format/registry_format.h"
 #include "memory.h"
 
 #include <stdbool.h>

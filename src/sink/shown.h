@@ -4,7 +4,7 @@
 #define ANONNAME_SINK_SHOWN_H
 
 #include "base/compiler.h"
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 struct shown {
 	uintptr_t start;

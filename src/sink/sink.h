@@ -9,7 +9,7 @@
 
 #include "base/compiler.h"
 #include "base/root.h"
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 enum sink_choice { SINK_AUTO, SINK_KERNEL, SINK_REGISTRY, SINK_BOTH, SINK_OFF };
 

@@ -10,7 +10,7 @@
 #include <sys/prctl.h>
 
 #include "asker.h"
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 #define PR_SET_VMA 0x53564d41

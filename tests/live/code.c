@@ -12,7 +12,7 @@
 #define ANONNAME_WEAK
 #include <anonname.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 #define P 4096UL

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 extern void *unseen_mapping, *early_mapping, *early_chunk;
 extern int early_errors;

@@ -7,7 +7,7 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 extern char **environ;

@@ -10,7 +10,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 static volatile sig_atomic_t handled, broken;

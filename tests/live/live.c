@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Checks and names for the live programs. The registry is read here by code of
- * the test's own, after base/registry_format.h, so that a writer's mistake is
+ * the test's own, after format/registry_format.h, so that a writer's mistake is
  * not repeated by the reader. See live.h.
  */
 #include "live.h"
@@ -12,7 +12,7 @@
 #include <stdarg.h>
 #include <ucontext.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 const char *live_program = "";
 static int wrong;

@@ -7,7 +7,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 static long limit(void)

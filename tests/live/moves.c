@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "filters.h"
 #include "live.h"
 

@@ -12,7 +12,7 @@
 
 #include "live.h"
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 typedef void *asker(int how, void *(*other)(size_t), size_t size);
 typedef void *deep(int depth, size_t size);

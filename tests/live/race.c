@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "filters.h"
 #include "live.h"
 #include "read/registry.h"

@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)

@@ -18,7 +18,7 @@
 #include <sys/prctl.h>
 #include <ucontext.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 
 #define P 4096UL

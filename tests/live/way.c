@@ -19,7 +19,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 #include "live.h"
 #include "patch.h"
 

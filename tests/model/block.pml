@@ -2,7 +2,7 @@
 /*
  * A reader copies a leaf of the registry while the writer replaces it and uses
  * its block again: does it ever keep a mixed copy? See fence_before_reuse in
- * src/sink/registry.c, next_range there, and src/read/registry.c.
+ * src/sink/registry/registry.c, next_range there, and src/read/registry.c.
  *
  * The memory is aarch64's: a processor's stores become visible to all others at
  * once, but in any order, and its loads are made in any order, except

@@ -3,7 +3,7 @@
  * A library that says it is libanonname and has a hostile registry, as FORGED
  * asks for: "many LEAVES", "restless", "file PATH", "fault" or "lock PATH".
  */
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>

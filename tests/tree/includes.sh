@@ -1,26 +1,51 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The rooms include one way only: hook -> label -> sink -> base; tools -> read -> base; api -> label, sink, read.
+# The rooms of src/ include one way only, from where a call enters to where a name is seen:
+# hook and api -> event -> owner -> label -> sink -> base -> format, arch; tools -> read -> format.
+# Paths are followed to the file that they mean, "../" too.
 # usage: includes.sh   (srcdir: the source tree, default .)
 cd "${srcdir:-.}" || exit 1
 status=0
 
+# Each #include "..." below a room, as "file:line room", where the room is that of the file that is meant.
+includes() {
+	grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+"' "$1" --include='*.[chS]' --include='*.def' |
+		while IFS=: read -r file line text; do
+			named=${text#*\"}
+			named=${named%%\"*}
+			case $named in arch.h | registers.h) echo "$file:$line arch"; continue ;; esac
+			for found in "${file%/*}/$named" "src/$named" "$named"; do
+				[ -e "$found" ] && break
+			done
+			found=$(realpath -m --relative-to=. "$found")
+			found=${found#src/}
+			echo "$file:$line ${found%%/*}"
+		done
+}
+
 # room, and the rooms that it may include besides itself
 while read -r room allowed; do
-	for other in base sink label hook read api tools; do
-		case " ${room#src/} $allowed " in *" $other "*) continue ;; esac
-		if grep -rnE "^[[:space:]]*#[[:space:]]*include \"$other/" "$room" --include='*.[chS]' 2>/dev/null; then
-			echo "includes: $room must not include $other" >&2
-			status=1
-		fi
+	for include in $(includes "$room" | tr ' ' '='); do
+		case " ${room#src/} include $allowed " in *" ${include#*=} "*) continue ;; esac
+		echo "includes: ${include%=*}: $room must not include ${include#*=}" >&2
+		status=1
 	done
 done <<ROOMS
-src/base
-src/sink base
-src/label sink base
-src/hook label sink base
-src/read base
-src/api label sink read base
-tools read base
+src/format
+src/arch format base hook
+src/base arch format
+src/sink arch base format
+src/label arch base format sink owner event
+src/owner arch base format sink label
+src/event base format sink label owner
+src/hook arch base format sink label owner
+src/api base format sink label owner event
+src/read format
+tools read format
 ROOMS
+for file in $(grep -rlE '^[[:space:]]*#.*(__x86_64__|__aarch64__)' src --include='*.[chS]'); do
+	case $file in src/arch/*) continue ;; esac
+	echo "includes: $file asks for the architecture, which src/arch/NAME answers" >&2
+	status=1
+done
 exit $status

@@ -14,7 +14,7 @@
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "run.h"
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 #define BASE 0x7f1200000000UL
 #define PAGES 600U

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "arch.h"
 #include "base/sandbox.h"
 #include "run.h"
 
@@ -84,11 +85,7 @@ END_TEST
 
 START_TEST(the_architecture)
 {
-#if defined(__x86_64__)
-	uint32_t ours = AUDIT_ARCH_X86_64;
-#else
-	uint32_t ours = AUDIT_ARCH_AARCH64;
-#endif
+	uint32_t ours = ARCH_AUDIT;
 	ck_assert_uint_eq(evaluate(LOAD(arch), IF(ours, 1, 0), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)), MAY_ALL);
 	ck_assert_uint_eq(evaluate(LOAD(arch), IF(AUDIT_ARCH_I386, 1, 0), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)), 0);
 }

@@ -15,13 +15,14 @@
  * that is gone looks the same as one that is stopped, and two in one change
  * would be the end of both: nobody else takes anything away.
  */
-#include "sink/queue.h"
+#include "sink/registry/queue.h"
 
+#include "arch.h"
 #include "base/own.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 #include <sys/mman.h>
 
@@ -471,19 +472,10 @@ static inline void change(struct op *op, uintptr_t frame)
 	let_go(frame);
 }
 
-static void cpu_relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#else
-	__asm__ volatile("yield" ::: "memory");
-#endif
-}
-
 static void pass_time(unsigned tries)
 {
 	if (tries < MAX_SPINS)
-		cpu_relax();
+		arch_relax();
 	else if (sandbox_allows(MAY_YIELD))
 		sys_call6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
@@ -644,7 +636,7 @@ void registry_fork_prepare(void)
 	take_back(here);
 	for (unsigned spins = 0; spins < 100 * MAX_SPINS && !held_below(); spins++) {
 		fork_holds = hold(FORK_FRAME);
-		cpu_relax();
+		arch_relax();
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Names what was mapped before the library came. */
-#ifndef ANONNAME_LABEL_STARTUP_H
-#define ANONNAME_LABEL_STARTUP_H
+#ifndef ANONNAME_EVENT_SWEEP_H
+#define ANONNAME_EVENT_SWEEP_H
 
 #include "label/objects.h"
 

@@ -12,8 +12,8 @@
  * the constructor, the start and the end of a thread, after dlopen and
  * dlclose, and calls of the public API.
  */
-#ifndef ANONNAME_LABEL_JEMALLOC_H
-#define ANONNAME_LABEL_JEMALLOC_H
+#ifndef ANONNAME_OWNER_JEMALLOC_H
+#define ANONNAME_OWNER_JEMALLOC_H
 
 #include "label/label.h"
 #include "label/objects.h"

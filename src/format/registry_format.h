@@ -26,8 +26,8 @@
  *
  * All values are in the byte order and word size of the process (64-bit).
  */
-#ifndef ANONNAME_BASE_REGISTRY_FORMAT_H
-#define ANONNAME_BASE_REGISTRY_FORMAT_H
+#ifndef ANONNAME_FORMAT_REGISTRY_FORMAT_H
+#define ANONNAME_FORMAT_REGISTRY_FORMAT_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The writer of the registry. See registry.h for what it promises and
- * base/registry_format.h for the bytes.
+ * format/registry_format.h for the bytes.
  *
  * One thread changes it at a time (queue.c says who). A change is built aside
  * and made visible by one store, so at every instant the registry is whole. It
@@ -10,13 +10,13 @@
  * is kept in such an order that a change left in the middle loses a block or a
  * name's memory at worst: written_before() says where the order matters.
  */
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 #include <string.h>
 
 #include "base/own.h"
 #include "base/root.h"
-#include "sink/queue.h"
+#include "sink/registry/queue.h"
 
 #define registry root.registry
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The arenas of glibc's malloc: which heap belongs to which arena. */
-#ifndef ANONNAME_LABEL_GLIBC_H
-#define ANONNAME_LABEL_GLIBC_H
+#ifndef ANONNAME_OWNER_GLIBC_H
+#define ANONNAME_OWNER_GLIBC_H
 
 #include "base/compiler.h"
 

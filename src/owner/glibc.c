@@ -8,7 +8,7 @@
  * rule at once, and set right at the thread's next call if its header says
  * otherwise.
  */
-#include "label/glibc.h"
+#include "owner/glibc.h"
 
 #include <errno.h>
 

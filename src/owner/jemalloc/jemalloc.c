@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* jemalloc's arenas and their extents. See jemalloc.h. */
-#include "label/jemalloc.h"
+#include "owner/jemalloc/jemalloc.h"
 
 #include <errno.h>
 #include <pthread.h>

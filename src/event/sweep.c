@@ -3,7 +3,7 @@
  * The dynamic linker has its own mmap, which nothing can hook: what it mapped
  * is found by looking, once, at the start.
  */
-#include "label/startup.h"
+#include "event/sweep.h"
 
 #include <sys/auxv.h>
 
@@ -12,10 +12,10 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/text.h"
-#include "label/glibc.h"
+#include "owner/glibc.h"
 #include "label/label.h"
 #include "label/thread.h"
-#include "sink/registry.h"
+#include "sink/registry/registry.h"
 
 void startup_name_bss(const struct object *o)
 {

@@ -2,13 +2,13 @@
 /*
  * Who may change the registry, and when. One thread does at a time, and nobody
  * waits for it: who finds the registry held leaves a note and goes on, and the
- * holder applies the notes before it lets go. Used by sink/registry.c alone.
+ * holder applies the notes before it lets go. Used by sink/registry/registry.c alone.
  */
-#ifndef ANONNAME_SINK_QUEUE_H
-#define ANONNAME_SINK_QUEUE_H
+#ifndef ANONNAME_SINK_REGISTRY_QUEUE_H
+#define ANONNAME_SINK_REGISTRY_QUEUE_H
 
 #include "base/compiler.h"
-#include "base/registry_format.h"
+#include "format/registry_format.h"
 
 enum op_kind { OP_SET, OP_CLEAR, OP_MOVE, OP_START };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The registry: names kept inside the process, for kernels without the
- * feature. Its bytes are described in base/registry_format.h; this is its
+ * feature. Its bytes are described in format/registry_format.h; this is its
  * writer, and the lookup inside the process.
  *
  * Any function may be called in a signal handler that interrupted another one,
  * in a vfork child, and from many threads. None waits for long, none makes a
  * system call except when memory runs out (one mmap).
  */
-#ifndef ANONNAME_SINK_REGISTRY_H
-#define ANONNAME_SINK_REGISTRY_H
+#ifndef ANONNAME_SINK_REGISTRY_REGISTRY_H
+#define ANONNAME_SINK_REGISTRY_REGISTRY_H
 
 #include "base/root.h"
 #include "base/compiler.h"

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86-64: all that the rest of the library asks of an architecture, beside the
+ * detour's machine code (detour.c), the exported symbols that jump (stubs.S) and
+ * what a walk begins with (registers.h). configure picks the folder.
+ */
+#ifndef ANONNAME_ARCH_H
+#define ANONNAME_ARCH_H
+
+/* What a filter sees (linux/audit.h), and where Debian keeps libraries. */
+#define ARCH_AUDIT AUDIT_ARCH_X86_64
+#define ARCH_LIBDIR "/usr/lib/x86_64-linux-gnu"
+
+/* elf.h: the machine, and the relocations that the dynamic linker knows. */
+#define ARCH_MACHINE EM_X86_64
+#define ARCH_R_RELATIVE R_X86_64_RELATIVE
+#define ARCH_R_GLOB_DAT R_X86_64_GLOB_DAT
+#define ARCH_R_JUMP_SLOT R_X86_64_JUMP_SLOT
+#define ARCH_R_WORD R_X86_64_64
+#define ARCH_R_TLS_MODULE R_X86_64_DTPMOD64
+#define ARCH_R_TLS_OFFSET R_X86_64_DTPOFF64
+
+/* In a loop that waits for another processor. */
+static inline void arch_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+/* The system call instruction. */
+static inline long sys_call6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+#endif
