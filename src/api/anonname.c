@@ -14,10 +14,10 @@
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
-#include "owner/jemalloc/jemalloc.h"
-#include "label/label.h"
+#include "event/event.h"
 #include "event/sweep.h"
 #include "label/thread.h"
+#include "owner/jemalloc/jemalloc.h"
 #include "sink/shown.h"
 
 #ifndef PR_SET_VMA
@@ -46,7 +46,7 @@ static long set(const void *start, size_t len, const char *name)
 
 	if (!sinks)
 		return -ENOTSUP;
-	label_program_named();
+	event_program_named();
 	if (name)
 		code_given(GIVEN_BY_API, name, text_length(name));
 	if ((sinks & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
@@ -177,9 +177,9 @@ int anonname_sweep(void)
 
 	if (!label_active())
 		return with_errno(-ENOTSUP);
-	label_objects_changed();
+	event_objects_changed();
 	jemalloc_look();
-	named = startup_sweep_again();
+	named = sweep_again();
 	return with_errno(named < 0 ? -ENOTSUP : named);
 }
 

@@ -22,8 +22,8 @@
 
 #include "base/sys.h"
 #include "base/text.h"
+#include "event/event.h"
 #include "owner/jemalloc/jemalloc.h"
-#include "label/label.h"
 
 /* jemalloc(3), MALLOCX_*: how flags are made. */
 #define WITH_ARENA(i) ((int)(((i) + 1U) << 20))
@@ -132,9 +132,9 @@ static void thread_ended(void *caches)
 	mine = &no_caches;
 	pthread_mutex_unlock(&lock);
 
-	struct sink_unmap unmap = label_unmap_begin();
+	struct sink_unmap unmap = event_unmap_begin();
 
-	label_unmapped(unmap, (uintptr_t)c, sizeof(*c), sys_munmap(c, page_up(sizeof(*c))) == 0);
+	event_unmapped(unmap, (uintptr_t)c, sizeof(*c), sys_munmap(c, page_up(sizeof(*c))) == 0);
 }
 
 /* jemalloc has about 4,000 caches; where there is none left, an allocation goes without. */
@@ -214,7 +214,7 @@ static struct heap *take_place(void)
 	if (!ready) {
 		if (pthread_key_create(&key, thread_ended) != 0)
 			return NULL;
-		label_at_fork(before_fork, after_fork, after_fork);
+		event_at_fork(before_fork, after_fork, after_fork);
 		ready = true;
 	}
 	if (heap) {

@@ -12,12 +12,13 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/text.h"
-#include "owner/glibc.h"
 #include "label/label.h"
 #include "label/thread.h"
+#include "owner/glibc.h"
+#include "owner/stack.h"
 #include "sink/registry/registry.h"
 
-void startup_name_bss(const struct object *o)
+void sweep_name_bss(const struct object *o)
 {
 	size_t len = o->bss_end - o->bss_start;
 
@@ -87,7 +88,7 @@ static bool name_early(const struct maps_line *line, void *context)
 		start = MIN(o->end, line->end);
 	if (tls >= start && tls < line->end && thread_is_first())
 		kind = KIND_TLS;
-	if (start >= line->end || (sweep->late && (glibc_heap_found(line->start) || thread_stack_holds(start))))
+	if (start >= line->end || (sweep->late && (glibc_heap_found(line->start) || stack_holds(start))))
 		return true;
 	/* What the program mapped since may lie in the same VMA: of TLS only the page of the control block is certain. */
 	if (!sweep->late)
@@ -97,18 +98,18 @@ static bool name_early(const struct maps_line *line, void *context)
 	return true;
 }
 
-void startup_sweep(void)
+void sweep_start(void)
 {
 	struct sweep sweep = { .program_headers = getauxval(AT_PHDR), .late = program_has_begun() };
 
 	objects_refresh(NULL, NULL, NULL);
 	if (sweep.late)
-		threads_find();
+		stack_find_threads();
 	if (maps_read(name_early, &sweep) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
-	objects_each(startup_name_bss);
+	objects_each(sweep_name_bss);
 }
 
 static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t end, long *named)
@@ -157,17 +158,17 @@ static bool forget_gap(const struct maps_line *line, void *context)
 	return true;
 }
 
-void startup_look_again(void)
+void sweep_look_again(void)
 {
 	/* What is set from now on is newer than what we are about to read, and stays. */
-	struct look look = { .unmap = label_unmap_begin(), .at = 0 };
+	struct look look = { .unmap = sink_unmap_begin((uintptr_t)__builtin_frame_address(0)), .at = 0 };
 
 	maps_read(forget_gap, &look);
 	sink_unmap_end(look.unmap, 0, 0, false);
-	startup_sweep_again();
+	sweep_again();
 }
 
-long startup_sweep_again(void)
+long sweep_again(void)
 {
 	long named = 0, seen;
 

@@ -5,18 +5,18 @@
 
 #include "label/objects.h"
 
-void startup_sweep(void);
+void sweep_start(void);
 
 /*
  * Later, when the program asks: names what has no name yet, which nobody saw
  * being mapped. Returns how many ranges, or -errno.
  */
-long startup_sweep_again(void);
+long sweep_again(void);
 
 /* The registry had no room for changes: sets right what it has missed. */
-void startup_look_again(void);
+void sweep_look_again(void);
 
 /* Names an object's .bss. */
-void startup_name_bss(const struct object *o);
+void sweep_name_bss(const struct object *o);
 
 #endif

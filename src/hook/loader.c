@@ -13,9 +13,8 @@
 #include "hook/hook.h"
 
 #include "base/text.h"
-#include "label/label.h"
+#include "event/event.h"
 #include "label/objects.h"
-#include "label/walk.h"
 
 /* The stubs ask: may dlopen be called from here, for a call that came from `caller`? */
 static bool may_call(const char *file, uintptr_t caller)
@@ -25,7 +24,7 @@ static bool may_call(const char *file, uintptr_t caller)
 
 	if (!hook_start() || !label_active())
 		return false;
-	label_objects_changed();
+	event_objects_changed();
 	o = objects_find(caller);
 	if (!file || !o)
 		return false;
@@ -45,7 +44,7 @@ int hook_dlopen_may_call(const char *file, uintptr_t caller)
 	if (unlikely(!hook_next.dlopen))
 		hook_find_next();
 	if (!may)
-		label_objects_will_change();
+		event_objects_will_change();
 	return may;
 }
 
@@ -54,7 +53,7 @@ void *hook_dlopen(const char *file, int flags)
 {
 	void *r = hook_next.dlopen(file, flags);
 
-	label_objects_changed();
+	event_objects_changed();
 	mallctl_look();
 	malloc_look();
 	return r;
@@ -65,7 +64,7 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 {
 	void *r = hook_next.dlmopen(space, file, flags);
 
-	label_objects_changed();
+	event_objects_changed();
 	mallctl_look();
 	malloc_look();
 	return r;
@@ -73,17 +72,13 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 
 EXPORT int dlclose(void *handle)
 {
-	struct sink_unmap unmap;
-	bool paused;
+	struct event_close close;
 	int r;
 
 	hook_start();
-	unmap = label_unmap_begin();
-	/* Nobody may be walking through what goes away. */
-	paused = label_active() && walk_pause(FRAME);
+	close = event_objects_closing(FRAME);
 	r = hook_next_of(dlclose)(handle);
-	label_objects_closed(unmap);
-	walk_resume(paused);
+	event_objects_closed(close);
 	mallctl_look();
 	malloc_look();
 	return r;

@@ -16,8 +16,8 @@
 
 #include "base/text.h"
 #include "hook/slots.h"
-#include "owner/jemalloc/jemalloc.h"
 #include "label/objects.h"
+#include "owner/jemalloc/jemalloc.h"
 
 /* --- what the calls mean ---------------------------------------------------------- */
 

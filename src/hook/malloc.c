@@ -19,9 +19,9 @@
 #include <dlfcn.h>
 
 #include "base/root.h"
+#include "event/event.h"
 #include "hook/slots.h"
 #include "owner/glibc.h"
-#include "label/label.h"
 
 #define IS_MAPPED 2UL
 #define IN_ARENA 4UL
@@ -63,7 +63,7 @@ static void *made(void *p, uintptr_t caller, uintptr_t frame)
 	struct chunk c = mapped_chunk(p);
 
 	if (unlikely(c.len != 0))
-		label_chunk(c.start, c.len, caller, frame);
+		event_chunk(c.start, c.len, caller, frame);
 	else if (p && (((const size_t *)p)[-1] & IN_ARENA) && label_active())
 		glibc_heap_used((uintptr_t)p);
 	return p;
@@ -92,9 +92,9 @@ static void our_free(void *p)
 		libc.free(p);
 		return;
 	}
-	unmap = label_unmap_begin();
+	unmap = event_unmap_begin();
 	libc.free(p);
-	label_unmapped(unmap, c.start, c.len, true);
+	event_unmapped(unmap, c.start, c.len, true);
 }
 
 /* n of size bytes; the plain realloc is told apart for its answer to 0. */
@@ -106,10 +106,10 @@ static void *resize(void *p, size_t n, size_t size, bool array, uintptr_t caller
 
 	if (likely(!c.len))
 		return made(array ? libc.reallocarray(p, n, size) : libc.realloc(p, size), caller, frame);
-	unmap = label_unmap_begin();
+	unmap = event_unmap_begin();
 	to = array ? libc.reallocarray(p, n, size) : libc.realloc(p, size);
 	/* Without an answer the old memory stays, unless the new size is 0. */
-	label_unmapped(unmap, c.start, c.len, to || !size || !n);
+	event_unmapped(unmap, c.start, c.len, to || !size || !n);
 	return made(to, caller, frame);
 }
 

@@ -28,8 +28,8 @@
 #include <sys/mman.h>
 
 #include "base/sys.h"
+#include "event/event.h"
 #include "hook/detour.h"
-#include "label/label.h"
 #include "label/objects.h"
 #include "label/thread.h"
 
@@ -131,7 +131,7 @@ static void mapped(long r, size_t len, int prot, int flags, uintptr_t caller, ui
 		.start = (uintptr_t)r, .len = len, .prot = prot, .flags = flags, .caller = caller, .frame = frame,
 	};
 
-	label_mapped(&m);
+	event_mapped(&m);
 }
 
 /* What is kept out of line, so that the rest needs no registers for it. */
@@ -224,14 +224,14 @@ long hook_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off, u
 BUILT_IN long make_munmap(void *addr, size_t len, uintptr_t caller)
 {
 	bool on_way = way_take(CALL_MUNMAP, addr, len, caller);
-	struct sink_unmap unmap = label_unmap_begin();
+	struct sink_unmap unmap = event_unmap_begin();
 	long r = sys_munmap(addr, len);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
 		r = sys_munmap(addr, len);
 	if (unlikely(on_way))
 		way.result = r;
-	label_unmapped(unmap, (uintptr_t)addr, len, r == 0);
+	event_unmapped(unmap, (uintptr_t)addr, len, r == 0);
 	return r;
 }
 
@@ -243,15 +243,15 @@ long hook_munmap(void *addr, size_t len, uintptr_t caller)
 static void moved(struct sink_unmap unmap, void *old, size_t old_len, long r, size_t len, int flags)
 {
 	if (likely(!sys_failed(r)))
-		label_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)r, len, flags);
+		event_moved(unmap, (uintptr_t)old, old_len, (uintptr_t)r, len, flags);
 	else
-		label_unmapped(unmap, 0, 0, false);
+		event_unmapped(unmap, 0, 0, false);
 }
 
 long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uintptr_t caller)
 {
 	bool on_way = way_take(CALL_MREMAP, old, old_len, caller);
-	struct sink_unmap unmap = label_unmap_begin();
+	struct sink_unmap unmap = event_unmap_begin();
 	long r = sys_mremap(old, old_len, len, flags, to);
 
 	if (unlikely(r == -ENOMEM) && sink_give_back())
@@ -264,7 +264,7 @@ long hook_mremap(void *old, size_t old_len, size_t len, int flags, void *to, uin
 
 static SELDOM void before_code(void *addr, size_t len, int prot, uintptr_t caller)
 {
-	label_executable(&(struct mapping){ .start = (uintptr_t)addr, .len = len, .prot = prot, .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+	event_executable(&(struct mapping){ .start = (uintptr_t)addr, .len = len, .prot = prot, .flags = MAP_PRIVATE | MAP_ANONYMOUS,
 					     .caller = caller });
 }
 
@@ -329,20 +329,20 @@ static void *by_mmap(mmap_function *next, void *addr, size_t len, int prot, int 
 
 static int by_munmap(munmap_function *next, void *addr, size_t len, uintptr_t caller, uintptr_t frame)
 {
-	struct sink_unmap unmap = label_unmap_begin();
+	struct sink_unmap unmap = event_unmap_begin();
 	struct way outer = way_begin(CALL_MUNMAP, addr, len, caller, frame);
 	int before = errno, r = next(addr, len);
 
 	if (unlikely(r != 0) && gave_back(before))
 		r = next(addr, len);
-	label_unmapped(unmap, (uintptr_t)addr, len, !way_end(&outer, frame, r) && r == 0);
+	event_unmapped(unmap, (uintptr_t)addr, len, !way_end(&outer, frame, r) && r == 0);
 	return r;
 }
 
 static void *by_mremap(mremap_function *next, void *old, size_t old_len, size_t len, int flags, void *to,
 		       uintptr_t caller, uintptr_t frame)
 {
-	struct sink_unmap unmap = label_unmap_begin();
+	struct sink_unmap unmap = event_unmap_begin();
 	struct way outer = way_begin(CALL_MREMAP, old, old_len, caller, frame);
 	int before = errno;
 	void *p = next(old, old_len, len, flags, to);

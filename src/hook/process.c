@@ -13,7 +13,7 @@
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
-#include "label/label.h"
+#include "event/event.h"
 #include "label/thread.h"
 
 #ifndef PR_SET_VMA
@@ -27,7 +27,7 @@ long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, uns
 {
 	long r = sys_prctl(PR_SET_VMA, arg2, addr, len, name);
 
-	label_program_named();
+	event_program_named();
 	if (r == 0 && arg2 == PR_SET_VMA_ANON_NAME)
 		sink_program_named(name);
 	if (!(sink_modes() & ROOT_SINK_REGISTRY))
@@ -70,7 +70,7 @@ static struct sink_before before_sandbox(enum seccomp_call call, const void *fil
 	if (call == NOT_A_SANDBOX || !hook_start())
 		return (struct sink_before){ MAY_ALL, sink_modes(), false };
 
-	bool by_guest = label_by_guest();
+	bool by_guest = event_by_guest();
 
 	return sink_sandbox(call == A_FILTER ? filter_rights(filter) : SANDBOX_STRICT, by_guest);
 }
@@ -88,13 +88,13 @@ static void renamed(const char *from)
 {
 	char name[COMM_SIZE + 1] = "";
 
-	if (!label_active() || label_by_guest())
+	if (!label_active() || event_by_guest())
 		return;
 	if (!sandbox_allows(MAY_ASK_NAME) || sys_prctl(PR_GET_NAME, (unsigned long)name, 0, 0, 0) != 0)
 		for (size_t i = 0; i < COMM_SIZE - 1 && peek(&name[i], from + i, 1) == 0 && name[i]; i++)
 			;
 	name[COMM_SIZE - 1] = '\0';
-	thread_renamed((uintptr_t)pthread_self(), name);
+	event_thread_renamed((uintptr_t)pthread_self(), name);
 }
 
 EXPORT int prctl(int op, ...)
@@ -205,8 +205,8 @@ EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 	stack_t now;
 
 	/* Asked back: `stack` and `old` may be the same memory, which has the old one now. */
-	if (ready && r == 0 && stack && !label_by_guest() &&
+	if (ready && r == 0 && stack && !event_by_guest() &&
 	    !sys_failed(sys_call6(SYS_sigaltstack, 0, SYS_ARG(&now), 0, 0, 0, 0)) && !(now.ss_flags & SS_DISABLE))
-		label_sigstack((uintptr_t)now.ss_sp, now.ss_size);
+		event_sigstack((uintptr_t)now.ss_sp, now.ss_size);
 	return r;
 }

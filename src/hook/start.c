@@ -12,7 +12,7 @@
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
-#include "label/label.h"
+#include "event/event.h"
 #include "label/objects.h"
 
 struct next hook_next;
@@ -162,7 +162,7 @@ bool hook_start_now(void)
 	objects_refresh(NULL, NULL, NULL);
 	hook_find_next();
 	root.self = (uintptr_t)&root;
-	label_start();
+	event_start();
 	detour_install();
 	store_release(&hook_started, (uint8_t)2);
 	if (config_debug())
@@ -174,9 +174,9 @@ bool hook_start_now(void)
 __attribute__((constructor)) static void constructor(void)
 {
 	hook_start();
-	if (!label_notices_forks())
+	if (!event_notices_forks())
 		hook_watch_forks();
-	label_objects_changed();
+	event_objects_changed();
 	mallctl_look();
 	malloc_look();
 }

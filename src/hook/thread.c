@@ -8,8 +8,7 @@
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
-#include "owner/jemalloc/jemalloc.h"
-#include "label/label.h"
+#include "event/event.h"
 #include "label/routine.h"
 #include "label/thread.h"
 
@@ -95,7 +94,7 @@ static void start_forget(struct start *s)
 static void start_give_back(struct start *s)
 {
 	if (s->told.stack_end)
-		thread_stack_unmapped(s->told.stack_start, s->told.stack_end);
+		event_stack_not_given(s->told.stack_start, s->told.stack_end);
 	start_forget(s);
 	store_release(&s->taken, 0U);
 }
@@ -103,14 +102,14 @@ static void start_give_back(struct start *s)
 /*
  * Handlers keep a fork's child from being made in the middle of what another
  * thread does. Without another thread there is nothing to keep apart, and the
- * child finds out by itself (label_notice_fork).
+ * child finds out by itself (event_notice_fork).
  */
 void hook_watch_forks(void)
 {
 	static bool watched;
 
 	if (!load_relaxed(&watched) && !__atomic_exchange_n(&watched, true, __ATOMIC_RELAXED))
-		label_at_fork(label_fork_prepare, label_fork_parent, label_fork_child);
+		event_at_fork(event_fork_prepare, event_fork_parent, event_fork_child);
 }
 
 /* --- inside the new thread --------------------------------------------------------- */
@@ -118,8 +117,7 @@ void hook_watch_forks(void)
 static void ended(void *unused)
 {
 	(void)unused;
-	jemalloc_thread_end();
-	thread_end();
+	event_thread_ends();
 }
 
 /*
@@ -134,8 +132,7 @@ static void begin(struct start *from, struct told *copy, struct _pthread_cleanup
 	*copy = from->told;
 	start_forget(from);
 	store_release(&from->taken, 0U);
-	thread_begin(copy->name, copy->routine, copy->stack_start, copy->stack_end);
-	jemalloc_thread_begin();
+	event_thread_begins(copy->name, copy->routine, copy->stack_start, copy->stack_end);
 	if (hook_next_of(cleanup_push))
 		hook_next.cleanup_push(end, ended, NULL);
 }
@@ -192,7 +189,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 		return EAGAIN;
 	hook_watch_forks();
 	/* Only then: it takes the dynamic linker's lock, which pthread_create itself does not. */
-	label_objects_catch_up();
+	event_objects_catch_up();
 	if (!s)
 		return hook_next.pthread_create(thread, attr, function, arg);
 	fill(&s->told, (uintptr_t)function, arg);
@@ -201,7 +198,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
 		s->told.stack_start = page_up((uintptr_t)stack);
 		s->told.stack_end = page_down((uintptr_t)stack + size);
-		thread_stack_given(s->told.stack_start, s->told.stack_end);
+		event_stack_given(s->told.stack_start, s->told.stack_end);
 	}
 	r = hook_next.pthread_create(thread, attr, run_pthread, s);
 	if (r != 0)
@@ -231,7 +228,7 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t function, void *arg)
 EXPORT void pthread_exit(void *value)
 {
 	if (hook_start())
-		thread_left();
+		event_thread_exits();
 	hook_next_of(pthread_exit)(value);
 }
 
@@ -243,7 +240,7 @@ EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 	if (!hook_next_of(pthread_setname_np))
 		return ENOSYS;
 	r = hook_next.pthread_setname_np(thread, name);
-	if (r == 0 && label_active() && !label_by_guest())
-		thread_renamed((uintptr_t)thread, name);
+	if (r == 0 && label_active() && !event_by_guest())
+		event_thread_renamed((uintptr_t)thread, name);
 	return r;
 }

@@ -8,7 +8,7 @@
 #ifndef ANONNAME_LABEL_HOTSPOT_H
 #define ANONNAME_LABEL_HOTSPOT_H
 
-#include "label/label.h"
+#include "label/mapping.h"
 #include "label/objects.h"
 
 /* One word for a mapping that libjvm made: heap, code, gc, metaspace, reserve, guard, or memory where it is none of these. */

@@ -9,7 +9,7 @@
 #define ANONNAME_LABEL_RULES_H
 
 #include "label/config.h"
-#include "label/label.h"
+#include "label/mapping.h"
 #include "label/objects.h"
 
 /* Reads them. A bad one is told on standard error with its line and column, and skipped. */

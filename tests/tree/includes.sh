@@ -35,10 +35,10 @@ src/format
 src/arch format base hook
 src/base arch format
 src/sink arch base format
-src/label arch base format sink owner event
+src/label arch base format sink
 src/owner arch base format sink label
 src/event base format sink label owner
-src/hook arch base format sink label owner
+src/hook arch base format sink label owner event
 src/api base format sink label owner event
 src/read format
 tools read format

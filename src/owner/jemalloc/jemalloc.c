@@ -246,7 +246,7 @@ void jemalloc_scope_met(struct extent_scope *s, uint32_t arena)
 	jemalloc_scope_end(s, arena == SCOPE_UNKNOWN ? SCOPE_UNKNOWN : 0);
 }
 
-void label_program_named(void)
+void jemalloc_program_named(void)
 {
 	if (scope)
 		scope->program_named = true;
@@ -331,10 +331,12 @@ static bool on_purge_forced(struct extent_hooks *h, void *at, size_t size, size_
 
 static bool unmap(void *at, size_t size)
 {
-	struct sink_unmap begun = label_unmap_begin();
+	struct sink_unmap begun = sink_unmap_begin((uintptr_t)__builtin_frame_address(0));
 	long r = sys_munmap(at, size);
 
-	label_unmapped(begun, (uintptr_t)at, size, r == 0);
+	if (r == 0)
+		jemalloc_unmapped((uintptr_t)at, page_up(size));
+	sink_unmap_end(begun, (uintptr_t)at, size, r == 0);
 	return r == 0;
 }
 

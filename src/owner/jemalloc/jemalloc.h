@@ -80,6 +80,9 @@ void jemalloc_mapped(uintptr_t start, size_t len);
 /* The munmap hook: what jemalloc cut off a mapping is not its any more, and may be another thread's by now. */
 void jemalloc_unmapped(uintptr_t start, size_t len);
 
+/* The program has named memory itself: its name wins over what an extent hook would say. */
+void jemalloc_program_named(void);
+
 /* Is a mapping that this object asks for jemalloc's? */
 bool jemalloc_asks(const struct object *asker);
 
