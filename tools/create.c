@@ -5,6 +5,7 @@
  * link to a file of ours, or a pipe that nobody reads.
  */
 #include "tool.h"
+#include "../src/read/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@ static bool is_shared(int directory)
 {
 	struct stat st;
 
-	return fstat(directory, &st) || st.st_mode & (S_IWGRP | S_IWOTH) || (st.st_uid && st.st_uid != geteuid());
+	return file_stat_of(directory, &st) || st.st_mode & (S_IWGRP | S_IWOTH) || (st.st_uid && st.st_uid != geteuid());
 }
 
 /* A step into a directory; takes the one before. */
@@ -42,7 +43,7 @@ static int create_in_shared(int directory, const char *name)
 	fd = openat(directory, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno != ENXIO)
 		return fd;
-	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
+	if (fd >= 0 && !file_stat_of(fd, &st) && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
 	    !ftruncate(fd, 0))
 		return fd;
 	if (fd >= 0)

@@ -2,6 +2,7 @@
 /* Finds and sets what LD_PRELOAD needs. See preload.h. */
 #include "preload.h"
 #include "tool.h"
+#include "../src/read/files.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -132,7 +133,7 @@ bool preload_add(const char *path)
 	int failed;
 
 	/* The dynamic linker would wait for a FIFO's writer. */
-	if (strchr(path, '/') && !stat(path, &st) && !S_ISREG(st.st_mode)) {
+	if (strchr(path, '/') && !file_stat(path, &st) && !S_ISREG(st.st_mode)) {
 		tool_error("'%s' is no file, so it cannot be preloaded. Give a library.", path);
 		return false;
 	}

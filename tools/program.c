@@ -2,6 +2,7 @@
 /* Why a program would not load a preloaded library. See program.h. */
 #include "program.h"
 #include "tool.h"
+#include "../src/read/files.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static bool find_command(const char *command, char *path, size_t size)
 		size_t len = strcspn(dirs, ":");
 
 		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)len, dirs, len ? "/" : "", command) < size &&
-		    !access(path, X_OK) && !stat(path, &st) && S_ISREG(st.st_mode))
+		    !access(path, X_OK) && !file_stat(path, &st) && S_ISREG(st.st_mode))
 			return true;
 		if (!dirs[len])
 			return false;
@@ -275,7 +276,7 @@ static bool step(const struct command *from, struct command *to)
 	p.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (p.fd < 0)
 		return false;
-	len = fstat(p.fd, &p.st) || !S_ISREG(p.st.st_mode) ? 0 : pread(p.fd, line, MAX_LINE, 0);
+	len = file_stat_of(p.fd, &p.st) || !S_ISREG(p.st.st_mode) ? 0 : pread(p.fd, line, MAX_LINE, 0);
 	base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	if (len > 2 && line[0] == '#' && line[1] == '!') {
 		line[strcspn(line, "\n")] = '\0';

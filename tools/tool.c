@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages, arguments and output that every subcommand needs. See tool.h. */
 #include "tool.h"
+#include "../src/read/files.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -245,7 +246,7 @@ int tool_rewindable(int fd)
 
 	if (lseek(fd, 0, SEEK_SET) == 0)
 		return dup(fd);
-	copy = memfd_create("anonname", MFD_CLOEXEC);
+	copy = file_in_memory("anonname");
 	while (copy >= 0 && (len = read(fd, buffer, sizeof(buffer))) > 0)
 		if (write(copy, buffer, (size_t)len) != len)
 			len = -1;

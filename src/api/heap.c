@@ -20,10 +20,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/old.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
 #include "owner/jemalloc/jemalloc.h"
+
+OLD_WEAK(pthread_key_create);
+OLD_WEAK(pthread_setspecific);
 
 /* jemalloc(3), MALLOCX_*: how flags are made. */
 #define WITH_ARENA(i) ((int)(((i) + 1U) << 20))
@@ -212,7 +216,7 @@ static struct heap *take_place(void)
 	struct heap *heap = free_heaps;
 
 	if (!ready) {
-		if (pthread_key_create(&key, thread_ended) != 0)
+		if (!pthread_key_create || pthread_key_create(&key, thread_ended) != 0)
 			return NULL;
 		event_at_fork(before_fork, after_fork, after_fork);
 		ready = true;

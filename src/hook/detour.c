@@ -29,12 +29,15 @@
 #include <sys/stat.h>
 
 #include "base/elf.h"
+#include "base/old.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "hook/hook.h"
 #include "label/config.h"
 #include "label/objects.h"
+
+OLD_WEAK(dladdr);
 
 /* --- the four ---------------------------------------------------------------------- */
 
@@ -101,7 +104,7 @@ static bool read_file(const uint8_t *code, uint8_t *to, size_t size)
 	long fd, n = -1;
 
 	/* Among others pread64, which is no right of its own. */
-	if (!sandbox_allows(MAY_ALL) || !dladdr(code, &info))
+	if (!sandbox_allows(MAY_ALL) || !dladdr || !dladdr(code, &info))
 		return false;
 	at = (uintptr_t)code - (uintptr_t)info.dli_fbase;
 	header = info.dli_fbase;

@@ -18,10 +18,13 @@
 
 #include <dlfcn.h>
 
+#include "base/old.h"
 #include "base/root.h"
 #include "event/event.h"
 #include "hook/slots.h"
 #include "owner/glibc.h"
+
+OLD_WEAK(dlsym);
 
 #define IS_MAPPED 2UL
 #define IN_ARENA 4UL
@@ -139,7 +142,7 @@ static bool find(void)
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		const struct object *o;
 
-		*to[i] = dlsym(RTLD_DEFAULT, calls[i].name);
+		*to[i] = dlsym ? dlsym(RTLD_DEFAULT, calls[i].name) : NULL;
 		o = *to[i] ? objects_find((uintptr_t)*to[i]) : NULL;
 		if (!o || o->class != OBJECT_LIBC)
 			return false;

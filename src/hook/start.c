@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include "base/elf.h"
+#include "base/old.h"
 #include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
 #include "label/objects.h"
+
+OLD_WEAK(dlsym);
 
 struct next hook_next;
 uint8_t hook_started;           /* 0 no, 1 in the middle of it, 2 yes */
@@ -82,7 +85,7 @@ void hook_find_next(void)
 	for (const struct link_map *o = self ? first : NULL; o != self; o = o->l_next)
 		take_from(o);
 	/* In a namespace of its own (dlmopen) the program's list has neither us nor our libc. */
-	for (size_t i = 0; !self && i < ARRAY_SIZE(next_functions); i++)
+	for (size_t i = 0; !self && i < ARRAY_SIZE(next_functions) && dlsym; i++)
 		*next_slot(i) = dlsym(RTLD_NEXT, next_functions[i].name);
 	if (!hook_next.dlmopen)
 		hook_next.dlmopen = no_namespace;       /* not glibc */

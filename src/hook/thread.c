@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/old.h"
 #include "base/own.h"
 #include "base/root.h"
 #include "base/sandbox.h"
@@ -11,6 +12,8 @@
 #include "event/event.h"
 #include "label/routine.h"
 #include "label/thread.h"
+
+OLD_WEAK(pthread_attr_getstack);
 
 /* What a new thread is told. */
 struct told {
@@ -195,7 +198,7 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	fill(&s->told, (uintptr_t)function, arg);
 	s->told.function.pthread = function;
 	/* Where no stack was set, glibc answers with one that ends at 0. */
-	if (attr && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
+	if (attr && pthread_attr_getstack && pthread_attr_getstack(attr, &stack, &size) == 0 && (uintptr_t)stack + size != 0 && stack) {
 		s->told.stack_start = page_up((uintptr_t)stack);
 		s->told.stack_end = page_down((uintptr_t)stack + size);
 		event_stack_given(s->told.stack_start, s->told.stack_end);

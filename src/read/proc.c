@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens and reads files below /proc or a recorded tree. See proc.h. */
 #include "proc.h"
+#include "files.h"
 #include "maps.h"
 #include "shmem.h"
 #include "text.h"
@@ -126,7 +127,7 @@ int proc_exists(const struct proc *proc, pid_t pid)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%d", (int)pid);
-	if (fstatat(proc->fd, path, &st, 0) == 0)
+	if (file_stat_at(proc->fd, path, &st) == 0)
 		return 0;
 	return errno == ENOENT ? -ESRCH : -errno;
 }

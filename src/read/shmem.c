@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Devices of tmpfs, found in mountinfo and kept. See shmem.h. */
 #include "shmem.h"
+#include "files.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,11 +42,11 @@ static void keep(struct shmem *shmem, uint64_t minor, bool shared)
 struct shmem *shmem_new(bool live)
 {
 	struct shmem *shmem = calloc(1, sizeof(*shmem));
-	int fd = shmem && live ? memfd_create("anonname", MFD_CLOEXEC) : -1;
+	int fd = shmem && live ? file_in_memory("anonname") : -1;
 	struct stat st;
 
 	/* The kernel's own, that of memfd and System V: nobody mounts it, so it is looked at. */
-	if (fd >= 0 && !fstat(fd, &st) && !major(st.st_dev))
+	if (fd >= 0 && !file_stat_of(fd, &st) && !major(st.st_dev))
 		keep(shmem, minor(st.st_dev), true);
 	if (fd >= 0)
 		close(fd);

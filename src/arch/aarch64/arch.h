@@ -25,6 +25,9 @@
 /* What such a descriptor calls (tls.S). */
 void arch_tls_descriptor(void);
 
+/* The version of what the first glibc here had. */
+#define ARCH_FIRST_GLIBC "GLIBC_2.17"
+
 /* In a loop that waits for another processor. */
 static inline void arch_relax(void)
 {

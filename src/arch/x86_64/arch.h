@@ -20,6 +20,9 @@
 #define ARCH_R_TLS_MODULE R_X86_64_DTPMOD64
 #define ARCH_R_TLS_OFFSET R_X86_64_DTPOFF64
 
+/* The version of what the first glibc here had. */
+#define ARCH_FIRST_GLIBC "GLIBC_2.2.5"
+
 /* In a loop that waits for another processor. */
 static inline void arch_relax(void)
 {
