@@ -75,7 +75,7 @@ must "packages" tools/install-packages $lists
 must "autogen" sh -c './autogen.sh >/dev/null 2>&1'
 must "build" configure_and_make "$build/gcc" --enable-werror
 # Some minutes each where they are not in the cache; no test waits for them afterwards.
-for kernel in linux-6.1 debian-6.1-plain linux-5.10 linux-5.10-off debian-5.10-plain linux-5.10-debug; do
+for kernel in linux-6.1 debian-6.1-plain debian-6.1 linux-5.10 linux-5.10-off debian-5.10-plain linux-5.10-debug; do
 	limit=3600 check "kernel $kernel" tests/vm/build-kernel $kernel
 done
 check_make "$build/gcc"
@@ -90,6 +90,8 @@ check "real programs, names in the kernel" tests/panel/panel --vm -b "$build/gcc
 check "figures on a kernel that names memory" env abs_top_builddir="$build/gcc" tests/replay/live-vm.sh
 check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
+check "the module on Debian's own kernel: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh debian-6.1
+check "the module on Debian's own kernel: loads, refusals, stress" env BUILD="$build/kernel" tests/kernel/run-module.sh
 check "the kernel series: stress under its checkers" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
 # The whole list of live programs runs on linux-6.1, in make check; here those that ask the kernel most.
 for kernel in linux-5.10 linux-5.10-off debian-5.10-plain; do

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # run-conformance.sh [KERNEL [REFERENCE]]: runs conformance.c on a kernel with
-# the series and on one that has the feature from upstream, and compares what
-# the two print.  Each difference must stand in differences.txt with its reason,
+# the series (the default) or with the module (debian-6.1), and on one that has
+# the feature from upstream, and compares what the two print.  Each difference must stand in differences.txt with its reason,
 # and each that stands there must be seen.
 #
 # Exit status: 0 no other difference, 1 there is one, 77 nothing could be run.
@@ -28,9 +28,11 @@ awk -v reference="$reference" -v patched="$patched" '
 	function value(line) { return substr(line, index(line, ": ") + 2) }
 	function bad(text) { print "conformance: " text; failed = 1 }
 
-	# differences.txt: paragraphs of "fact", "reference", "patched" and "why".
+	# differences.txt: paragraphs of "fact", "on", "reference", "patched" and "why".
 	FILENAME ~ /differences\.txt$/ {
 		if ($1 == "fact:") now = value($0)
+		else if ($1 == "on:") here = value($0) == patched
+		else if (!here) next
 		else if ($1 == "reference:") known_reference[now] = value($0)
 		else if ($1 == "patched:") known_patched[now] = value($0)
 		else if ($1 == "why:") known[now] = 1
