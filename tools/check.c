@@ -196,14 +196,44 @@ static int take_region(void *context, const struct region *region)
 	return names_add(&check->names, region);
 }
 
+/* The kernel's module (patches/module), built for this kernel by dkms. */
+static bool module_is_installed(const char *release)
+{
+	static const char *const packed[] = { "", ".xz", ".zst", ".gz" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(packed) / sizeof(*packed); i++) {
+		snprintf(path, sizeof(path), "/lib/modules/%s/updates/dkms/anonname.ko%s", release, packed[i]);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A module gives names to a 6.1 that was built without them. */
+static void advise_on_module(struct check *check)
+{
+	struct utsname uts;
+
+	uname(&uts);
+	if (module_is_installed(uts.release))
+		advise(check, "The module that lets this kernel name memory is installed and not loaded. As root: modprobe "
+		              "anonname (where that fails, dmesg says why).");
+	else if (!strncmp(uts.release, "6.1.", 4) && !strcmp(uts.machine, "x86_64"))
+		advise(check, "For Linux 6.1 on x86-64, as Debian 12 has it, there is a module that lets it name memory "
+		              "without building the kernel anew: patches/module in the source of anonname.");
+}
+
 static void find_advice(struct check *check)
 {
 	const struct library *library = &check->process.library;
 	double labelled = names_labelled(&check->names.totals);
 
-	if (check->probed && check->kernel_error == -EINVAL)
+	if (check->probed && check->kernel_error == -EINVAL) {
 		advise(check, "This kernel was built without CONFIG_ANON_VMA_NAME (or is older than 5.17). Names are "
 		              "kept inside the process instead: read them with anonname maps and anonname report.");
+		advise_on_module(check);
+	}
 	if (!check->looked)
 		return;
 	switch (library->state) {

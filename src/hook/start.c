@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
+#include "label/objects.h"
 
 OLD_WEAK(dlsym);
 
@@ -34,6 +35,7 @@ static const struct {
 	NEXT(dlmopen, "dlmopen"), NEXT(dlclose, "dlclose"), NEXT(pthread_create, "pthread_create"),
 	NEXT(thrd_create, "thrd_create"), NEXT(pthread_setname_np, "pthread_setname_np"), NEXT(pthread_exit, "pthread_exit"),
 	NEXT(cleanup_push, "_pthread_cleanup_push"), NEXT(cleanup_pop, "_pthread_cleanup_pop"),
+	NEXT(pthread_setspecific, "pthread_setspecific"),
 #undef NEXT
 };
 
@@ -160,6 +162,7 @@ bool hook_start_now(void)
 		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH,
 			      secure_getenv("SYSTEMD_EXEC_PID"));
 	sandbox_remember_pid();
+	objects_refresh(NULL, NULL, NULL);
 	hook_find_next();
 	root.self = (uintptr_t)&root;
 	event_start();
@@ -177,6 +180,6 @@ __attribute__((constructor)) static void constructor(void)
 	if (!event_notices_forks())
 		hook_watch_forks();
 	event_objects_changed();
-	event_look();
+	mallctl_look();
 	malloc_look();
 }

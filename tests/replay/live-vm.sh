@@ -18,4 +18,6 @@ in_vm linux-6.1 sh -c '
 	echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 	python3 "$0/live.py" 5 || exit
 	exec python3 "$0/exactness.py" root "root without CAP_SYS_ADMIN" owner' "$here"
-in_vm debian-6.1-plain python3 "$here/hostile.py" faults fuse
+in_vm debian-6.1-plain sh -c '
+	"$abs_top_builddir/tools/anonname" check | grep -F "patches/module" || { echo "FAIL  check says nothing of the module"; exit 1; }
+	exec python3 "$0/hostile.py" faults fuse' "$here"
