@@ -84,11 +84,11 @@ static bool is_in_range(const struct process_memory *memory, uint64_t start, uin
 	return low < memory->ranges && memory->range[low].start <= start && end <= memory->range[low].end;
 }
 
-static bool is_own(uint64_t entry)
+static bool is_own(const struct process_memory *memory, uint64_t entry)
 {
 	if (entry & PM_FILE)
 		return false;
-	return entry & PM_PRESENT || (entry & (PM_SWAPPED | PM_WATCHED)) == PM_SWAPPED;
+	return entry & PM_PRESENT || (!memory->present_only && (entry & (PM_SWAPPED | PM_WATCHED)) == PM_SWAPPED);
 }
 
 static bool pages_are_own(const struct process_memory *memory, uint64_t start, uint64_t end)
@@ -102,7 +102,7 @@ static bool pages_are_own(const struct process_memory *memory, uint64_t start, u
 		    (ssize_t)(count * sizeof(*entry)))
 			return false;
 		for (size_t i = 0; i < count; i++)
-			if (!is_own(entry[i]))
+			if (!is_own(memory, entry[i]))
 				return false;
 		first += count;
 	}

@@ -33,6 +33,7 @@ struct process_memory {
 	struct memory_range *range; /* private mappings, sorted, neighbours joined */
 	size_t ranges, room;
 	uint64_t page;
+	bool present_only;          /* what is swapped out stays there */
 };
 
 /* 0 or a negative errno: why the memory cannot be read. */

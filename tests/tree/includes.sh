@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The rooms of src/ include one way only, from where a call enters to where a name is seen:
-# hook and api -> event -> owner -> label -> sink -> base -> format, arch; tools -> read -> format.
+# hook and api -> event -> owner -> label -> sink -> base -> format, arch;
+# tools -> recognise -> read -> format, and recognise -> base.
 # Paths are followed to the file that they mean, "../" too.
 # usage: includes.sh   (srcdir: the source tree, default .)
 cd "${srcdir:-.}" || exit 1
@@ -41,7 +42,8 @@ src/event base format sink label owner
 src/hook arch base format sink label owner event
 src/api base format sink label owner event
 src/read format
-tools read format
+src/recognise arch base format read
+tools read format recognise
 ROOMS
 for file in $(grep -rlE '^[[:space:]]*#.*(__x86_64__|__aarch64__)' src --include='*.[chS]'); do
 	case $file in src/arch/*) continue ;; esac

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads another process's memory for the recognisers. See memory.h. */
+#include "memory.h"
+#include "object.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define PM_PRESENT (1ULL << 63)
+#define PM_FILE    (1ULL << 61)
+
+#define AREAS_MAX  (1U << 18)
+#define ENTRIES    512             /* of pagemap, read at once: 2 MiB of addresses */
+
+bool area_is_anonymous(const struct area *area)
+{
+	return area->perms[3] == 'p' && (area->class == VMA_UNNAMED || area->class == VMA_NAMED);
+}
+
+bool area_is_writable(const struct area *area)
+{
+	return area->perms[0] == 'r' && area->perms[1] == 'w' && area->perms[3] == 'p';
+}
+
+size_t area_seek(const struct target *target, uint64_t address)
+{
+	size_t low = 0, high = target->areas;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (target->area[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct area *area_at(const struct target *target, uint64_t address)
+{
+	size_t i = area_seek(target, address);
+
+	return i < target->areas && target->area[i].start <= address ? &target->area[i] : NULL;
+}
+
+bool target_is_spent(const struct target *target)
+{
+	return target->reads >= TARGET_READS || target->bytes >= TARGET_BYTES || clock_ns() - target->began >= TARGET_NS;
+}
+
+int memory_get(struct target *target, uint64_t address, void *buffer, size_t size)
+{
+	if (target_is_spent(target))
+		return -EDQUOT;
+	target->reads++;
+	target->bytes += size;
+	return target->memory.read(target->memory.context, address, buffer, size);
+}
+
+bool memory_word(struct target *target, uint64_t address, uint64_t *word)
+{
+	return !memory_get(target, address, word, sizeof(*word));
+}
+
+bool memory_u32(struct target *target, uint64_t address, uint32_t *word)
+{
+	return !memory_get(target, address, word, sizeof(*word));
+}
+
+uint64_t memory_next(struct target *target, uint64_t from, uint64_t to)
+{
+	if (target_is_spent(target))
+		return to;
+	target->reads++;
+	return target->next(target->memory.context, from, to);
+}
+
+/* --- a process ---------------------------------------------------------------- */
+
+static int own_read(void *context, uint64_t address, void *buffer, size_t size)
+{
+	return process_memory_read(&((struct target *)context)->own, address, buffer, size);
+}
+
+static uint64_t own_next(void *context, uint64_t from, uint64_t to)
+{
+	struct target *target = context;
+	uint64_t page = target->own.page, entry[ENTRIES];
+
+	for (from &= ~(page - 1); from < to && !target_is_spent(target); target->reads++) {
+		uint64_t count = (to - from + page - 1) / page;
+		ssize_t got;
+
+		count = count < ENTRIES ? count : ENTRIES;
+		got = pread(target->own.pagemap, entry, count * sizeof(*entry), (off_t)(from / page * sizeof(*entry)));
+		if (got <= 0)
+			return to;
+		for (size_t i = 0; i < (size_t)got / sizeof(*entry); i++, from += page)
+			if ((entry[i] & (PM_PRESENT | PM_FILE)) == PM_PRESENT)
+				return from;
+	}
+	return to;
+}
+
+static char no_path[1];
+
+/* Neighbours that are parts of one file share the text of its path. */
+static char *keep_path(const struct target *target, const struct vma *vma)
+{
+	const struct area *last = target->areas ? &target->area[target->areas - 1] : NULL;
+
+	if (vma->class != VMA_FILE && vma->class != VMA_SHM)
+		return no_path;
+	if (last && last->path != no_path && strlen(last->path) == vma->name.len && !memcmp(last->path, vma->name.at, vma->name.len))
+		return last->path;
+	return strndup(vma->name.at, vma->name.len);
+}
+
+static int add_area(void *context, struct vma *vma)
+{
+	struct target *target = context;
+	struct area *area;
+
+	if (target->areas == target->room) {
+		size_t room = target->room ? 2 * target->room : 128;
+		struct area *grown = room <= AREAS_MAX ? realloc(target->area, room * sizeof(*grown)) : NULL;
+
+		if (!grown)
+			return -ENOMEM;
+		target->area = grown;
+		target->room = room;
+	}
+	area = &target->area[target->areas];
+	*area = (struct area){
+		.start = vma->start, .end = vma->end, .offset = vma->offset, .major = vma->major, .minor = vma->minor,
+		.inode = vma->inode, .class = vma->class, .path = keep_path(target, vma),
+	};
+	if (!area->path)
+		return -ENOMEM;
+	memcpy(area->perms, vma->perms, sizeof(area->perms));
+	target->areas++;
+	return process_memory_add(&target->own, vma);
+}
+
+int target_open(struct target *target, const struct proc *proc, pid_t pid, const char *path)
+{
+	char name[80];
+	int maps, error;
+
+	*target = (struct target){ .proc = proc, .pid = pid, .next = own_next, .began = clock_ns() };
+	target->memory = (struct memory){ own_read, target };
+	error = process_memory_open(&target->own, proc, pid);
+	if (error)
+		return error;
+	target->own.present_only = true;
+	snprintf(name, sizeof(name), "%smaps", path);
+	maps = proc_open(proc, pid, name);
+	error = maps < 0 ? maps : maps_read(proc->maps, (struct text){ 0 }, maps, 0, NULL, add_area, target, NULL);
+	if (maps >= 0)
+		close(maps);
+	if (!error)
+		error = objects_find(target);
+	if (error)
+		target_close(target);
+	return error;
+}
+
+void target_close(struct target *target)
+{
+	objects_free(target);
+	for (size_t i = 0; i < target->areas; i++)
+		if (target->area[i].path != no_path && (i + 1 == target->areas || target->area[i + 1].path != target->area[i].path))
+			free(target->area[i].path);
+	free(target->area);
+	process_memory_close(&target->own);
+	*target = (struct target){ .own = { .mem = -1, .pagemap = -1 } };
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Another process's memory, as recognisers see it: where its mappings are, which
+ * pages are there, and bytes of those. A page that is absent or swapped out is
+ * never touched, so that reading changes nothing in the process. All that comes
+ * from here is hostile: whoever reads it checks it, and how much is read of one
+ * process has an end.
+ *
+ *   maps --------> area[] ---- area_at(), in order of address
+ *   pagemap -----> memory_next() --- the next page that is there
+ *   mem ---------> memory_get() ---- bytes of pages that are all there
+ */
+#ifndef ANONNAME_RECOGNISE_MEMORY_H
+#define ANONNAME_RECOGNISE_MEMORY_H
+
+#include "../read/maps.h"
+#include "../read/memory.h"
+#include "../read/proc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A mapping. */
+struct area {
+	uint64_t start, end, offset;
+	uint64_t major, minor, inode;
+	enum vma_class class;
+	char perms[5];
+	char *path;                 /* of a file; "" of everything else */
+};
+
+struct object;
+
+/* What recognising one process may cost, in reads, bytes and time. */
+#define TARGET_READS 400000
+#define TARGET_BYTES (256ULL << 20)
+#define TARGET_NS    1000000000ULL
+
+struct target {
+	struct memory memory;       /* where bytes come from: a process, or a test */
+	uint64_t (*next)(void *context, uint64_t from, uint64_t to); /* see memory_next() */
+	const struct proc *proc;
+	pid_t pid;
+	struct area *area;          /* sorted, not overlapping */
+	size_t areas, room;
+	struct object *object;      /* object.h */
+	size_t objects;
+	struct process_memory own;  /* what memory reads */
+	uint64_t reads, bytes, began; /* so far */
+};
+
+/* 0 or a negative errno. path: of the process, "" or a thread's directory with its slash, as in proc_open(). */
+int target_open(struct target *target, const struct proc *proc, pid_t pid, const char *path);
+void target_close(struct target *target);
+
+/* Whether nothing more is to be read of it. Reads fail by themselves then; a loop without reads asks. */
+bool target_is_spent(const struct target *target);
+
+/* The area that holds the address, or NULL. */
+const struct area *area_at(const struct target *target, uint64_t address);
+
+/* The first that ends above the address; target->areas: none. */
+size_t area_seek(const struct target *target, uint64_t address);
+
+/* Private anonymous memory, whatever the kernel calls it; the heap and the stack are not meant. */
+bool area_is_anonymous(const struct area *area);
+bool area_is_writable(const struct area *area);
+
+/* All of size bytes, or -EFAULT: some page is not there, or not the process's own; -EDQUOT: enough was read. */
+int memory_get(struct target *target, uint64_t address, void *buffer, size_t size);
+
+/* A word; false where it cannot be read. */
+bool memory_word(struct target *target, uint64_t address, uint64_t *word);
+bool memory_u32(struct target *target, uint64_t address, uint32_t *word);
+
+/* The first page that is there at or above from, and below to; to: there is none. */
+uint64_t memory_next(struct target *target, uint64_t from, uint64_t to);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ELF objects that a process has mapped: its program and libraries. Their
+ * headers and exported symbols are read from the files, for reading the mapped
+ * ones would bring pages in. A file is as hostile as memory is; and one that a
+ * FUSE server serves can make its reader wait for ever, so it is not opened.
+ */
+#ifndef ANONNAME_RECOGNISE_OBJECT_H
+#define ANONNAME_RECOGNISE_OBJECT_H
+
+#include "memory.h"
+
+#include <elf.h>
+
+#define OBJECT_SEGMENTS 16
+
+struct object_symbols;
+
+struct object {
+	const char *path, *name;    /* name: what follows the last slash of it */
+	size_t first, last;         /* its areas */
+	enum { OBJECT_UNREAD = 0, OBJECT_READ, OBJECT_REFUSED } state;
+	uint64_t base;              /* what is added to the addresses in the file */
+	uint64_t end;               /* where its last segment ends in memory, its .bss included */
+	Elf64_Phdr segment[OBJECT_SEGMENTS]; /* PT_LOAD, in order */
+	size_t segments;
+	Elf64_Phdr dynamic, tls;    /* p_memsz 0: it has none */
+	struct object_symbols *symbols;
+	bool no_symbols;
+};
+
+/* Fills in target->object; 0 or -ENOMEM. No file is opened yet. */
+int objects_find(struct target *target);
+void objects_free(struct target *target);
+
+/* Reads the headers, once. false: it is no ELF object of this machine, or may not be read. */
+bool object_read(struct target *target, struct object *object);
+
+/* The first object the name of which begins so; NULL: none. */
+struct object *object_named(struct target *target, const char *prefix);
+
+/* Where an exported symbol lies in the process; 0: it has none of that name. size may be NULL. */
+uint64_t object_symbol(struct target *target, struct object *object, const char *name, uint64_t *size);
+
+#endif
