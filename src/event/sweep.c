@@ -11,6 +11,7 @@
 #include "base/peek.h"
 #include "base/root.h"
 #include "base/sandbox.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "label/label.h"
 #include "label/thread.h"
@@ -72,7 +73,7 @@ static bool name_early(const struct maps_line *line, void *context)
 {
 	const struct sweep *sweep = context;
 	const struct object *loader = objects_named("ld-linux");
-	uintptr_t tls = (uintptr_t)__builtin_thread_pointer();
+	uintptr_t tls = arch_thread_pointer();
 	struct fields f = { .library = loader ? "ld.so" : objects_program(), .memory = line->perms[2] == 'x' ? MEMORY_CODE : MEMORY_OLD };
 	const struct object *o = objects_find(line->start);
 	uintptr_t start = line->start;

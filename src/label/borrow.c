@@ -23,7 +23,7 @@ struct loading {
 	void *missing;
 	const ElfW(Rela) *rela[2];
 	size_t rela_size[2];
-	const ElfW(Relr) *relr;
+	const ElfW(Addr) *relr;
 	size_t relr_size;
 };
 
@@ -79,7 +79,7 @@ static bool read_dynamic(struct loading *l, const ElfW(Dyn) *dynamic)
 		case DT_RELASZ: l->rela_size[0] = d->d_un.d_val; break;
 		case DT_JMPREL: l->rela[1] = (const ElfW(Rela) *)at; break;
 		case DT_PLTRELSZ: l->rela_size[1] = d->d_un.d_val; break;
-		case DT_RELR: l->relr = (const ElfW(Relr) *)at; break;
+		case DT_RELR: l->relr = (const ElfW(Addr) *)at; break;
 		case DT_RELRSZ: l->relr_size = d->d_un.d_val; break;
 		case DT_TEXTREL: return false;
 		default: break;
@@ -166,8 +166,8 @@ static bool relocate(const struct loading *l)
 		}
 	}
 	/* gABI, "Relative relocation table": an address, or a bitmap of the 63 words after it. */
-	for (size_t i = 0; i < l->relr_size / sizeof(ElfW(Relr)); i++) {
-		ElfW(Relr) entry = l->relr[i];
+	for (size_t i = 0; i < l->relr_size / sizeof(ElfW(Addr)); i++) {
+		ElfW(Addr) entry = l->relr[i];
 
 		if (!(entry & 1)) {
 			where = (uintptr_t *)(base + entry);

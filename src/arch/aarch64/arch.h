@@ -34,6 +34,12 @@ static inline void arch_relax(void)
 	__asm__ volatile("yield" ::: "memory");
 }
 
+/* Where this thread's control block is. */
+static inline unsigned long arch_thread_pointer(void)
+{
+	return (unsigned long)__builtin_thread_pointer();
+}
+
 /* The system call instruction. */
 static inline long sys_call6(long nr, long a, long b, long c, long d, long e, long f)
 {
