@@ -17,7 +17,6 @@
 #include "event/event.h"
 #include "event/sweep.h"
 #include "label/thread.h"
-#include "owner/jemalloc/jemalloc.h"
 #include "sink/shown.h"
 
 #ifndef PR_SET_VMA
@@ -178,7 +177,7 @@ int anonname_sweep(void)
 	if (!label_active())
 		return with_errno(-ENOTSUP);
 	event_objects_changed();
-	jemalloc_look();
+	event_look();
 	named = sweep_again();
 	return with_errno(named < 0 ? -ENOTSUP : named);
 }

@@ -18,7 +18,8 @@ size_t elf_room(const struct elf_object *o, uintptr_t at)
 		if (ph->p_type == PT_LOAD && ph->p_flags & PF_R && offset < ph->p_memsz)
 			return ph->p_memsz - offset;
 	}
-	return o->headers ? 0 : SIZE_MAX - at;
+	/* All of it is believed; but a program's addresses end before this. */
+	return o->headers || at > PTRDIFF_MAX ? 0 : PTRDIFF_MAX - at;
 }
 
 /* How many elements of a table there can be; 0: none, or it does not lie as such a table does. */

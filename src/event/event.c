@@ -14,13 +14,8 @@
 #include "label/rules.h"
 #include "label/thread.h"
 #include "owner/glibc.h"
-#include "owner/jemalloc/jemalloc.h"
+#include "owner/owner.h"
 #include "owner/stack.h"
-
-/* Linux 6.11: a type beside shared and private, of memory that is private. */
-#ifndef MAP_DROPPABLE
-#define MAP_DROPPABLE 0x08
-#endif
 
 /* --- what is it ------------------------------------------------------------------ */
 
@@ -30,18 +25,6 @@ static enum kind classify(const struct mapping *m, enum object_class asker)
 
 	if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE)
 		return KIND_SHM;
-	if (asker == OBJECT_LIBC) {
-		/* sysdeps/unix/sysv/linux/getrandom.c, vgetrandom_alloc */
-		if (type == MAP_DROPPABLE)
-			return KIND_GETRANDOM;
-		/* nptl/allocatestack.c, malloc/arena.c (MAP_NORESERVE until 2.40), malloc/malloc.c; in this order. */
-		if (m->flags & MAP_STACK)
-			return KIND_STACK_UNUSED;
-		if (m->prot == PROT_NONE)
-			return KIND_ARENA;
-		if (m->prot == (PROT_READ | PROT_WRITE))
-			return KIND_LARGE;
-	}
 	if (asker == OBJECT_ALLOCATOR)
 		return KIND_HEAP;
 	if (m->prot & PROT_EXEC)
@@ -75,8 +58,8 @@ void event_mapped(const struct mapping *m)
 	registry_notice(m->frame);
 	if (registry_lost())
 		sweep_look_again();
-	if (unlikely(thread_self()->new_heap != 0))
-		glibc_heap_settle();
+	if (unlikely(thread_self()->later != NULL))
+		thread_self()->later();
 	if (!(m->flags & MAP_ANONYMOUS)) {
 		/* Elsewhere the range was free, and has no name to lose. */
 		if (m->flags & MAP_FIXED)
@@ -88,20 +71,8 @@ void event_mapped(const struct mapping *m)
 		sink_forget(m->start, m->len);
 	asker = objects_find(m->caller);
 	kind = classify(m, asker ? (enum object_class)asker->class : OBJECT_APP);
-	switch (kind) {
-	case KIND_STACK_UNUSED:
-		stack_mapped(m->start, page_up(m->start + m->len));
+	if (asker && asker->owner && owner_mapped(m, asker, &kind))
 		return;
-	case KIND_ARENA:
-		glibc_heap_mapped(m->start, m->len);
-		return;
-	default:
-		break;
-	}
-	if (jemalloc_asks(asker)) {
-		jemalloc_mapped(m->start, m->len);
-		return;
-	}
 	name_mapping(m, asker, kind);
 }
 
@@ -132,13 +103,17 @@ void event_executable(const struct mapping *m)
 void event_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame)
 {
 	struct mapping m = { .start = start, .len = len, .caller = caller, .frame = frame };
-	struct fields f = { .allocator = "glibc", .size = len };
 
 	if (!label_active())
 		return;
 	event_notice_fork();
-	f.library = label_library(&m, objects_find(caller), KIND_LARGE);
-	label_range(KIND_LARGE, start, len, &f);
+	glibc_chunk(&m);
+}
+
+void event_chunk_in_heap(uintptr_t chunk)
+{
+	if (label_active())
+		glibc_heap_used(chunk);
 }
 
 struct sink_unmap event_unmap_begin_in(uintptr_t frame)
@@ -151,13 +126,11 @@ void event_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool u
 {
 	if (label_active()) {
 		if (unmapped) {
-			jemalloc_unmapped(start, page_up(len));
-			stack_unmapped(start, page_up(start + len));
-			glibc_heap_unmapped(start);
+			owners_unmapped(start, page_up(len));
 			rules_unmapped(start);
 		}
-		if (unlikely(thread_self()->new_heap != 0))
-			glibc_heap_settle();
+		if (unlikely(thread_self()->later != NULL))
+			thread_self()->later();
 	}
 	sink_unmap_end(unmap, start, len, unmapped);
 }
@@ -174,7 +147,7 @@ void event_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr
 
 void event_program_named(void)
 {
-	jemalloc_program_named();
+	owners_program_named();
 }
 
 void event_sigstack(uintptr_t start, size_t len)

@@ -9,6 +9,7 @@
 
 #include "label/label.h"
 #include "label/mapping.h"
+#include "label/thread.h"
 #include "sink/sink.h"
 
 /* --- memory: event.c */
@@ -18,8 +19,9 @@ void event_mapped(const struct mapping *m);
 /* A part of a mapping, or several, is about to become executable in the memory of that kind. */
 void event_executable(const struct mapping *m);
 
-/* A chunk of libc's malloc that is a mapping of its own, which no hook saw. */
+/* libc's malloc gave a chunk that no hook saw: a mapping of its own, or one in a heap of a thread's arena. */
 void event_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame);
+void event_chunk_in_heap(uintptr_t chunk);
 
 /* Before anything is unmapped or moved; event_unmapped or event_moved ends it. */
 static inline struct sink_unmap event_unmap_begin(void);
@@ -43,11 +45,8 @@ void event_start(void);
 void event_stack_given(uintptr_t start, uintptr_t end);
 void event_stack_not_given(uintptr_t start, uintptr_t end);
 
-/*
- * The calling thread begins, with its creator's name, and what it runs (routine.h). given_start, given_end:
- * the stack that the program gave it, or 0, 0 where libc made it.
- */
-void event_thread_begins(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end);
+/* From inside the thread. */
+void event_thread_begins(const struct new_thread *new);
 void event_thread_ends(void);
 
 /* The calling thread exits here: what a handler interrupted of ours does not go on, and holds nothing. */
@@ -55,6 +54,9 @@ void event_thread_exits(void);
 
 /* The thread whose control block (pthread_self) is at self has a new name. */
 void event_thread_renamed(uintptr_t self, const char *name);
+
+/* A safe moment: no lock of an allocator's or of the dynamic linker's is held, and objects may have come or gone. */
+void event_look(void);
 
 /* dlopen has returned, or something else that is called without malloc's locks held. */
 void event_objects_changed(void);

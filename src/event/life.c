@@ -9,13 +9,14 @@
 #include "base/peek.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "event/sweep.h"
 #include "label/label.h"
 #include "label/objects.h"
 #include "label/rules.h"
 #include "label/thread.h"
 #include "label/walk.h"
-#include "owner/jemalloc/jemalloc.h"
+#include "owner/owner.h"
 #include "owner/stack.h"
 
 /*
@@ -63,6 +64,8 @@ static bool can_be_read(uintptr_t from, size_t len)
 
 void event_start(void)
 {
+	objects_classify = owner_classify;
+	objects_refresh(NULL, NULL, NULL);
 	rules_read();
 	peek_known = can_be_read;
 	registry_frame_is_mine = thread_frame_is_mine;
@@ -70,8 +73,7 @@ void event_start(void)
 	code_start(config_jit_in_kernel());
 	sink_start((enum sink_choice)config_choice[CHOICE_SINK]);
 	thread_start();
-	stack_start();
-	jemalloc_first_thread();
+	owners_start();
 	walk_start(config_walk());
 	if (!label_active())
 		return;
@@ -108,8 +110,7 @@ void event_fork_child(void)
 	walk_fork_child();
 	objects_fork_child();
 	thread_fork_child();
-	stack_fork_child();
-	jemalloc_fork_child();
+	owners_fork_child();
 }
 
 /* Weak: musl has the second, and glibc has the first, which its headers' pthread_atfork calls. */
@@ -145,13 +146,13 @@ void event_stack_given(uintptr_t start, uintptr_t end)
 
 void event_stack_not_given(uintptr_t start, uintptr_t end)
 {
-	stack_unmapped(start, end);
+	stack_unmapped(start, end - start);
 }
 
-void event_thread_begins(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end)
+void event_thread_begins(const struct new_thread *new)
 {
-	stack_thread_begins(name, routine, given_start, given_end);
-	jemalloc_thread_begin();
+	text_copy(thread_self()->comm, COMM_SIZE, new->name);
+	owners_thread_begins(new);
 }
 
 void event_thread_exits(void)
@@ -164,16 +165,17 @@ void event_thread_exits(void)
 
 void event_thread_ends(void)
 {
-	jemalloc_thread_end();
 	event_thread_exits();
-	stack_thread_ends();
+	owners_thread_ends();
 }
 
 void event_thread_renamed(uintptr_t self, const char *name)
 {
-	jemalloc_thread_renamed(self, name);
-	stack_thread_renamed(self, name);
+	if (self == (uintptr_t)pthread_self())
+		text_copy(thread_self()->comm, COMM_SIZE, name);
+	owners_thread_renamed(self, name);
 }
+
 /* --- objects ----------------------------------------------------------------------- */
 
 static bool objects_stale;
@@ -187,6 +189,11 @@ void event_objects_catch_up(void)
 {
 	if (load_relaxed(&objects_stale))
 		event_objects_changed();
+}
+
+void event_look(void)
+{
+	owners_look();
 }
 
 void event_objects_changed(void)

@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "label/label.h"
 #include "label/thread.h"
-#include "owner/glibc.h"
+#include "owner/owner.h"
 #include "owner/stack.h"
 #include "sink/registry/registry.h"
 
@@ -89,7 +89,7 @@ static bool name_early(const struct maps_line *line, void *context)
 		start = MIN(o->end, line->end);
 	if (tls >= start && tls < line->end && thread_is_first())
 		kind = KIND_TLS;
-	if (start >= line->end || (sweep->late && (glibc_heap_found(line->start) || stack_holds(start))))
+	if (start >= line->end || (sweep->late && owners_found(line->start, start)))
 		return true;
 	/* What the program mapped since may lie in the same VMA: of TLS only the page of the control block is certain. */
 	if (!sweep->late)
@@ -103,7 +103,6 @@ void sweep_start(void)
 {
 	struct sweep sweep = { .program_headers = getauxval(AT_PHDR), .late = program_has_begun() };
 
-	objects_refresh(NULL, NULL, NULL);
 	if (sweep.late)
 		stack_find_threads();
 	if (maps_read(name_early, &sweep) < 0)

@@ -57,7 +57,6 @@ struct next {
 	int (*dlclose)(void *);
 	void (*cleanup_push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);
 	void (*cleanup_pop)(struct _pthread_cleanup_buffer *, int run);
-	int (*pthread_setspecific)(pthread_key_t, const void *);
 };
 extern struct next hook_next;
 _Static_assert(offsetof(struct next, syscall) == 0 && offsetof(struct next, dlopen) == 8 &&
@@ -129,9 +128,7 @@ extern enum hook_trial { TRIAL_NONE, TRIAL_UNDER_WAY, TRIAL_ARRIVED } hook_trial
 /* Puts the jumps into libc. Each one that it leaves out is told in the root. */
 void detour_install(void);
 
-/* A safe moment: new jemalloc, new arenas, and new objects that call it. */
-void mallctl_look(void);
-/* The same for objects that call libc's malloc, where libc cannot be changed. */
+/* A safe moment: new objects that call libc's malloc, where libc cannot be changed. */
 void malloc_look(void);
 
 #define CALLER ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))

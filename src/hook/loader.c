@@ -54,7 +54,7 @@ void *hook_dlopen(const char *file, int flags)
 	void *r = hook_next.dlopen(file, flags);
 
 	event_objects_changed();
-	mallctl_look();
+	event_look();
 	malloc_look();
 	return r;
 }
@@ -65,7 +65,7 @@ void *hook_dlmopen(Lmid_t space, const char *file, int flags)
 	void *r = hook_next.dlmopen(space, file, flags);
 
 	event_objects_changed();
-	mallctl_look();
+	event_look();
 	malloc_look();
 	return r;
 }
@@ -79,7 +79,7 @@ EXPORT int dlclose(void *handle)
 	close = event_objects_closing(FRAME);
 	r = hook_next_of(dlclose)(handle);
 	event_objects_closed(close);
-	mallctl_look();
+	event_look();
 	malloc_look();
 	return r;
 }

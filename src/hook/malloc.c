@@ -21,8 +21,7 @@
 #include "base/old.h"
 #include "base/root.h"
 #include "event/event.h"
-#include "hook/slots.h"
-#include "owner/glibc.h"
+#include "label/slots.h"
 
 OLD_WEAK(dlsym);
 
@@ -67,8 +66,8 @@ static void *made(void *p, uintptr_t caller, uintptr_t frame)
 
 	if (unlikely(c.len != 0))
 		event_chunk(c.start, c.len, caller, frame);
-	else if (p && (((const size_t *)p)[-1] & IN_ARENA) && label_active())
-		glibc_heap_used((uintptr_t)p);
+	else if (p && (((const size_t *)p)[-1] & IN_ARENA))
+		event_chunk_in_heap((uintptr_t)p);
 	return p;
 }
 

@@ -14,7 +14,6 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
-#include "label/objects.h"
 
 OLD_WEAK(dlsym);
 
@@ -35,7 +34,6 @@ static const struct {
 	NEXT(dlmopen, "dlmopen"), NEXT(dlclose, "dlclose"), NEXT(pthread_create, "pthread_create"),
 	NEXT(thrd_create, "thrd_create"), NEXT(pthread_setname_np, "pthread_setname_np"), NEXT(pthread_exit, "pthread_exit"),
 	NEXT(cleanup_push, "_pthread_cleanup_push"), NEXT(cleanup_pop, "_pthread_cleanup_pop"),
-	NEXT(pthread_setspecific, "pthread_setspecific"),
 #undef NEXT
 };
 
@@ -162,7 +160,6 @@ bool hook_start_now(void)
 		sandbox_probe(config_choice[CHOICE_SINK] == SINK_KERNEL || config_choice[CHOICE_SINK] == SINK_BOTH,
 			      secure_getenv("SYSTEMD_EXEC_PID"));
 	sandbox_remember_pid();
-	objects_refresh(NULL, NULL, NULL);
 	hook_find_next();
 	root.self = (uintptr_t)&root;
 	event_start();
@@ -180,6 +177,6 @@ __attribute__((constructor)) static void constructor(void)
 	if (!event_notices_forks())
 		hook_watch_forks();
 	event_objects_changed();
-	mallctl_look();
+	event_look();
 	malloc_look();
 }

@@ -135,7 +135,8 @@ static void begin(struct start *from, struct told *copy, struct _pthread_cleanup
 	*copy = from->told;
 	start_forget(from);
 	store_release(&from->taken, 0U);
-	event_thread_begins(copy->name, copy->routine, copy->stack_start, copy->stack_end);
+	event_thread_begins(&(struct new_thread){
+		.name = copy->name, .routine = copy->routine, .stack_start = copy->stack_start, .stack_end = copy->stack_end });
 	if (hook_next_of(cleanup_push))
 		hook_next.cleanup_push(end, ended, NULL);
 }

@@ -12,13 +12,13 @@
 
 /* --- who asked --------------------------------------------------------------------- */
 
-const char *label_library(const struct mapping *m, const struct object *asker, enum kind kind)
+const char *label_library_behind(const struct mapping *m, const struct object *asker, enum kind kind)
 {
-	const struct object *owner = asker;
+	const struct object *owner;
 
 	if (!asker)
 		return objects_program();       /* generated code */
-	if (asker->class == OBJECT_APP || !config_uses(kind, 'l'))
+	if (!config_uses(kind, 'l'))
 		return asker->name;
 	owner = walk_to_owner(m->caller, m->frame);
 	return owner ? owner->name : asker->name;

@@ -18,6 +18,15 @@ static inline bool label_active(void) { return sink_modes() != 0; }
 void label_range(enum kind kind, uintptr_t start, size_t len, const struct fields *f);
 
 /* The library that a name of that kind shows: the caller's, or that for which the caller asked. asker NULL: generated code. */
-const char *label_library(const struct mapping *m, const struct object *asker, enum kind kind);
+static inline const char *label_library(const struct mapping *m, const struct object *asker, enum kind kind);
+
+/* --- */
+
+const char *label_library_behind(const struct mapping *m, const struct object *asker, enum kind kind);
+
+static inline const char *label_library(const struct mapping *m, const struct object *asker, enum kind kind)
+{
+	return likely(asker && asker->class == OBJECT_APP) ? asker->name : label_library_behind(m, asker, kind);
+}
 
 #endif

@@ -12,30 +12,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-/* Whose requests are somebody else's. Matched as the start of the name. */
-static const struct known {
-	const char *name;
-	uint8_t class;
-	const char *allocator;
-} known[] = {
-	{ "libc.so.6", OBJECT_LIBC, "glibc" },
-	{ "libpthread.so.0", OBJECT_LIBC, "glibc" },
-	{ "libc_malloc_debug.so", OBJECT_LIBC, "glibc" },
-	{ "ld-linux", OBJECT_LOADER, "" },
-	{ "libanonname.so", OBJECT_SELF, "" },
-	{ "libstdc++.so", OBJECT_CXX, "" },
-	{ "libc++.so", OBJECT_CXX, "" },
-	{ "libc++abi.so", OBJECT_CXX, "" },
-	{ "libgcc_s.so", OBJECT_CXX, "" },
-	{ "libjemalloc.so", OBJECT_ALLOCATOR, "jemalloc" },
-	{ "libtcmalloc", OBJECT_ALLOCATOR, "tcmalloc" },
-	{ "libmimalloc", OBJECT_ALLOCATOR, "mimalloc" },
-	{ "libsnmalloc", OBJECT_ALLOCATOR, "snmalloc" },
-	{ "libhoard", OBJECT_ALLOCATOR, "hoard" },
-	{ "librpmalloc", OBJECT_ALLOCATOR, "rpmalloc" },
-	{ "libhardened_malloc", OBJECT_ALLOCATOR, "hardened" },
-	{ "libtbbmalloc", OBJECT_ALLOCATOR, "tbbmalloc" },
-};
+void (*objects_classify)(struct object *o);
 
 /*
  * Objects stand in chunks that never move, so a lookup needs no lock. A place
@@ -100,6 +77,11 @@ bool objects_can_be_read(uintptr_t start, size_t len)
 		    start + len <= o->base + ph->p_vaddr + ph->p_memsz)
 			return true;
 	return false;
+}
+
+void object_give(const struct object *o, uint8_t owner)
+{
+	((struct object *)(uintptr_t)o)->owner = owner;
 }
 
 struct elf_object object_elf(const struct object *o)
@@ -188,18 +170,6 @@ static void read_dynamic(struct object *o)
 		text_copy(o->name, sizeof(o->name), text_base_name(soname));
 }
 
-static void classify(struct object *o)
-{
-	o->class = OBJECT_APP;
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (!text_starts(o->name, known[i].name))
-			continue;
-		o->class = known[i].class;
-		text_copy(o->allocator, sizeof(o->allocator), known[i].allocator);
-		return;
-	}
-}
-
 static bool same_file(const char *a, const char *b)
 {
 	struct stat of_a, of_b;
@@ -242,7 +212,7 @@ void objects_program_is(const char *path)
 		if (headers < o->start || headers >= o->end || !text_equal(o->name, program))
 			continue;
 		text_copy(o->name, sizeof(o->name), name);
-		classify(o);
+		objects_classify(o);
 	}
 	text_copy(program, sizeof(program), name);
 	text_copy(program_file, sizeof(program_file), text_base_name(path));
@@ -294,7 +264,7 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 		o->dynamic = o->base + dynamic->p_vaddr;
 		read_dynamic(o);
 	}
-	classify(o);
+	objects_classify(o);
 	o->seen = true;
 	o->start = start;
 	store_release(&o->end, end);

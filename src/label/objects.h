@@ -35,9 +35,16 @@ struct object {
 	uint8_t class;                  /* enum object_class */
 	bool has_runpath;               /* dlopen from it looks where DT_RPATH or DT_RUNPATH says */
 	bool seen;                      /* objects_refresh */
-	char allocator[12];             /* OBJECT_ALLOCATOR and OBJECT_LIBC: what %a says */
+	uint8_t owner;                  /* its row in owner/owner.c; 0: none */
+	const char *allocator;          /* what %a says; "" where it is none */
 	char name[OBJECT_NAME_MAX];     /* base name of the soname, else of the file */
 };
+
+/* What an object is by its name, as the table of owners has it: fills in class, owner, allocator. Set before the first objects_refresh. */
+extern void (*objects_classify)(struct object *o);
+
+/* It is that owner's, whatever its name says. */
+void object_give(const struct object *o, uint8_t owner);
 
 /* The first call reads everything; later ones what changed. Calls each_new and each_gone, if not NULL. */
 void objects_refresh(void (*each_new)(const struct object *o), void (*each_gone)(const struct object *o, void *context), void *context);

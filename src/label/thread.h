@@ -14,11 +14,17 @@ struct thread {
 	uint32_t tid;                   /* 0: not known yet */
 	bool orphaned;                  /* made by a clone that libc knows nothing of: its own note of the tid is old */
 	bool alternate;                 /* it once had a stack for signals inside its own */
-	uint32_t arena_index;           /* the malloc arena that it made; 0: none */
-	uintptr_t new_heap;             /* its owner is not certain yet, see glibc.c */
+	void (*later)(void);            /* what an owner wants called at the thread's next event; NULL: nothing */
 	char comm[COMM_SIZE];
 	uint32_t labels;                /* anonname_push: how many; those above LABELS_MAX are not kept */
 	const char *label[LABELS_MAX];
+};
+
+/* A thread that begins. */
+struct new_thread {
+	const char *name;               /* its creator's */
+	const char *routine;            /* what it runs, see routine.h */
+	uintptr_t stack_start, stack_end;       /* the stack that the program gave it; 0, 0: libc made it */
 };
 
 extern THREAD_LOCAL struct thread this_thread;

@@ -11,12 +11,14 @@
 #include "owner/glibc.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/maps.h"
 #include "base/peek.h"
 #include "base/table.h"
 #include "label/label.h"
 #include "label/thread.h"
+#include "owner/stack.h"
 
 /* malloc/arena.c: HEAP_MAX_SIZE, twice the largest mmap threshold. A reservation is that, or twice that, to align it. */
 #define HEAP_SIZE (64UL << 20)
@@ -27,6 +29,8 @@
 
 static struct table heaps COLD_BSS;     /* by start; index and tid are the arena's */
 static uint32_t arenas_made;
+static THREAD_LOCAL uint32_t my_arena;          /* the arena that this thread made; 0: none */
+static THREAD_LOCAL uintptr_t new_heap;         /* whose arena it is in is not certain yet; 0: none */
 
 static void name_heap(const struct place *p)
 {
@@ -34,9 +38,16 @@ static void name_heap(const struct place *p)
 		    &(struct fields){ .allocator = "glibc", .index = p->index, .has_index = true, .tid = p->tid });
 }
 
-void glibc_heap_mapped(uintptr_t start, size_t len)
+static void settle(void);
+
+static void settled(void)
 {
-	struct thread *me = thread_self();
+	new_heap = 0;
+	thread_self()->later = NULL;
+}
+
+static void heap_mapped(uintptr_t start, size_t len)
+{
 	uintptr_t heap = (start + HEAP_SIZE - 1) & ~(HEAP_SIZE - 1);
 
 	/* Another heap size (huge pages by tunable): no header where we expect it. */
@@ -45,15 +56,18 @@ void glibc_heap_mapped(uintptr_t start, size_t len)
 	struct place *p = table_add(&heaps, heap);
 	struct place unknown = { .start = start, .end = start + len };
 
-	if (!me->arena_index)
-		me->arena_index = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
+	if (!my_arena)
+		my_arena = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
 	if (!p)
 		p = &unknown;
 	place_cover(p, start, start + len);
-	p->index = me->arena_index;
+	p->index = my_arena;
 	p->tid = thread_tid();
 	name_heap(p);
-	me->new_heap = heap;
+	if (p == &unknown)
+		return;
+	new_heap = heap;
+	thread_self()->later = settle;
 }
 
 /* The heap's header begins with its arena, which lies right behind the header of the arena's first heap. */
@@ -69,12 +83,17 @@ static uintptr_t arena_of(uintptr_t heap)
 	return peek(&own, (const void *)first, sizeof(own)) == 0 && own == arena ? first : 0;
 }
 
-/* The arena's first heap is in the table with its number, whichever heap was found first. */
-bool glibc_heap_found(uintptr_t start)
+/*
+ * Mapped before we came: if it is a heap of an arena, as its header says. Whose
+ * arena that is cannot be known. The arena's first heap is in the table with its
+ * number, whichever heap was found first.
+ */
+bool glibc_found(uintptr_t start, uintptr_t unused)
 {
 	uintptr_t first = arena_of(start);
 	struct place *p, *owner;
 
+	(void)unused;
 	if (!first)
 		return false;
 	owner = table_find(&heaps, first);
@@ -95,14 +114,16 @@ bool glibc_heap_found(uintptr_t start)
 	return true;
 }
 
-void glibc_heap_unmapped(uintptr_t start)
+void glibc_unmapped(uintptr_t start, size_t len)
 {
 	struct place *p = table_find(&heaps, start);
 
-	if (p)
-		table_remove(p);
-	if (thread_self()->new_heap == start)
-		thread_self()->new_heap = 0;
+	(void)len;
+	if (likely(!p))
+		return;
+	table_remove(p);
+	if (new_heap == start)
+		settled();
 }
 
 bool glibc_heap_holds(uintptr_t addr)
@@ -113,7 +134,6 @@ bool glibc_heap_holds(uintptr_t addr)
 /* The heap's header says whose it is. */
 static void set_right(uintptr_t heap, uintptr_t arena)
 {
-	struct thread *me = thread_self();
 	struct place *p = table_find(&heaps, heap), *owner;
 
 	if (!p || (heap & (HEAP_SIZE - 1)))
@@ -125,8 +145,8 @@ static void set_right(uintptr_t heap, uintptr_t arena)
 	if (!owner || (owner->index == p->index && owner->tid == p->tid))
 		return;
 	/* It grows an arena that another thread made: the thread has none of its own yet. */
-	if (me->arena_index == p->index)
-		me->arena_index = 0;
+	if (my_arena == p->index)
+		my_arena = 0;
 	p->index = owner->index;
 	p->tid = owner->tid;
 	name_heap(p);
@@ -147,24 +167,62 @@ void glibc_heap_used(uintptr_t chunk)
 	arena = *(const uintptr_t *)heap;
 	if ((arena & ~(HEAP_SIZE - 1)) != heap && !table_find(&heaps, arena & ~(HEAP_SIZE - 1)))
 		return;
-	glibc_heap_mapped(heap, HEAP_SIZE);
-	thread_self()->new_heap = 0;
+	heap_mapped(heap, HEAP_SIZE);
+	settled();
 	set_right(heap, arena);
 }
 
-void glibc_heap_settle(void)
+/* Later, in the same thread: the heap's header is written by now, and tells. */
+static void settle(void)
 {
-	struct thread *me = thread_self();
-	uintptr_t heap = me->new_heap, arena = 0;
+	uintptr_t heap = new_heap, arena = 0;
 
 	switch (peek(&arena, (const void *)heap, sizeof(arena))) {
 	case 0: break;
-	case -EPERM: me->new_heap = 0; return;
+	case -EPERM: settled(); return;
 	default: return;
 	}
 	/* Still being set up: the two cut-offs of an aligned reservation come first. */
 	if (!arena)
 		return;
-	me->new_heap = 0;
+	settled();
 	set_right(heap, arena);
+}
+
+/* --- what libc maps ---------------------------------------------------------------- */
+
+/* Linux 6.11: a type beside shared and private, of memory that is private. */
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+
+/* nptl/allocatestack.c, malloc/arena.c (MAP_NORESERVE until 2.40), malloc/malloc.c; in this order. */
+bool glibc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
+{
+	(void)asker;
+	if (*kind == KIND_SHM)
+		return false;
+	/* sysdeps/unix/sysv/linux/getrandom.c, vgetrandom_alloc */
+	if ((m->flags & MAP_TYPE) == MAP_DROPPABLE) {
+		*kind = KIND_GETRANDOM;
+		return false;
+	}
+	if (m->flags & MAP_STACK) {
+		stack_mapped(m->start, page_up(m->start + m->len));
+		return true;
+	}
+	if (m->prot == PROT_NONE) {
+		heap_mapped(m->start, m->len);
+		return true;
+	}
+	if (m->prot == (PROT_READ | PROT_WRITE))
+		*kind = KIND_LARGE;
+	return false;
+}
+
+void glibc_chunk(const struct mapping *m)
+{
+	struct fields f = { .allocator = "glibc", .size = m->len, .library = label_library(m, objects_find(m->caller), KIND_LARGE) };
+
+	label_range(KIND_LARGE, m->start, m->len, &f);
 }

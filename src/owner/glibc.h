@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* The arenas of glibc's malloc: which heap belongs to which arena. */
+/* glibc's malloc: which heap belongs to which arena, and chunks that are mappings of their own. */
 #ifndef ANONNAME_OWNER_GLIBC_H
 #define ANONNAME_OWNER_GLIBC_H
 
-#include "base/compiler.h"
+#include "label/config.h"
+#include "label/mapping.h"
+#include "label/objects.h"
 
-/* libc reserved addresses for a heap of an arena. */
+/* As owner.h has them. */
+bool glibc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind);
+void glibc_unmapped(uintptr_t start, size_t len);
+bool glibc_found(uintptr_t vma, uintptr_t start);
+
+/* A chunk that is a mapping of its own, which no hook saw. */
+void glibc_chunk(const struct mapping *m);
+
 /* A chunk in a thread's arena, whose heap no hook saw: it is the calling thread's, or one that is known. */
 void glibc_heap_used(uintptr_t chunk);
-void glibc_heap_mapped(uintptr_t start, size_t len);
-void glibc_heap_unmapped(uintptr_t start);
 
-/* The address lies in one of them. */
-/*
- * Memory that was mapped before we came: if it is a heap of an arena, as its
- * header says, names it. Whose arena it is cannot be known.
- */
-bool glibc_heap_found(uintptr_t start);
-
+/* The address lies in a heap of an arena. */
 bool glibc_heap_holds(uintptr_t addr);
-
-/* Later, in the same thread: the heap's header is written by now, and tells. */
-void glibc_heap_settle(void);
 
 #endif

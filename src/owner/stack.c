@@ -61,9 +61,9 @@ void stack_mapped(uintptr_t start, uintptr_t end)
 	label_stack(p);
 }
 
-void stack_unmapped(uintptr_t start, uintptr_t end)
+void stack_unmapped(uintptr_t start, size_t len)
 {
-	struct place *p = table_find(&stacks, end);
+	struct place *p = table_find(&stacks, start + len);
 
 	if (p && p->start == start)
 		table_remove(p);
@@ -91,9 +91,11 @@ static struct place *stack_that_holds(uintptr_t addr)
 	return s.found;
 }
 
-bool stack_holds(uintptr_t addr)
+/* stack_find_threads has found it, and named it. */
+bool stack_found(uintptr_t vma, uintptr_t start)
 {
-	return stack_that_holds(addr) != NULL;
+	(void)vma;
+	return stack_that_holds(start) != NULL;
 }
 
 /* --- threads that were there before us ------------------------------------------------ */
@@ -280,17 +282,16 @@ static bool name_early(struct place *p, uintptr_t self, const char *name)
 	return !load_relaxed(&p->used);
 }
 
-void stack_thread_begins(const char *name, const char *routine, uintptr_t given_start, uintptr_t given_end)
+void stack_thread_begins(const struct new_thread *new)
 {
 	struct thread *me = thread_self();
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 	bool was_unknown = false;
 	struct place *p;
 
-	text_copy(me->comm, sizeof(me->comm), name);
-	if (given_end) {
-		p = table_find(&stacks, given_end);
-		if (p && !place_holds(p, given_start))
+	if (new->stack_end) {
+		p = table_find(&stacks, new->stack_end);
+		if (p && !place_holds(p, new->stack_start))
 			p = NULL;
 	} else {
 		p = own_stack(here, &was_unknown);
@@ -305,8 +306,8 @@ void stack_thread_begins(const char *name, const char *routine, uintptr_t given_
 		return;
 	me->stack_start = p->start;
 	me->stack_end = p->end;
-	text_copy(p->comm, sizeof(p->comm), name);
-	text_copy(p->routine, sizeof(p->routine), routine);
+	text_copy(p->comm, sizeof(p->comm), new->name);
+	text_copy(p->routine, sizeof(p->routine), new->routine);
 	store_relaxed(&p->tid, thread_tid());
 	store_relaxed(&p->used, 1U);
 	label_stack(p);
@@ -338,13 +339,8 @@ void stack_thread_ends(void)
 
 void stack_thread_renamed(uintptr_t self, const char *name)
 {
-	struct thread *me = thread_self();
-	struct place *p = stack_that_holds(self);
+	struct place *p = self == (uintptr_t)pthread_self() ? my_stack : stack_that_holds(self);
 
-	if (self == (uintptr_t)pthread_self()) {
-		text_copy(me->comm, sizeof(me->comm), name);
-		p = my_stack;
-	}
 	if (!p || (self != (uintptr_t)pthread_self() && name_early(p, self, name)))
 		return;
 	text_copy(p->comm, sizeof(p->comm), name);

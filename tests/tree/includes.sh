@@ -39,7 +39,7 @@ src/sink arch base format
 src/label arch base format sink
 src/owner arch base format sink label
 src/event base format sink label owner
-src/hook arch base format sink label owner event
+src/hook arch base format sink label event
 src/api base format sink label owner event
 src/read format
 src/recognise arch base format read

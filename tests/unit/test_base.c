@@ -11,6 +11,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "label/objects.h"
+#include "owner/owner.h"
 #include "run.h"
 
 START_TEST(text_never_overflows)
@@ -103,6 +104,7 @@ START_TEST(objects_and_their_symbols)
 	struct elf_symbols s;
 	int nowhere;
 
+	objects_classify = owner_classify;
 	objects_refresh(NULL, NULL, NULL);
 	libc = objects_find((uintptr_t)function);
 	self = objects_find((uintptr_t)count_one);

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "label/thread.h"
+#include "owner/owner.h"
 #include "sink/shown.h"
 
 /* jemalloc_types.h: MALLCTL_ARENAS_ALL is 4096; an index is below that. */
@@ -143,17 +144,7 @@ bool jemalloc_is(const struct object *o)
 	return o == je_object;
 }
 
-/* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
-bool jemalloc_asks(const struct object *asker)
-{
-	if (!asker)
-		return false;
-	if (asker->class == OBJECT_ALLOCATOR)
-		return text_equal(asker->allocator, "jemalloc");
-	return scope && asker == je_object;
-}
-
-void jemalloc_mapped(uintptr_t start, size_t len)
+static void name_mapped(uintptr_t start, size_t len)
 {
 	struct extent_scope *s = scope;
 
@@ -187,6 +178,16 @@ void jemalloc_mapped(uintptr_t start, size_t len)
 	else
 		label_range(KIND_HEAP, start, len, &(struct fields){ .allocator = "jemalloc",
 								    .library = je_object ? je_object->name : NULL });
+}
+
+/* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
+bool jemalloc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
+{
+	(void)kind;
+	if (asker->class != OBJECT_ALLOCATOR && !scope)
+		return false;
+	name_mapped(m->start, m->len);
+	return true;
 }
 
 void jemalloc_unmapped(uintptr_t start, size_t len)
@@ -225,7 +226,7 @@ void jemalloc_scope_end(struct extent_scope *s, uint32_t arena)
 		return;
 	for (uint32_t i = 0; i < s->count; i++) {
 		if (arena == SCOPE_UNKNOWN)
-			jemalloc_mapped(s->range[i].start, s->range[i].len);
+			name_mapped(s->range[i].start, s->range[i].len);
 		else
 			name_extent(arena, s->range[i].start, s->range[i].len);
 	}
@@ -559,6 +560,7 @@ static void try_object(const struct object *o)
 			continue;
 		jemalloc_functions = found;
 		je_object = o;
+		object_give(o, OWNER_JEMALLOC);
 		je_start = o->start;
 		mallctl_name = names[0];
 		mallctlbymib_name = names[1];
@@ -781,7 +783,7 @@ static void make_oversize(void)
 		hook_every = true;
 }
 
-void jemalloc_first_thread(void)
+void jemalloc_start(void)
 {
 	/* Before there are others: its first allocation has picked arena 0, or will. */
 	first = true;
@@ -816,7 +818,7 @@ static void set_up(void)
 	part_set(PART_JEMALLOC, settled ? PART_ACTIVE : PART_DECLINED, settled ? REASON_NONE : REASON_NO_EFFECT);
 }
 
-void jemalloc_look(void)
+void jemalloc_seek(void)
 {
 	unsigned generation = objects_generation();
 	uint32_t no = 0;
@@ -984,7 +986,7 @@ static void take_arena(void)
 }
 
 /* What the thread left behind stays in the arena, named by its number until another thread comes. */
-void jemalloc_thread_end(void)
+void jemalloc_thread_ends(void)
 {
 	unsigned i = my_arena - 1;
 
@@ -1025,12 +1027,13 @@ void jemalloc_thread_renamed(uintptr_t self, const char *name)
 	}
 }
 
-void jemalloc_thread_begin(void)
+void jemalloc_thread_begins(const struct new_thread *new)
 {
+	(void)new;
 	if (!names_arenas())
 		return;
 	if (!jemalloc_calls())
-		jemalloc_look();
+		jemalloc_seek();
 	if (!jemalloc_calls())
 		return;
 	if (load_relaxed(&automatic_hooked) < automatic)

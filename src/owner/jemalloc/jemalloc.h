@@ -17,6 +17,7 @@
 
 #include "label/label.h"
 #include "label/objects.h"
+#include "label/thread.h"
 
 /* jemalloc(3), "extent_hooks_t". Those that return bool return false for success. */
 struct extent_hooks {
@@ -56,35 +57,24 @@ const char *jemalloc_mallctl_name(void);
 const char *jemalloc_mallctlbymib_name(void);
 
 /* Safe contexts: look for jemalloc if there is none yet, and hook the arenas that have no hooks of ours. */
-void jemalloc_look(void);
+void jemalloc_seek(void);
 
-/* At the start: the calling thread is the process's first. */
-void jemalloc_first_thread(void);
-
-/* A thread begins, ends, has a new name; from inside it, the first two. */
-void jemalloc_thread_begin(void);
-void jemalloc_thread_end(void);
+/* As owner.h has them; jemalloc_look also turns the slots of new objects that call it (slots.c). */
+bool jemalloc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind);
+void jemalloc_unmapped(uintptr_t start, size_t len);
+void jemalloc_start(void);
+void jemalloc_thread_begins(const struct new_thread *new);
+void jemalloc_thread_ends(void);
 void jemalloc_thread_renamed(uintptr_t self, const char *name);
+void jemalloc_look(void);
+void jemalloc_program_named(void);
+void jemalloc_fork_child(void);
 
 /* jemalloc has called pthread_setspecific in this thread, for its only key. */
 void jemalloc_thread_state_set(void);
 
 /* This thread allocates from that arena from now on. */
 void jemalloc_thread_bound(unsigned arena);
-
-void jemalloc_fork_child(void);
-
-/* The mmap hook: names what jemalloc mapped. */
-void jemalloc_mapped(uintptr_t start, size_t len);
-
-/* The munmap hook: what jemalloc cut off a mapping is not its any more, and may be another thread's by now. */
-void jemalloc_unmapped(uintptr_t start, size_t len);
-
-/* The program has named memory itself: its name wins over what an extent hook would say. */
-void jemalloc_program_named(void);
-
-/* Is a mapping that this object asks for jemalloc's? */
-bool jemalloc_asks(const struct object *asker);
 
 /*
  * Between begin and end this thread makes an arena, or changes one: what
@@ -118,7 +108,7 @@ int jemalloc_arena_create(enum kind kind, const char *label, unsigned *arena);
 /* Gives all its memory back. Nobody may be using it. */
 int jemalloc_arena_destroy(unsigned arena);
 
-/* What the program's own mallctl calls mean for us; see hook/mallctl.c. */
+/* What the program's own mallctl calls mean for us; see slots.c. */
 void jemalloc_arena_made(unsigned arena);
 void jemalloc_arena_gone(unsigned arena);
 bool jemalloc_hooks_get(unsigned arena, struct extent_hooks **program);

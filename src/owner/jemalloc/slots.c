@@ -12,12 +12,13 @@
  * within a program that has jemalloc linked in do not pass through a slot and
  * are not seen; there a new arena is noticed when the next thread starts.
  */
-#include "hook/hook.h"
+#include "owner/jemalloc/jemalloc.h"
+
+#include <pthread.h>
 
 #include "base/text.h"
-#include "hook/slots.h"
 #include "label/objects.h"
-#include "owner/jemalloc/jemalloc.h"
+#include "label/slots.h"
 
 /* --- what the calls mean ---------------------------------------------------------- */
 
@@ -136,7 +137,7 @@ static int our_mallctlbymib(const size_t *mib, size_t len, void *old, size_t *ol
 static int our_setspecific(pthread_key_t key, const void *value)
 {
 	jemalloc_thread_state_set();
-	return hook_next_of(pthread_setspecific)(key, value);
+	return pthread_setspecific(key, value);
 }
 
 /* --- where they come from ---------------------------------------------------------------- */
@@ -153,12 +154,12 @@ static void turn_object(const struct object *o)
 	slots_turn(o, calls, is_jemalloc ? 3 : 2);
 }
 
-void mallctl_look(void)
+void jemalloc_look(void)
 {
 	static uint32_t seen;
 	uint32_t now = objects_generation();
 
-	jemalloc_look();
+	jemalloc_seek();
 	if (!jemalloc_calls() || seen == now || !sandbox_allows(SLOTS_RIGHTS))
 		return;
 	seen = now;

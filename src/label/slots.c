@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Turns the slots of an object. See slots.h. */
-#include "hook/slots.h"
+#include "label/slots.h"
 
 #include <sys/mman.h>
 

@@ -4,8 +4,8 @@
  * turned to functions of ours: what the dynamic linker would have written there,
  * had we exported them. For functions that we must not export.
  */
-#ifndef ANONNAME_HOOK_SLOTS_H
-#define ANONNAME_HOOK_SLOTS_H
+#ifndef ANONNAME_LABEL_SLOTS_H
+#define ANONNAME_LABEL_SLOTS_H
 
 #include "base/compiler.h"
 #include "base/sandbox.h"

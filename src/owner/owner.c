@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of owners. See owner.h. */
+#include "owner/owner.h"
+
+#include "owner/glibc.h"
+#include "owner/jemalloc/jemalloc.h"
+#include "owner/stack.h"
+
+/*
+ * An allocator that is known by its name alone is a row of three words. One that
+ * says more about its memory (arenas) hears what the others leave empty. Who asks
+ * for others and has no memory itself stands here too, without a name.
+ */
+static const struct owner {
+	const char *objects;            /* how the names of its objects may begin */
+	const char *name;               /* what %a says */
+	enum object_class class;
+	bool (*mapped)(const struct mapping *m, const struct object *asker, enum kind *kind);
+	void (*unmapped)(uintptr_t start, size_t len);
+	bool (*found)(uintptr_t vma, uintptr_t start);
+	void (*start)(void);
+	void (*thread_begins)(const struct new_thread *new);
+	void (*thread_ends)(void);
+	void (*thread_renamed)(uintptr_t self, const char *name);
+	void (*look)(void);
+	void (*program_named)(void);
+	void (*fork_child)(void);
+} owners[] = {
+	[OWNER_NONE] = { .objects = "", .name = "", .class = OBJECT_APP },
+	[OWNER_STACKS] = {
+		.objects = "", .name = "",
+		.unmapped = stack_unmapped, .found = stack_found, .start = stack_start, .thread_begins = stack_thread_begins,
+		.thread_ends = stack_thread_ends, .thread_renamed = stack_thread_renamed, .fork_child = stack_fork_child,
+	},
+	[OWNER_GLIBC] = {
+		.objects = "libc.so.6 libpthread.so.0 libc_malloc_debug.so", .name = "glibc", .class = OBJECT_LIBC,
+		.mapped = glibc_mapped, .unmapped = glibc_unmapped, .found = glibc_found,
+	},
+	[OWNER_JEMALLOC] = {
+		.objects = "libjemalloc.so", .name = "jemalloc", .class = OBJECT_ALLOCATOR,
+		.mapped = jemalloc_mapped, .unmapped = jemalloc_unmapped, .start = jemalloc_start,
+		.thread_begins = jemalloc_thread_begins, .thread_ends = jemalloc_thread_ends,
+		.thread_renamed = jemalloc_thread_renamed, .look = jemalloc_look,
+		.program_named = jemalloc_program_named, .fork_child = jemalloc_fork_child,
+	},
+	{ .objects = "libtcmalloc", .name = "tcmalloc", .class = OBJECT_ALLOCATOR },
+	{ .objects = "libmimalloc", .name = "mimalloc", .class = OBJECT_ALLOCATOR },
+	{ .objects = "libsnmalloc", .name = "snmalloc", .class = OBJECT_ALLOCATOR },
+	{ .objects = "libhoard", .name = "hoard", .class = OBJECT_ALLOCATOR },
+	{ .objects = "librpmalloc", .name = "rpmalloc", .class = OBJECT_ALLOCATOR },
+	{ .objects = "libhardened_malloc", .name = "hardened", .class = OBJECT_ALLOCATOR },
+	{ .objects = "libtbbmalloc", .name = "tbbmalloc", .class = OBJECT_ALLOCATOR },
+	{ .objects = "ld-linux", .name = "", .class = OBJECT_LOADER },
+	{ .objects = "libanonname.so", .name = "", .class = OBJECT_SELF },
+	{ .objects = "libstdc++.so libc++.so libc++abi.so libgcc_s.so", .name = "", .class = OBJECT_CXX },
+};
+
+/*
+ * Tells each row that hears of it, in this order. Unrolled it is the calls of
+ * these functions and nothing else: what hears nothing leaves nothing behind.
+ */
+#define TELL(hears, ...)                                                \
+	_Pragma("GCC unroll 32")                                        \
+	for (size_t i = 0; i < ARRAY_SIZE(owners); i++)                 \
+		if (owners[i].hears)                                    \
+			owners[i].hears(__VA_ARGS__)
+
+static bool is_one_of(const char *name, const char *objects)
+{
+	while (*objects) {
+		size_t same = 0;
+
+		while (*objects && *objects != ' ' && name[same] == *objects) {
+			same++;
+			objects++;
+		}
+		if (!*objects || *objects == ' ')
+			return true;
+		while (*objects && *objects++ != ' ')
+			;
+	}
+	return false;
+}
+
+void owner_classify(struct object *o)
+{
+	uint8_t row = 0;
+
+	for (uint8_t i = 0; !row && i < ARRAY_SIZE(owners); i++)
+		if (is_one_of(o->name, owners[i].objects))
+			row = i;
+	o->owner = row;
+	o->class = (uint8_t)owners[row].class;
+	o->allocator = owners[row].name;
+}
+
+bool owner_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
+{
+	const struct owner *o = &owners[asker->owner];
+
+	return o->mapped && o->mapped(m, asker, kind);
+}
+
+void owners_unmapped(uintptr_t start, size_t len)
+{
+	TELL(unmapped, start, len);
+}
+
+bool owners_found(uintptr_t vma, uintptr_t start)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(owners); i++)
+		if (owners[i].found && owners[i].found(vma, start))
+			return true;
+	return false;
+}
+
+void owners_start(void)
+{
+	TELL(start);
+}
+
+void owners_thread_begins(const struct new_thread *new)
+{
+	TELL(thread_begins, new);
+}
+
+/* Who heard last that it began is the first to hear that it ends. */
+void owners_thread_ends(void)
+{
+	for (size_t i = ARRAY_SIZE(owners); i-- > 0;)
+		if (owners[i].thread_ends)
+			owners[i].thread_ends();
+}
+
+void owners_thread_renamed(uintptr_t self, const char *name)
+{
+	TELL(thread_renamed, self, name);
+}
+
+void owners_look(void)
+{
+	TELL(look);
+}
+
+void owners_program_named(void)
+{
+	TELL(program_named);
+}
+
+void owners_fork_child(void)
+{
+	TELL(fork_child);
+}
