@@ -102,14 +102,14 @@ static void named_early(void)
 	enum { MANY = 200 };
 	pthread_t t[MANY];
 	pthread_attr_t attr;
-	char *own = map(256 * KIB);
+	char *own = map(4 * MIB);
 
 	sem_init(&held, 0, 0);
 	for (int i = 0; i < MANY; i++) {
 		pthread_attr_init(&attr);
 		/* One on a stack of the program's. */
 		if (i == 0)
-			pthread_attr_setstack(&attr, own, 256 * KIB);
+			pthread_attr_setstack(&attr, own, 4 * MIB);
 		check(pthread_create(&t[i], &attr, is_worker, NULL) == 0, "pthread_create");
 		check(pthread_setname_np(t[i], "worker") == 0, "pthread_setname_np");
 		pthread_attr_destroy(&attr);
@@ -117,7 +117,7 @@ static void named_early(void)
 	sem_post(&held);
 	for (int i = 0; i < MANY; i++)
 		pthread_join(t[i], NULL);
-	munmap(own, 256 * KIB);
+	munmap(own, 4 * MIB);
 }
 
 static void *counts(void *arg)
@@ -135,25 +135,25 @@ static void *short_one(void *arg)
 	return NULL;
 }
 
-/* The program's own stacks: their memory is its own, before and after. */
+/* The program's own stacks: their memory is its own, before and after. (ThreadSanitizer's threads need 900 KiB.) */
 static void given_stacks(void)
 {
 	pthread_attr_t attr;
 	pthread_t t;
 	long ran = 0;
-	char *own = map(256 * KIB), *malloced;
+	char *own = map(4 * MIB), *malloced;
 
 	pthread_attr_init(&attr);
-	pthread_attr_setstack(&attr, own, 256 * KIB);
+	pthread_attr_setstack(&attr, own, 4 * MIB);
 	check(pthread_create(&t, &attr, counts, &ran) == 0, "pthread_create");
 	pthread_join(t, NULL);
-	check(posix_memalign((void **)&malloced, 65536, 131072) == 0, "posix_memalign");
-	pthread_attr_setstack(&attr, malloced, 131072);
+	check(posix_memalign((void **)&malloced, 65536, MIB) == 0, "posix_memalign");
+	pthread_attr_setstack(&attr, malloced, MIB);
 	check(pthread_create(&t, &attr, short_one, &ran) == 0, "pthread_create");
 	pthread_join(t, NULL);
 	check(ran == 2, "%ld ran", ran);
 	free(malloced);
-	munmap(own, 256 * KIB);
+	munmap(own, 4 * MIB);
 }
 
 static void with_thrd_create(void)
