@@ -39,13 +39,8 @@ static const char help[] =
 static const struct {
 	const char *name, *help;
 } parts[PART_COUNT] = {
-	[PART_DETOUR_MMAP] = { "detour_mmap", "libc's own mmap calls" },
-	[PART_DETOUR_MUNMAP] = { "detour_munmap", "libc's own munmap calls" },
-	[PART_DETOUR_MREMAP] = { "detour_mremap", "libc's own mremap calls" },
-	[PART_DETOUR_MPROTECT] = { "detour_mprotect", "libc's own mprotect calls" },
-	[PART_WALK] = { "walk", "callers found by walking the stack" },
-	[PART_SWEEP] = { "sweep", "what was mapped before the library" },
-	[PART_JEMALLOC] = { "jemalloc", "jemalloc's arenas" },
+#define PART(id, name, what) [PART_##id] = { name, what },
+#include "../src/format/parts.def"
 };
 
 static const char *const states[] = {
@@ -56,53 +51,15 @@ static const char *const states[] = {
 static const struct {
 	const char *name, *why, *advice;
 } reasons[REASON_COUNT] = {
-	[REASON_NONE] = { "none", NULL, NULL },
-	[REASON_OFF] = { "off", "switched off by the environment", NULL },
-	[REASON_NO_LIBC] = { "no_libc", "there is no libc.so.6 in the process",
-		"Nothing can be done: the C library is not glibc." },
-	[REASON_NO_SYMBOL] = { "no_symbol", "the C library does not have the symbol, or it is too short",
-		"Report the version of the C library: calls from outside it are still named." },
-	[REASON_UNKNOWN_CODE] = { "unknown_code", "the function is not the plain system call that was expected",
-		"Report the version of the C library: calls from outside it are still named." },
-	[REASON_ALREADY_PATCHED] = { "already_patched", "somebody else's jump stands there",
-		"Another tool has patched the C library. Run without it to see thread arenas and stacks named." },
-	[REASON_NOT_WRITABLE] = { "not_writable", "the code could not be changed",
-		"A security policy keeps code read-only (SELinux execmod, a seccomp filter). Allow it for this program." },
-	[REASON_NO_EFFECT] = { "no_effect", "it was changed, but a trial call did not arrive",
-		"Report it with the processor and the version of the C library." },
-	[REASON_THREADS] = { "threads", "a second thread was already running",
-		"Preload libanonname.so instead of loading it later." },
-	[REASON_ARCH] = { "arch", "this processor's code is not written by the library",
-		"Calls from outside the C library are still named." },
-	[REASON_NOT_INSTALLED] = { "not_installed", "an optional library is missing",
-		"Install libunwind (Debian: libunwind8)." },
-	[REASON_SANDBOX] = { "sandbox", "a seccomp filter forbids it",
-		"A program that starts under a filter cannot ask what it allows. One line in a systemd unit lets the library "
-		"try: Environment=ANONNAME_SINK=both (all that it needs is in SystemCallFilter=@system-service). Elsewhere set "
-		"that variable, if the filter allows clone(2), or start the library before the filter: see libanonname(7), "
-		"SANDBOXES." },
-	[REASON_NO_PROC] = { "no_proc", "/proc could not be read",
-		"Mount /proc where the program runs (containers, chroot)." },
-	[REASON_UNKNOWN_START] = { "unknown_start", "the function begins with an instruction that is not known",
-		"Report the version of the C library: calls from outside it are still named." },
-	[REASON_SECURE] = { "secure", "the program is set-user-ID, so nothing is opened by path", NULL },
-	[REASON_ABSENT] = { "absent", "nothing in the process needs it", NULL },
+#define REASON(id, name, why, advice) [REASON_##id] = { name, why, advice },
+#include "../src/format/parts.def"
 };
 
 static const struct {
 	const char *name, *help;
 } counters[COUNT_COUNT] = {
-	[COUNT_NAMED] = { "named", "ranges named so far" },
-	[COUNT_REFUSED] = { "refused", "names the kernel refused" },
-	[COUNT_DROPPED] = { "dropped", "names lost, the registry was full or busy" },
-	[COUNT_COARSE] = { "coarse", "names made coarser near vm.max_map_count" },
-	[COUNT_SKIPPED] = { "skipped", "names left out near vm.max_map_count" },
-	[COUNT_WALKS] = { "walks", "stacks walked" },
-	[COUNT_WALK_HITS] = { "walk_hits", "callers known from an earlier walk" },
-	[COUNT_WALK_FAILED] = { "walk_failed", "walks that found no caller" },
-	[COUNT_RANGES] = { "ranges", "ranges in the registry" },
-	[COUNT_NAMES] = { "names", "names in the registry" },
-	[COUNT_BYTES] = { "bytes", "bytes of the registry" },
+#define COUNTER(id, name, what) [COUNT_##id] = { name, what },
+#include "../src/format/parts.def"
 };
 
 #define LARGEST 5

@@ -59,51 +59,23 @@ enum part_state {
 	PART_DECLINED,              /* reason says why */
 };
 
-/* Each part that start-up decides on. `anonname check` has one line for each. */
+/* Each part that start-up decides on: parts.def has these, why one was declined, and what is counted. */
 enum part {
-	PART_DETOUR_MMAP = 0,
-	PART_DETOUR_MUNMAP,
-	PART_DETOUR_MREMAP,
-	PART_WALK,                  /* libunwind */
-	PART_SWEEP,                 /* what was mapped before us */
-	PART_JEMALLOC,              /* extent hooks */
-	PART_DETOUR_MPROTECT,
+#define PART(id, ...) PART_##id,
+#include "parts.def"
 	PART_COUNT,
 	PART_ROOM = 16,             /* room in the format */
 };
 
 enum part_reason {
-	REASON_NONE = 0,
-	REASON_OFF,                 /* switched off by the environment */
-	REASON_NO_LIBC,             /* no libc.so.6 in the process */
-	REASON_NO_SYMBOL,           /* the symbol is missing or too short */
-	REASON_UNKNOWN_CODE,        /* the body is not the system call we expect */
-	REASON_ALREADY_PATCHED,     /* somebody else's jump stands there */
-	REASON_NOT_WRITABLE,        /* the text could not be changed */
-	REASON_NO_EFFECT,           /* changed, but a trial call did not arrive */
-	REASON_THREADS,             /* a second thread was running */
-	REASON_ARCH,                /* no writer for this architecture */
-	REASON_NOT_INSTALLED,       /* an optional library is missing */
-	REASON_SANDBOX,             /* a seccomp filter forbids it */
-	REASON_NO_PROC,             /* /proc could not be read */
-	REASON_ABSENT,              /* nothing in the process needs it */
-	REASON_SECURE,              /* a set-user-ID program opens nothing by path */
-	REASON_UNKNOWN_START,       /* the body begins with an instruction that we do not know */
+#define REASON(id, ...) REASON_##id,
+#include "parts.def"
 	REASON_COUNT,
 };
 
 enum root_counter {
-	COUNT_NAMED = 0,            /* ranges named */
-	COUNT_REFUSED,              /* prctl calls that the kernel refused */
-	COUNT_DROPPED,              /* names lost because the registry was full or busy */
-	COUNT_COARSE,               /* names made coarser, near vm.max_map_count */
-	COUNT_SKIPPED,              /* names left out, nearer still */
-	COUNT_WALKS,                /* stacks walked with libunwind */
-	COUNT_WALK_HITS,            /* answered from the cache of call paths */
-	COUNT_WALK_FAILED,          /* no frame outside libc and allocators was found */
-	COUNT_RANGES,               /* ranges in the registry now */
-	COUNT_NAMES,                /* different names in the registry now */
-	COUNT_BYTES,                /* bytes that the registry has in use */
+#define COUNTER(id, ...) COUNT_##id,
+#include "parts.def"
 	COUNT_COUNT,
 	COUNT_ROOM = 24,
 };

@@ -89,23 +89,24 @@ void hook_find_next(void)
 		hook_next.dlmopen = no_namespace;       /* not glibc */
 }
 
+/* What start-up has decided, of the parts that it did decide on. Arrays and no pointers, as above. */
 static void tell(void)
 {
-	static const char *const parts[] = {
-		[PART_DETOUR_MMAP] = "detour mmap", [PART_DETOUR_MUNMAP] = "detour munmap",
-		[PART_DETOUR_MREMAP] = "detour mremap", [PART_DETOUR_MPROTECT] = "detour mprotect", [PART_WALK] = "walk", [PART_SWEEP] = "sweep",
+	static const char parts[][16] = {
+#define PART(id, name, what) name,
+#include "format/parts.def"
 	};
-	static const char *const states[] = { "untried", "active", "declined" };
-	char reason[20];
+	static const char reasons[][16] = {
+#define REASON(id, name, why, advice) name,
+#include "format/parts.def"
+	};
 
 	complain("sink ", (const char *const[]){ "none", "kernel", "registry", "both" }[root.sink & 3]);
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		if (!parts[i])
-			continue;
-		reason[text_number(reason, root.part_reason[i])] = '\0';
-		complain(parts[i], ": ", states[root.part_state[i]], ", reason ", reason,
-			 " (anonname check says it in words)");
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (root.part_state[i] == PART_ACTIVE)
+			complain(parts[i], ": active");
+		else if (root.part_state[i] == PART_DECLINED)
+			complain(parts[i], ": declined, ", reasons[root.part_reason[i]], " (anonname check says it in words)");
 }
 
 #ifndef MADV_POPULATE_WRITE
