@@ -12,7 +12,8 @@
 static const char help[] =
 	"Usage: anonname maps [OPTION...] PID [ADDRESS]\n"
 	"Print the memory map of a process in the format of /proc/PID/maps. Where the\n"
-	"names come from the registry inside the process, a line is cut at their edges.\n"
+	"names come from the registry inside the process, or are recognised (outside), a\n"
+	"line is cut at their edges.\n"
 	"With ADDRESS (hexadecimal, or FILE+OFFSET of a mapped file) print the region that\n"
 	"holds it between its neighbours, and its figures.\n\n"
 	"  -J, --json      print JSON\n"
@@ -26,6 +27,7 @@ static const char help[] =
 
 static const char *const source_names[] = {
 	[NAME_NONE] = NULL, [NAME_KERNEL] = "kernel", [NAME_REGISTRY] = "registry",
+	[NAME_OUTSIDE] = "outside",
 };
 
 struct output {
@@ -51,8 +53,8 @@ static int print_text(void *context, const struct region *region)
 	                (unsigned long long)vma->offset, (unsigned long long)vma->major,
 	                (unsigned long long)vma->minor, (unsigned long long)vma->inode);
 	if (vma->class != VMA_UNNAMED && (*name || *before))
-		fprintf(output->out, "%*s%s%s%s", width < NAME_COLUMN ? NAME_COLUMN - width : 1, "",
-		        before, name, *before ? "]" : "");
+		fprintf(output->out, "%*s%s%s%s%s", width < NAME_COLUMN ? NAME_COLUMN - width : 1, "",
+		        before, name, *before ? "]" : "", region->source == NAME_OUTSIDE ? " (outside)" : "");
 	fputc('\n', output->out);
 	return ferror(output->out) ? -EPIPE : 0;
 }

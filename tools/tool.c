@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages, arguments and output that every subcommand needs. See tool.h. */
 #include "tool.h"
+#include "../src/recognise/recognise.h"
 #include "../src/read/files.h"
 
 #include <errno.h>
@@ -221,8 +222,10 @@ bool tool_proc(struct proc *proc, const char *root)
 {
 	int error = proc_init(proc, root);
 
-	if (!error)
+	if (!error) {
+		proc->recognise = recognise;
 		return true;
+	}
 	tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));
 	return false;
 }

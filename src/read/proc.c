@@ -75,6 +75,8 @@ int proc_init(struct proc *proc, const char *root)
 	}
 	proc->fd = fd;
 	proc->kpagecount = proc->kpageflags = -1;
+	proc->unwanted = 0;
+	proc->recognise = NULL;
 	if (frames_are_told(proc)) {
 		proc->kpagecount = openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
 		proc->kpageflags = openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);

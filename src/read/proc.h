@@ -10,12 +10,21 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct cost;
+struct proc;
+struct registry;
+
+/* Names told from what lies in a process's memory, added to an empty list. 0 or a negative errno. */
+typedef int recognise_function(const struct proc *proc, pid_t pid, struct registry *out, struct cost *cost);
+
 struct proc {
 	int fd;
 	bool live;                  /* a /proc of the kernel, so ioctls and memory can be had */
 	int kpagecount, kpageflags; /* -1: frame numbers are not told to us, or it is recorded */
 	struct maps_reader *maps;
 	struct shmem *shmem;        /* which devices are shared memory, as far as it was asked */
+	unsigned unwanted;          /* whose names are left out: bits of enum name_source */
+	recognise_function *recognise; /* for those from outside */
 };
 
 /*

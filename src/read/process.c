@@ -28,9 +28,12 @@ struct reader {
 	enum process_mode mode;
 	bool with_smaps;
 	struct cost *cost;
-	struct registry registry;
+	struct names_list {
+		struct registry names;
+		size_t cursor;      /* the first entry that may reach into this VMA */
+	} list[NAME_SOURCES];       /* those of NAME_REGISTRY and NAME_OUTSIDE are used */
 	uint64_t page;
-	size_t cursor;              /* the first registry entry that may reach into this VMA */
+	bool recognised;            /* it was asked for */
 	struct pagemap *pagemap;    /* opened when it is first needed, see need_pagemap() */
 	struct zero_scan *zero;
 	bool library_searched;
@@ -424,13 +427,13 @@ static int hand_out(struct reader *reader, const struct vma *vma, size_t keep)
 }
 
 static int add_part(struct reader *reader, const struct vma *vma, uint64_t start, uint64_t end,
-                    const char *name)
+                    enum name_source source, const char *name)
 {
 	struct region *last = reader->parts ? &reader->part[reader->parts - 1] : NULL;
 	struct region *part;
 
 	/* Neighbours with one name are one region, as in the kernel. */
-	if (last && name && last->source == NAME_REGISTRY && text_is(last->vma.name, name)) {
+	if (last && name && last->source == source && text_is(last->vma.name, name)) {
 		last->vma.end = end;
 		last->vma.figures.value[FIG_SIZE] = end - last->vma.start;
 		return 0;
@@ -462,46 +465,66 @@ static int add_part(struct reader *reader, const struct vma *vma, uint64_t start
 	if (name) {
 		part->vma.name = (struct text){ name, strlen(name) };
 		part->vma.class = vma->class == VMA_SHARED ? VMA_SHARED_NAMED : VMA_NAMED;
-		part->source = NAME_REGISTRY;
+		part->source = source;
 	}
 	return 0;
 }
 
-/* Cuts a VMA where the registry's names begin and end. */
+/* Where a list has its next name at or above an address, in whole pages; from end on: nowhere in the VMA. */
+struct piece {
+	uint64_t start, end;
+	const char *name;
+};
+
+static struct piece next_piece(struct reader *reader, struct names_list *list, uint64_t at, uint64_t end)
+{
+	const struct registry *names = &list->names;
+	uint64_t page = reader->page;
+
+	for (; list->cursor < names->count; list->cursor++) {
+		const struct registry_entry *entry = &names->entry[list->cursor];
+		/* Figures are counted in pages, so names begin and end with them. */
+		uint64_t from = entry->start & ~(page - 1), to = (entry->end + page - 1) & ~(page - 1);
+
+		from = from > at ? from : at;
+		to = to < end ? to : end;
+		if (from >= end)
+			break;
+		if (from < to)
+			return (struct piece){ from, to, registry_name(names, list->cursor) };
+		if (entry->end > end)
+			break;
+	}
+	return (struct piece){ end, end, NULL };
+}
+
+static bool takes_recognised_name(const struct vma *vma)
+{
+	return vma->class == VMA_UNNAMED && vma->perms[3] == 'p';
+}
+
+/* Cuts a VMA where names begin and end. The registry's come first, and where it has none, what was recognised. */
 static int cut(struct reader *reader, const struct vma *vma)
 {
-	const struct registry *registry = &reader->registry;
-	uint64_t page = reader->page;
+	struct names_list *registry = &reader->list[NAME_REGISTRY], *outside = &reader->list[NAME_OUTSIDE];
+	const struct piece nothing = { vma->end, vma->end, NULL };
 	uint64_t at = vma->start;
 	int error = 0;
 
 	reader->parts = reader->handed = 0;
-	if (registry->count && vma_takes_registry_name(vma)) {
-		while (reader->cursor < registry->count && registry->entry[reader->cursor].end <= vma->start)
-			reader->cursor++;
-		for (size_t i = reader->cursor; !error && i < registry->count; i++) {
-			uint64_t start = registry->entry[i].start, end = registry->entry[i].end;
+	while (!error && at < vma->end) {
+		struct piece first = vma_takes_registry_name(vma) ? next_piece(reader, registry, at, vma->end) : nothing;
+		struct piece second = takes_recognised_name(vma) ? next_piece(reader, outside, at, vma->end) : nothing;
+		enum name_source source = first.start > at ? NAME_OUTSIDE : NAME_REGISTRY;
+		struct piece piece = source == NAME_REGISTRY ? first : second;
 
-			if (start >= vma->end)
-				break;
-			start = start > vma->start ? start : vma->start;
-			end = end < vma->end ? end : vma->end;
-			/* Figures are counted in pages, so names begin and end with them. */
-			start &= ~(page - 1);
-			end = (end + page - 1) & ~(page - 1);
-			if (start < at)
-				start = at;
-			if (start >= end)
-				continue;
-			if (start > at)
-				error = add_part(reader, vma, at, start, NULL);
-			if (!error)
-				error = add_part(reader, vma, start, end, registry_name(registry, i));
-			at = end;
-		}
+		if (source == NAME_OUTSIDE && piece.end > first.start)
+			piece.end = first.start;
+		if (piece.start > at)
+			piece = (struct piece){ at, piece.start < first.start ? piece.start : first.start, NULL };
+		error = add_part(reader, vma, at, piece.end, source, piece.name);
+		at = piece.end;
 	}
-	if (!error && at < vma->end)
-		error = add_part(reader, vma, at, vma->end, NULL);
 	return error;
 }
 
@@ -519,6 +542,10 @@ static int take_vma(void *context, struct vma *vma)
 		vma->class = VMA_SHM;
 	if (!reader->library_searched && library_is_in(vma))
 		reader->library_seen = true;
+	if (vma->class == VMA_NAMED && reader->proc && reader->proc->unwanted & NAME_BIT(NAME_KERNEL)) {
+		vma->class = VMA_UNNAMED;
+		vma->name.len = 0;
+	}
 	if (reader->with_smaps)
 		complete_from_pagemap(reader, vma);
 	error = cut(reader, vma);
@@ -583,11 +610,11 @@ static void read_registry(struct reader *reader, const struct maps_file *file)
 	if (library->state == LIBRARY_READY && library->root.registry.top) {
 		struct memory memory = library_memory(library);
 
-		process->registry_error = registry_read(&memory, library->root_address, &reader->registry);
-		process->registry_ranges = reader->registry.count;
-		process->registry_names_bytes = reader->registry.names_len;
-		process->registry_torn = reader->registry.torn;
-		process->registry_refused = reader->registry.refused;
+		process->registry_error = registry_read(&memory, library->root_address, &reader->list[NAME_REGISTRY].names);
+		process->registry_ranges = reader->list[NAME_REGISTRY].names.count;
+		process->registry_names_bytes = reader->list[NAME_REGISTRY].names.names_len;
+		process->registry_torn = reader->list[NAME_REGISTRY].names.torn;
+		process->registry_refused = reader->list[NAME_REGISTRY].names.refused;
 	}
 	library_close(library);
 	reader->library_searched = true;
@@ -602,7 +629,7 @@ static int open_maps(struct reader *reader, struct maps_file *file)
 {
 	int error = maps_file_open(reader, file);
 
-	if (error || reader->library_searched || !reader->proc->live)
+	if (error || reader->library_searched || !reader->proc->live || reader->proc->unwanted & NAME_BIT(NAME_REGISTRY))
 		return error;
 	if (!reader->library_seen && !memmem(file->ahead, file->len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1)) {
 		reader->library_searched = file->whole;
@@ -619,7 +646,8 @@ static int open_maps(struct reader *reader, struct maps_file *file)
 static int ask_library(struct reader *reader)
 {
 	struct maps_file file;
-	int error = reader->library_searched ? -EALREADY : open_maps(reader, &file);
+	bool unwanted = reader->proc->unwanted & NAME_BIT(NAME_REGISTRY);
+	int error = reader->library_searched || unwanted ? -EALREADY : open_maps(reader, &file);
 
 	if (!error)
 		maps_file_close(&file);
@@ -646,6 +674,19 @@ static bool smaps_is_needed(struct reader *reader)
 	return reader->prefers_smaps || reader->mode == PROCESS_FIGURES_ALL || !reader->proc->live || !can_do_without_smaps(reader);
 }
 
+/* Before anything is handed out: names from outside, where the process is there to be looked at. */
+static void read_outside(struct reader *reader)
+{
+	const struct proc *proc = reader->proc;
+	struct process *process = reader->process;
+
+	if (reader->recognised || !proc->live || !proc->recognise || proc->unwanted & NAME_BIT(NAME_OUTSIDE))
+		return;
+	reader->recognised = true;
+	process->recognise_error = proc->recognise(proc, live_id(reader), &reader->list[NAME_OUTSIDE].names,
+	                                           &process->recognised);
+}
+
 static int read_vmas(struct reader *reader)
 {
 	const unsigned recorded = reader->proc->live ? 0 : MAPS_RECORDED;
@@ -653,6 +694,7 @@ static int read_vmas(struct reader *reader)
 	char name[64];
 	int error = 0;
 
+	read_outside(reader);
 	reader->with_smaps = smaps_is_needed(reader);
 	if (reader->with_smaps && reader->proc->live && reader->mode != PROCESS_FIGURES_PLAIN)
 		error = ask_library(reader);
@@ -675,7 +717,8 @@ static int read_vmas(struct reader *reader)
 	if (error < 0)
 		return error;
 	reader->process->vmas = reader->process->malformed = 0;
-	reader->cursor = 0;
+	for (unsigned i = 0; i < NAME_SOURCES; i++)
+		reader->list[i].cursor = 0;
 
 	error = maps_read(reader->proc->maps, maps_file_ahead(&file), file.fd, (reader->with_smaps ? MAPS_FIGURES : 0) | recorded,
 	                  reader->cost, take_vma, reader, &reader->process->malformed);
@@ -713,7 +756,8 @@ static void reader_free(struct reader *reader)
 	free(reader->pagemap);
 	free(reader->zero);
 	free(reader->part);
-	registry_free(&reader->registry);
+	for (unsigned i = 0; i < NAME_SOURCES; i++)
+		registry_free(&reader->list[i].names);
 }
 
 /* What is_complete() will need. Each file of /proc costs some 10 us to open, so no more than that. */
@@ -742,11 +786,11 @@ static int read_until_settled(struct reader *reader)
 			reader->prefers_smaps = true;
 		else if (error == LATE)
 			reader->process->late = true;
-		else if (!error && reader->library_seen && !reader->library_searched && reader->proc->live)
+		else if (!error && reader->library_seen && !reader->library_searched && reader->proc->live && !(reader->proc->unwanted & NAME_BIT(NAME_REGISTRY)))
 			error = ask_library(reader);
 		else
 			return error;
-		if (again || reader->registry.count)
+		if (again || reader->list[NAME_REGISTRY].names.count)
 			error = start_over(reader);
 	}
 }

@@ -19,7 +19,14 @@ enum name_source {
 	NAME_NONE = 0,
 	NAME_KERNEL,
 	NAME_REGISTRY,
+	NAME_OUTSIDE,               /* recognised */
+	NAME_SOURCES
 };
+
+/* For struct proc. */
+#define NAME_BIT(source) (1U << (source))
+#define NAMES_ALL        (NAME_BIT(NAME_KERNEL) | NAME_BIT(NAME_REGISTRY) | NAME_BIT(NAME_OUTSIDE))
+
 
 struct region {
 	struct vma vma;             /* of a part: its own start, end, offset, class and name */
@@ -52,6 +59,8 @@ struct process {
 	struct proc_identity identity; /* only as far as the reading needed it; see proc_identify() */
 	struct library library;     /* closed again; its root can be looked at */
 	int registry_error;
+	int recognise_error;
+	struct cost recognised;     /* what it cost: longest_ns is all of its time */
 	size_t registry_ranges, registry_names_bytes, registry_torn, registry_refused;
 	uint64_t vmas;              /* the kernel's, not ours */
 	uint64_t malformed;         /* lines of maps or smaps that made no sense */

@@ -147,9 +147,8 @@ static int add_area(void *context, struct vma *vma)
 	return process_memory_add(&target->own, vma);
 }
 
-int target_open(struct target *target, const struct proc *proc, pid_t pid, const char *path)
+int target_open(struct target *target, const struct proc *proc, pid_t pid)
 {
-	char name[80];
 	int maps, error;
 
 	*target = (struct target){ .proc = proc, .pid = pid, .next = own_next, .began = clock_ns() };
@@ -158,8 +157,7 @@ int target_open(struct target *target, const struct proc *proc, pid_t pid, const
 	if (error)
 		return error;
 	target->own.present_only = true;
-	snprintf(name, sizeof(name), "%smaps", path);
-	maps = proc_open(proc, pid, name);
+	maps = proc_open(proc, pid, "maps");
 	error = maps < 0 ? maps : maps_read(proc->maps, (struct text){ 0 }, maps, 0, NULL, add_area, target, NULL);
 	if (maps >= 0)
 		close(maps);

@@ -50,8 +50,8 @@ struct target {
 	uint64_t reads, bytes, began; /* so far */
 };
 
-/* 0 or a negative errno. path: of the process, "" or a thread's directory with its slash, as in proc_open(). */
-int target_open(struct target *target, const struct proc *proc, pid_t pid, const char *path);
+/* 0 or a negative errno. */
+int target_open(struct target *target, const struct proc *proc, pid_t pid);
 void target_close(struct target *target);
 
 /* Whether nothing more is to be read of it. Reads fail by themselves then; a loop without reads asks. */

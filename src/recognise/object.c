@@ -59,7 +59,7 @@ static int add_object(struct target *target, size_t first, size_t last)
 		target->object = grown;
 	}
 	target->object[target->objects++] = (struct object){
-		.path = path, .name = slash ? slash + 1 : path, .first = first, .last = last,
+		.path = path, .name = slash ? slash + 1 : path, .first = first, .last = last, .fd = -1,
 	};
 	return 0;
 }
@@ -186,6 +186,39 @@ static bool find_base(const struct target *target, struct object *object)
 	return object->end > start;
 }
 
+static bool file_offset(const struct object *object, uint64_t address, uint64_t size, uint64_t *offset)
+{
+	for (size_t i = 0; i < object->segments; i++) {
+		const Elf64_Phdr *ph = &object->segment[i];
+		uint64_t into = address - ph->p_vaddr;
+
+		if (into < ph->p_filesz && size <= ph->p_filesz - into) {
+			*offset = ph->p_offset + into;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* DT_SONAME, read without the rest of the tables: every object is asked for it. */
+static void find_soname(struct object *object, int fd)
+{
+	Elf64_Dyn entry[64];
+	uint64_t name = 0, strings = 0, offset, size = object->dynamic.p_filesz;
+
+	snprintf(object->soname, sizeof(object->soname), "%s", object->name);
+	size = size < sizeof(entry) ? size : sizeof(entry);
+	if (!size || !read_at(fd, object->dynamic.p_offset, entry, size))
+		return;
+	for (size_t i = 0; i < size / sizeof(*entry) && entry[i].d_tag != DT_NULL; i++) {
+		name = entry[i].d_tag == DT_SONAME ? entry[i].d_un.d_val : name;
+		strings = entry[i].d_tag == DT_STRTAB ? entry[i].d_un.d_val : strings;
+	}
+	if (!name || !file_offset(object, strings + name, 1, &offset) ||
+	    pread(fd, object->soname, sizeof(object->soname) - 1, (off_t)offset) <= 0 || !*object->soname)
+		snprintf(object->soname, sizeof(object->soname), "%s", object->name);
+}
+
 bool object_read(struct target *target, struct object *object)
 {
 	Elf64_Ehdr head;
@@ -202,9 +235,12 @@ bool object_read(struct target *target, struct object *object)
 	    read_at(fd, head.e_phoff, header, head.e_phnum * sizeof(*header))) {
 		for (size_t i = 0; i < head.e_phnum; i++)
 			take_header(object, &header[i]);
+		object->machine = head.e_machine;
 		if (find_base(target, object))
 			object->state = OBJECT_READ;
 	}
+	if (object->state == OBJECT_READ)
+		find_soname(object, fd);
 	close(fd);
 	return object->state == OBJECT_READ;
 }
@@ -222,20 +258,6 @@ struct object_symbols {
 	Elf64_Dyn dynamic[DYNAMIC_MAX + 1];
 	char *bytes;
 };
-
-static bool file_offset(const struct object *object, uint64_t address, uint64_t size, uint64_t *offset)
-{
-	for (size_t i = 0; i < object->segments; i++) {
-		const Elf64_Phdr *ph = &object->segment[i];
-		uint64_t into = address - ph->p_vaddr;
-
-		if (into < ph->p_filesz && size <= ph->p_filesz - into) {
-			*offset = ph->p_offset + into;
-			return true;
-		}
-	}
-	return false;
-}
 
 /* From the lowest table to the end of the strings, which is the last that is needed, as linkers put them. */
 static bool tables_range(const Elf64_Dyn *dynamic, uint64_t *low, uint64_t *high)
@@ -310,13 +332,28 @@ uint64_t object_symbol(struct target *target, struct object *object, const char 
 	return object->base + symbol->st_value;
 }
 
+bool object_constant(struct target *target, struct object *object, uint64_t address, void *buffer, size_t size)
+{
+	uint64_t offset;
+
+	if (!object_read(target, object) || !file_offset(object, address - object->base, size, &offset))
+		return false;
+	if (object->fd < 0)
+		object->fd = open_file(target, &target->area[object->first]);
+	return object->fd >= 0 && read_at(object->fd, offset, buffer, size);
+}
+
 void objects_free(struct target *target)
 {
-	for (size_t i = 0; i < target->objects; i++)
-		if (target->object[i].symbols) {
-			free(target->object[i].symbols->bytes);
-			free(target->object[i].symbols);
-		}
+	for (size_t i = 0; i < target->objects; i++) {
+		struct object *object = &target->object[i];
+
+		if (object->symbols)
+			free(object->symbols->bytes);
+		free(object->symbols);
+		if (object->fd >= 0)
+			close(object->fd);
+	}
 	free(target->object);
 	target->object = NULL;
 	target->objects = 0;

@@ -25,8 +25,11 @@ struct object {
 	Elf64_Phdr segment[OBJECT_SEGMENTS]; /* PT_LOAD, in order */
 	size_t segments;
 	Elf64_Phdr dynamic, tls;    /* p_memsz 0: it has none */
+	char soname[64];            /* what it is called where libraries are named; where it has none, name */
+	unsigned machine;           /* EM_X86_64, ... */
 	struct object_symbols *symbols;
 	bool no_symbols;
+	int fd;                     /* its file, where constants are read; -1: not open */
 };
 
 /* Fills in target->object; 0 or -ENOMEM. No file is opened yet. */
@@ -41,5 +44,8 @@ struct object *object_named(struct target *target, const char *prefix);
 
 /* Where an exported symbol lies in the process; 0: it has none of that name. size may be NULL. */
 uint64_t object_symbol(struct target *target, struct object *object, const char *name, uint64_t *size);
+
+/* What the file has for an address that nothing writes to, such as a constant; false: it has nothing there. */
+bool object_constant(struct target *target, struct object *object, uint64_t address, void *buffer, size_t size);
 
 #endif

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* What recognisers read another process with: its pages that are there, its objects and their symbols. */
+/* Recognisers: what they read another process with, and what they call its memory, hostile memory too. */
 #include "../../src/recognise/memory.h"
 #include "../../src/recognise/object.h"
+#include "../../src/recognise/recognise.h"
 #include "run.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,7 +37,7 @@ static void begin(void)
 	if (!child)
 		for (;;)
 			pause();
-	ck_assert(!target_open(&target, &proc, child, ""));
+	ck_assert(!target_open(&target, &proc, child));
 }
 
 static void end(void)
@@ -96,6 +101,129 @@ START_TEST(symbols_are_where_they_are)
 }
 END_TEST
 
+/* --- names: what a child with a thread has where -------------------------------- */
+
+struct places {
+	uint64_t stack, arena, large, mapped, bss;
+	pid_t tid;
+};
+
+enum { HONEST, RING_OPEN, FORGED_LARGE };
+
+static char in_bss[1U << 20];
+static struct places places;
+static struct registry names;
+static int told[2];
+
+/* A thread's arena is where its first chunk is; the next of the ring stands in its header. */
+static void *worker(void *what)
+{
+	uint64_t *chunk = malloc(1000);
+
+	prctl(PR_SET_NAME, "worker");
+	places.stack = (uintptr_t)&chunk;
+	places.arena = (uintptr_t)chunk;
+	places.tid = (pid_t)syscall(SYS_gettid);
+	if (*(int *)what == RING_OPEN) {
+		uint64_t *heap = (uint64_t *)(places.arena & ~((64ULL << 20) - 1)), *arena = (uint64_t *)heap[0];
+
+		for (size_t i = 200; i < 280; i++)
+			arena[i] = arena[i] > 1U << 20 ? heap[0] : arena[i];
+	}
+	ck_assert_int_eq(write(told[1], &places, sizeof(places)), sizeof(places));
+	for (;;)
+		pause();
+	return chunk;
+}
+
+static void be_child(int what)
+{
+	pthread_t thread;
+	char *large = malloc(1U << 20);
+	uint64_t *mapped = mmap(NULL, 1U << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*large = 1;
+	mapped[1] = what == FORGED_LARGE ? 1U << 20 | 2 : 1;
+	memset(in_bss, 1, sizeof(in_bss));
+	places.large = (uintptr_t)large;
+	places.mapped = (uintptr_t)mapped;
+	places.bss = (uintptr_t)in_bss + sizeof(in_bss) / 2;
+	pthread_create(&thread, NULL, worker, &what);
+	for (;;)
+		pause();
+}
+
+static void begin_names(int what)
+{
+	struct cost cost = { 0 };
+
+	ck_assert(!proc_init(&proc, NULL) && !pipe(told));
+	child = fork();
+	if (!child)
+		be_child(what);
+	ck_assert_int_eq(read(told[0], &places, sizeof(places)), sizeof(places));
+	ck_assert_int_eq(recognise(&proc, child, &names, &cost), 0);
+}
+
+static void end_names(void)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	registry_free(&names);
+	proc_close(&proc);
+}
+
+static const char *name_of(uint64_t address)
+{
+	size_t i = registry_seek(&names, address);
+
+	return i < names.count && names.entry[i].start <= address ? registry_name(&names, i) : "";
+}
+
+START_TEST(names_are_the_libraries)
+{
+	char expected[64];
+
+	begin_names(HONEST);
+	snprintf(expected, sizeof(expected), "stack:%d:worker", (int)places.tid);
+	ck_assert_str_eq(name_of(places.stack), expected);
+	snprintf(expected, sizeof(expected), "glibc:arena1:%d", (int)places.tid);
+	ck_assert_str_eq(name_of(places.arena), expected);
+	ck_assert_str_eq(name_of(places.large), "glibc:large");
+	ck_assert_str_eq(name_of(places.bss), "test_recognise:bss");
+	ck_assert_str_eq(name_of(places.mapped), "");
+	end_names();
+}
+END_TEST
+
+START_TEST(a_ring_that_never_closes_names_nothing)
+{
+	begin_names(RING_OPEN);
+	ck_assert_str_eq(name_of(places.arena), "");
+	ck_assert_str_eq(name_of(places.large), "glibc:large");
+	end_names();
+}
+END_TEST
+
+START_TEST(a_forged_header_names_nothing)
+{
+	begin_names(FORGED_LARGE);
+	ck_assert_str_eq(name_of(places.mapped), "");
+	ck_assert_ptr_nonnull(strstr(name_of(places.arena), "glibc:arena1:"));
+	end_names();
+}
+END_TEST
+
+static TCase *names_tests(void)
+{
+	TCase *tests = tcase_create("names");
+
+	tcase_add_test(tests, names_are_the_libraries);
+	tcase_add_test(tests, a_ring_that_never_closes_names_nothing);
+	tcase_add_test(tests, a_forged_header_names_nothing);
+	return tests;
+}
+
 int main(void)
 {
 	TCase *live = tcase_create("live");
@@ -105,5 +233,5 @@ int main(void)
 	tcase_add_test(live, reading_has_an_end);
 	tcase_add_test(live, areas_are_found);
 	tcase_add_test(live, symbols_are_where_they_are);
-	return run_tests("recognise", live);
+	return run_tests("recognise", live) || run_tests("names", names_tests());
 }

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* A list of ranges and names. See findings.h. */
+#include "findings.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for one more of size bytes; NULL: there is none, and nothing has changed. */
+static void *with_room(void *at, size_t count, size_t *room, size_t size)
+{
+	size_t wanted = *room ? 2 * *room : 64;
+	void *grown;
+
+	if (count < *room)
+		return at;
+	grown = wanted <= FOUND_MAX ? realloc(at, wanted * size) : NULL;
+	if (grown)
+		*room = wanted;
+	return grown;
+}
+
+/* The characters that the kernel takes, and no slash. */
+static void make_valid(char *name)
+{
+	for (; *name; name++)
+		if (!isprint((unsigned char)*name) || strchr("[]\\$`/", *name))
+			*name = '_';
+}
+
+/* Its place among the names, the last one's where that is the same; SIZE_MAX: no room. */
+static size_t keep_name(struct findings *f, const char *name)
+{
+	size_t len = strlen(name) + 1, at = f->names_len;
+	char *grown;
+
+	if (f->count && !strcmp(f->names + f->found[f->count - 1].name, name))
+		return f->found[f->count - 1].name;
+	if (at + len > f->names_room) {
+		grown = realloc(f->names, 2 * f->names_room + FOUND_NAME_MAX);
+		if (!grown)
+			return SIZE_MAX;
+		f->names = grown;
+		f->names_room = 2 * f->names_room + FOUND_NAME_MAX;
+	}
+	memcpy(f->names + at, name, len);
+	f->names_len += len;
+	return at;
+}
+
+void found_add(struct findings *f, uint64_t start, uint64_t end, const char *format, ...)
+{
+	struct found *found = with_room(f->found, f->count, &f->room, sizeof(*found));
+	char name[FOUND_NAME_MAX];
+	va_list args;
+	size_t at;
+
+	if (!found || start >= end)
+		return;
+	f->found = found;
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	make_valid(name);
+	at = keep_name(f, name);
+	if (at != SIZE_MAX)
+		f->found[f->count++] = (struct found){ start, end, at };
+}
+
+void found_thread_add(struct findings *f, uint64_t control_block, pid_t tid)
+{
+	struct found_thread *thread = with_room(f->thread, f->threads, &f->threads_room, sizeof(*thread));
+
+	if (!thread)
+		return;
+	f->thread = thread;
+	f->thread[f->threads++] = (struct found_thread){ control_block, tid };
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* The first settled finding that ends above the address. */
+static size_t seek(const struct found *found, size_t count, uint64_t address)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (found[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* What is new goes into the gaps of what is settled; of two new ones that overlap, the lower has both's memory. */
+void findings_settle(struct findings *f)
+{
+	size_t old = f->settled, fresh = f->count - old;
+	struct found *added = malloc((fresh ? fresh : 1) * sizeof(*added));
+	uint64_t at = 0;
+
+	if (!added) {
+		f->count = old;
+		return;
+	}
+	memcpy(added, f->found + old, fresh * sizeof(*added));
+	qsort(added, fresh, sizeof(*added), by_start);
+	f->count = old;
+	for (size_t i = 0; i < fresh; i++) {
+		struct found piece = added[i];
+		size_t next;
+
+		piece.start = piece.start > at ? piece.start : at;
+		for (next = seek(f->found, old, piece.start); piece.start < piece.end; next++) {
+			uint64_t end = next < old && f->found[next].start < piece.end ? f->found[next].start : piece.end;
+			struct found *room;
+
+			if (end > piece.start) {
+				room = with_room(f->found, f->count, &f->room, sizeof(*room));
+				if (!room)
+					break;
+				f->found = room;
+				f->found[f->count++] = (struct found){ piece.start, end, piece.name };
+			}
+			piece.start = end < piece.end ? f->found[next].end : piece.end;
+		}
+		at = added[i].end > at ? added[i].end : at;
+	}
+	free(added);
+	qsort(f->found, f->count, sizeof(*f->found), by_start);
+	f->settled = f->count;
+}
+
+bool findings_left(const struct target *target, const struct findings *f, uint64_t *start, uint64_t *end)
+{
+	size_t next = seek(f->found, f->settled, *start);
+
+	for (size_t i = area_seek(target, *start); i < target->areas; i++) {
+		const struct area *area = &target->area[i];
+		uint64_t at = area->start > *start ? area->start : *start;
+
+		if (area->class != VMA_UNNAMED || !area_is_anonymous(area) || !area_is_writable(area))
+			continue;
+		while (next < f->settled && f->found[next].start <= at && at < area->end) {
+			at = f->found[next].end > at ? f->found[next].end : at;
+			next++;
+		}
+		if (at >= area->end)
+			continue;
+		*start = at;
+		*end = next < f->settled && f->found[next].start < area->end ? f->found[next].start : area->end;
+		return true;
+	}
+	return false;
+}
+
+void findings_free(struct findings *f)
+{
+	free(f->found);
+	free(f->names);
+	free(f->thread);
+	*f = (struct findings){ 0 };
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Copies libc's variables. See glibc.h. */
+#include "glibc.h"
+#include "object.h"
+
+#include <stdlib.h>
+
+uint64_t glibc_heap(const struct target *target)
+{
+	for (size_t i = 0; i < target->areas; i++)
+		if (target->area[i].class == VMA_HEAP)
+			return target->area[i].start;
+	return 0;
+}
+
+struct glibc_data *glibc_data_read(struct target *target)
+{
+	struct object *libc = object_named(target, "libc.so.6");
+	struct glibc_data *data = libc && object_read(target, libc) ? calloc(1, sizeof(*data)) : NULL;
+	const Elf64_Phdr *last = libc && libc->segments ? &libc->segment[libc->segments - 1] : NULL;
+	uint64_t page = target->own.page, end;
+
+	if (!data || !last || !(last->p_flags & PF_W)) {
+		free(data);
+		return NULL;
+	}
+	data->start = (libc->base + last->p_vaddr) & ~(page - 1);
+	end = (libc->end + page - 1) & ~(page - 1);
+	if (end - data->start > sizeof(data->word))
+		end = data->start + sizeof(data->word);
+	data->words = (end - data->start) / sizeof(*data->word);
+	for (uint64_t at = data->start; at < end; at += page)
+		memory_get(target, at, (char *)data->word + (at - data->start), page);
+	return data;
+}

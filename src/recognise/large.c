@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Large chunks of glibc's malloc, each a mapping of its own: its header says how
+ * long it is, in whole pages, and has the bit of a mapped chunk. Two words prove
+ * little; but libc counts these chunks and their bytes (mp_), and what is found
+ * is named only where it is no more than that.
+ */
+#include "recognise.h"
+
+#include "glibc.h"
+
+#include <stdlib.h>
+
+#define IS_MMAPPED   2
+#define FLAGS        7
+#define MMAPS_MAX    65536          /* mp_.n_mmaps_max, unless the program changes it */
+#define CANDIDATES   65536
+
+struct candidates {
+	struct found found[CANDIDATES];
+	size_t count;
+	uint64_t bytes;
+};
+
+uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
+{
+	uint64_t head[2], size, page = target->own.page;
+
+	/* In front of a chunk that had to be aligned some bytes are left, which the first word counts. */
+	if (memory_get(target, address, head, sizeof(head)) || (head[1] & FLAGS) != IS_MMAPPED || head[0])
+		return 0;
+	size = head[1] & ~(uint64_t)FLAGS;
+	return size >= page && size % page == 0 && size <= end - address ? size : 0;
+}
+
+/* mp_ ends with where [heap] begins; in front of that are the sums. glibc 2.35 put a flag before the numbers. */
+static bool read_counters(const struct glibc_data *data, uint64_t heap, uint32_t *count, uint64_t *bytes)
+{
+	for (size_t i = 5; heap && i < data->words; i++) {
+		const uint64_t *sums = &data->word[i - 2];
+		const uint32_t *before = (const uint32_t *)sums;
+
+		if (data->word[i] != heap || sums[0] > sums[1])
+			continue;
+		for (size_t back = 4; back <= 5; back++)
+			if (before[1 - (int)back] == MMAPS_MAX && before[0 - (int)back] <= before[2 - (int)back]) {
+				*count = before[0 - (int)back];
+				*bytes = sums[0];
+				return true;
+			}
+	}
+	return false;
+}
+
+static void search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
+{
+	uint64_t at = start;
+
+	while (at < end && c->count < CANDIDATES) {
+		uint64_t size = large_at(target, at, end);
+
+		if (size) {
+			c->found[c->count++] = (struct found){ at, at + size, 0 };
+			c->bytes += size;
+			at += size;
+		} else {
+			at = memory_next(target, at + target->own.page, end);
+		}
+	}
+}
+
+void recognise_large(struct target *target, struct findings *findings)
+{
+	struct glibc_data *data = glibc_data_read(target);
+	struct candidates *c = data ? calloc(1, sizeof(*c)) : NULL;
+	uint64_t bytes = 0;
+	uint32_t count = 0;
+
+	if (c && read_counters(data, glibc_heap(target), &count, &bytes) && count) {
+		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
+			search(target, start, end, c);
+		for (size_t i = 0; c->count <= count && c->bytes <= bytes && i < c->count; i++)
+			found_add(findings, c->found[i].start, c->found[i].end, "glibc:large");
+	}
+	free(c);
+	free(data);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPython's arenas: 1 MiB from 3.10 on, 256 KiB before, in pools of 16 and 4 KiB
+ * that are aligned to that. A pool in use begins with
+ *
+ *   blocks in use, free block, next, previous, arena index, size class, next offset, last offset
+ *
+ * All pools of an arena have its index, and the last offset follows from the
+ * size class: that is what is checked, of each pool that is there.
+ */
+#include "recognise.h"
+
+#include "object.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CLASSES   64
+#define INDEX_MAX (1U << 20)
+#define POOLS_MIN 2                 /* that agree with each other */
+
+struct pool {
+	uint32_t used, unused;
+	uint64_t free_block, next, previous;
+	uint32_t arena, size_class, next_offset, last_offset;
+};
+
+struct sizes {
+	uint64_t arena, pool;
+};
+
+/* By the name of the program or library, which says its version. */
+static bool find_sizes(struct target *target, struct sizes *sizes)
+{
+	static const char *const names[] = { "libpython3.", "python3." };
+	unsigned minor = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const struct object *object = object_named(target, names[i]);
+
+		if (object && sscanf(object->name + strlen(names[i]), "%2u", &minor) == 1)
+			break;
+	}
+	*sizes = minor >= 10 ? (struct sizes){ 1U << 20, 16U << 10 } : (struct sizes){ 256U << 10, 4U << 10 };
+	return minor != 0;
+}
+
+static bool is_pool(const struct pool *pool, uint64_t size)
+{
+	uint32_t block = (pool->size_class + 1) * 16;
+
+	return pool->size_class < CLASSES && pool->arena < INDEX_MAX && pool->last_offset == size - block &&
+	       pool->used <= size / block && pool->next_offset <= size + block && pool->next && pool->previous;
+}
+
+/* Whether an arena is what lies there, from its first page to its last. */
+static bool is_arena(struct target *target, const struct sizes *sizes, uint64_t start)
+{
+	uint64_t end = start + sizes->arena;
+	unsigned agree = 0;
+	uint32_t index = 0;
+
+	for (uint64_t at = (start + sizes->pool - 1) & ~(sizes->pool - 1); at + sizes->pool <= end; at += sizes->pool) {
+		struct pool pool;
+
+		/* Pools that were never used are absent, or zero. */
+		if (memory_get(target, at, &pool, sizeof(pool)) || (!pool.used && !pool.next && !pool.last_offset))
+			continue;
+		if (!is_pool(&pool, sizes->pool) || (agree && pool.arena != index))
+			return false;
+		index = pool.arena;
+		agree++;
+	}
+	return agree >= POOLS_MIN;
+}
+
+/* Arenas follow each other, from the lower or the upper end of what is nobody's, and behind large chunks. */
+static void search(struct target *target, struct findings *findings, const struct sizes *sizes, uint64_t start, uint64_t end)
+{
+	while (end - start >= sizes->arena) {
+		uint64_t large;
+
+		if (is_arena(target, sizes, start)) {
+			found_add(findings, start, start + sizes->arena, "python:arena");
+			start += sizes->arena;
+		} else if ((large = large_at(target, start, end))) {
+			start += large;
+		} else {
+			break;
+		}
+	}
+	while (end - start >= sizes->arena && is_arena(target, sizes, end - sizes->arena)) {
+		found_add(findings, end - sizes->arena, end, "python:arena");
+		end -= sizes->arena;
+	}
+}
+
+void recognise_python(struct target *target, struct findings *findings)
+{
+	struct sizes sizes;
+
+	if (!find_sizes(target, &sizes))
+		return;
+	for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
+		search(target, findings, &sizes, start, end);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names for the memory of a process that nobody prepared, told from what lies
+ * in it: the structures of its allocators, its threads, its runtime. A name is
+ * given where the structure proves itself (a ring closes, back pointers agree,
+ * sums are right), and else none. The process is not stopped or written to, and
+ * no page of it is brought in.
+ */
+#ifndef ANONNAME_RECOGNISE_RECOGNISE_H
+#define ANONNAME_RECOGNISE_RECOGNISE_H
+
+#include "findings.h"
+#include "memory.h"
+
+#include "../read/process.h"
+
+/* A row of the table in recognise.c; each has a file of its own. */
+typedef void recogniser(struct target *target, struct findings *findings);
+
+recogniser recognise_bss;
+recogniser recognise_threads;
+recogniser recognise_arenas;
+recogniser recognise_hotspot;
+recogniser recognise_v8;
+recogniser recognise_python;
+recogniser recognise_large;
+
+/* For struct proc: all of the above. 0 or a negative errno. */
+recognise_function recognise;
+
+/* A chunk of glibc's that has its own mapping, with its header there: how long it is; 0: there is none. */
+uint64_t large_at(struct target *target, uint64_t address, uint64_t end);
+
+#endif
