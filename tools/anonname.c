@@ -11,7 +11,7 @@
  * A program of its own, as it alone draws: to load what that takes would cost
  * each report as much as a small process costs to read.
  */
-static int tool_top(int argc, char **argv)
+int tool_top(int argc, char **argv)
 {
 	char directory[PATH_MAX], path[PATH_MAX + 16];
 
@@ -27,14 +27,13 @@ static int tool_top(int argc, char **argv)
 	return EXIT_FAILED;
 }
 
-static const struct tool tools[] = {
-	{ "run", tool_run, "start a program with its memory named" },
-	{ "maps", tool_maps, "print a process's memory map with all names" },
-	{ "report", tool_report, "show the memory of processes by name" },
-	{ "top", tool_top, "show how the memory of processes grows, live" },
-	{ "snapshot", tool_snapshot, "write the figures of a process to a file" },
-	{ "diff", tool_diff, "show what grew between two moments" },
-	{ "check", tool_check, "tell what works here, or in a process, and what to do" },
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} tools[] = {
+#define COMMAND(name, order, help, before, behind) { #name, tool_##name, help },
+#include "options.def"
 };
 
 static int help(FILE *out)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname check: what works here, what works in a process, and what to do about the rest. */
 #include "columns.h"
+#include "options.h"
 #include "preload.h"
 #include "tool.h"
 
 #include "../src/read/names.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,17 +24,6 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-
-static const char help[] =
-	"Usage: anonname check [OPTION...] [PID]\n"
-	"Tell whether this kernel names anonymous memory, and for a process what libanonname\n"
-	"does in it, what it could not do and why, and how much of the anonymous memory\n"
-	"carries a name. Without PID: for a program that is started here now.\n\n"
-	"  -J, --json      print JSON\n"
-	"      --csv       print CSV: the members of the JSON, each with its path\n"
-	"      --root DIR  read a recorded tree instead of /proc\n"
-	"      --help      this text\n"
-	"      --version   the version\n";
 
 static const struct {
 	const char *name, *help;
@@ -515,15 +504,6 @@ static int look_at_new_program(struct check *check, const struct proc *proc)
 
 int tool_check(int argc, char **argv)
 {
-	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	struct check check = { .names.limit = NAMES_OF_ONE };
 	const char *root = NULL;
 	bool json = false, csv = false;
@@ -531,14 +511,12 @@ int tool_check(int argc, char **argv)
 	pid_t pid = 0;
 	int c, error = 0;
 
-	while ((c = tool_getopt(argc, argv, "J", options)) != -1) {
+	while ((c = options_next(COMMAND_check, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'J': json = true; break;
+		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_check, c);
 		}
 	}
 	if (optind + 1 < argc || (root && optind == argc)) {

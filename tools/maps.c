@@ -2,25 +2,12 @@
 /* anonname maps: the kernel's map of a process, with the names that the kernel does not know. */
 #include "address.h"
 #include "columns.h"
+#include "options.h"
 #include "tool.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char help[] =
-	"Usage: anonname maps [OPTION...] PID [ADDRESS]\n"
-	"Print the memory map of a process in the format of /proc/PID/maps. Where the\n"
-	"names come from the registry inside the process, or are recognised (outside), a\n"
-	"line is cut at their edges.\n"
-	"With ADDRESS (hexadecimal, or FILE+OFFSET of a mapped file) print the region that\n"
-	"holds it between its neighbours, and its figures.\n\n"
-	"  -J, --json      print JSON\n"
-	"      --csv       print CSV\n"
-	"      --root DIR  read a recorded tree instead of /proc\n"
-	"      --help      this text\n"
-	"      --version   the version\n";
 
 /* Where the kernel puts the name: fs/proc/task_mmu.c, 25 + sizeof(void *) * 6 - 1. */
 #define NAME_COLUMN 73
@@ -177,15 +164,6 @@ static int print_address(const struct address *found, pid_t pid, region_function
 
 int tool_maps(int argc, char **argv)
 {
-	enum { OPT_CSV = 256, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	struct output output = { .out = stdout, .first = true };
 	const char *root = NULL, *address;
 	region_function *print;
@@ -195,14 +173,12 @@ int tool_maps(int argc, char **argv)
 	pid_t pid;
 	int c, error;
 
-	while ((c = tool_getopt(argc, argv, "J", options)) != -1) {
+	while ((c = options_next(COMMAND_maps, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'J': json = true; break;
+		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_maps, c);
 		}
 	}
 	address = argc - optind == 2 ? argv[--argc] : NULL;

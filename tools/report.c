@@ -1,42 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname report: who has the memory, of one process, some, or all. */
 #include "measure.h"
+#include "options.h"
 #include "select.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char help[] =
-	"Usage: anonname report [OPTION...] PID...\n"
-	"       anonname report [OPTION...] --all | --tree PID | --name GLOB | --smaps FILE | -\n"
-	"Show the memory of processes by name, in KiB, largest PSS first.\n"
-	"- is standard input: process ids, as pgrep prints them, or a copy of smaps.\n\n"
-	"  -a, --all            every process\n"
-	"  -t, --tree PID       a process and all below it\n"
-	"      --name GLOB      processes with such a name, as ps -o comm shows it\n"
-	"      --user USER      processes of this user, a name or a number\n"
-	"      --cgroup GROUP   processes in this control group and below: a path, or\n"
-	"                       without a / a pattern for a part of it, as nginx.service\n"
-	"  -s, --smaps FILE     a copy of /proc/PID/smaps; - is standard input\n"
-	"  -g, --gentle         never hold up the process: maps and pagemap in place of smaps\n"
-	"      --by WHAT        what rows are: name, owner, kind, process, user, unit ...\n"
-	"  -f, --fold           take names that differ in a number, such as a tid, as one\n"
-	"  -o, --output LIST    these columns\n"
-	"      --sort COLUMN    sort by this column\n"
-	"  -n, --lines N        only the first N rows; TOTAL is still of all\n"
-	"  -h, --human          sizes as 12.3M\n"
-	"      --bytes          sizes in bytes\n"
-	"  -J, --json           print JSON\n"
-	"      --csv            print CSV\n"
-	"      --root DIR       read a recorded tree instead of /proc\n"
-	"      --help           this text\n"
-	"      --version        the version\n\n"
-	"~ marks an estimate, - what cannot be known here. The last line is what it cost.\n\n";
 
 struct request {
 	const struct group *group;
@@ -156,29 +129,6 @@ static bool take_standard_input(struct request *request)
 
 int tool_report(int argc, char **argv)
 {
-	enum { OPT_BY = 256, OPT_NAME, OPT_USER, OPT_CGROUP, OPT_SORT, OPT_BYTES, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },
-		{ "tree", required_argument, NULL, 't' },
-		{ "name", required_argument, NULL, OPT_NAME },
-		{ "user", required_argument, NULL, OPT_USER },
-		{ "cgroup", required_argument, NULL, OPT_CGROUP },
-		{ "smaps", required_argument, NULL, 's' },
-		{ "gentle", no_argument, NULL, 'g' },
-		{ "by", required_argument, NULL, OPT_BY },
-		{ "fold", no_argument, NULL, 'f' },
-		{ "output", required_argument, NULL, 'o' },
-		{ "sort", required_argument, NULL, OPT_SORT },
-		{ "lines", required_argument, NULL, 'n' },
-		{ "human", no_argument, NULL, 'h' },
-		{ "bytes", no_argument, NULL, OPT_BYTES },
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	struct request request = {
 		.group = &groups[0], .sort = columns_find("pss"), .mode = PROCESS_FIGURES, .input = -1,
 	};
@@ -189,25 +139,20 @@ int tool_report(int argc, char **argv)
 	int c, sources;
 
 	columns_default(&request.choice);
-	while ((c = tool_getopt(argc, argv, "at:s:gfo:n:hJ", options)) != -1) {
+	while ((c = options_next(COMMAND_report, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'a': selection->all = true; break;
-		case 't':
-			if (!(selection->tree = tool_pid(optarg)))
+		case OPT_SELECTION:
+			if (!select_option(selection, c, optarg))
 				return EXIT_USAGE;
 			break;
-		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
-			if (!select_filter(selection, (enum filter_by)(c - OPT_NAME), optarg))
-				return EXIT_USAGE;
-			break;
-		case 's': request.smaps = optarg; break;
-		case 'g': request.mode = PROCESS_GENTLE; break;
+		case OPT_SMAPS: request.smaps = optarg; break;
+		case OPT_GENTLE: request.mode = PROCESS_GENTLE; break;
 		case OPT_BY:
 			if (!(request.group = groups_find(optarg)))
 				return EXIT_USAGE;
 			break;
-		case 'f': request.fold = true; break;
-		case 'o':
+		case OPT_FOLD: request.fold = true; break;
+		case OPT_OUTPUT:
 			if (!columns_parse(optarg, &request.choice))
 				return EXIT_USAGE;
 			break;
@@ -217,23 +162,23 @@ int tool_report(int argc, char **argv)
 				return EXIT_USAGE;
 			}
 			break;
-		case 'n':
+		case OPT_LINES:
 			if (!tool_number(optarg, SIZE_MAX, "a number of lines", &number))
 				return EXIT_USAGE;
 			request.lines = number;
 			break;
-		case 'h': request.unit = UNIT_HUMAN; break;
+		case OPT_HUMAN: request.unit = UNIT_HUMAN; break;
 		case OPT_BYTES: request.unit = UNIT_BYTES; break;
-		case 'J': request.json = true; break;
+		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
 		case OPT_ROOT: request.root = optarg; break;
 		case OPT_HELP:
-			fputs(help, stdout);
+			options_help(COMMAND_report, "");
+			putchar('\n');
 			groups_help(stdout);
 			columns_help(stdout);
 			return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_report, c);
 		}
 	}
 	if (optind + 1 == argc && !strcmp(argv[optind], "-") && !request.smaps)

@@ -1,34 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname run: starts a program under libanonname.so. */
+#include "options.h"
 #include "peak.h"
 #include "preload.h"
 #include "program.h"
 #include "tool.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char help[] =
-	"Usage: anonname run [OPTION...] [--] COMMAND [ARGUMENT...]\n"
-	"Start COMMAND with libanonname.so in front of LD_PRELOAD, so that its anonymous\n"
-	"memory carries names. Without --peak, COMMAND takes the place of this process.\n"
-	"Signals and the exit status are its own.\n\n"
-	"  -a, --allocator NAME  use this malloc: %s\n"
-	"  -l, --library FILE    preload this library, too; may be given several times\n"
-	"      --peak            wait for COMMAND, then print the report of the moment when\n"
-	"                        its PSS was highest, and of the end, on standard error\n"
-	"  -i, --interval MS     with --peak: look this often, default 20\n"
-	"  -o, --output FILE     with --peak: print to FILE\n"
-	"  -J, --json            with --peak: print JSON\n"
-	"      --csv             with --peak: print CSV\n"
-	"      --help            this text\n"
-	"      --version         the version\n\n"
-	"ANONNAME_LIBRARY is the path of libanonname.so when it is not beside this program\n"
-	"or where it was installed. Exit status: 125 anonname failed, 126 COMMAND cannot be\n"
-	"run, 127 COMMAND not found, else that of COMMAND.\n";
 
 /* What the library reads from the environment, from the table that it reads it by. */
 static void print_variables(void)
@@ -58,19 +39,6 @@ enum { EXIT_RUN_FAILED = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 int tool_run(int argc, char **argv)
 {
-	enum { OPT_PEAK = 256, OPT_CSV, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "allocator", required_argument, NULL, 'a' },
-		{ "library", required_argument, NULL, 'l' },
-		{ "peak", no_argument, NULL, OPT_PEAK },
-		{ "interval", required_argument, NULL, 'i' },
-		{ "output", required_argument, NULL, 'o' },
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	char library[PATH_MAX], allocator[PATH_MAX] = "", list[128];
 	const char *extra[64];
 	struct peak_options peak_options = { .interval_ms = 20 };
@@ -79,14 +47,13 @@ int tool_run(int argc, char **argv)
 	uint64_t number;
 	int c;
 
-	/* "+": options behind COMMAND are COMMAND's. */
-	while ((c = tool_getopt(argc, argv, "+a:l:i:o:J", options)) != -1) {
+	while ((c = options_next(COMMAND_run, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'a':
+		case OPT_ALLOCATOR:
 			if (!preload_find_allocator(optarg, allocator, sizeof(allocator)))
 				return EXIT_RUN_FAILED;
 			break;
-		case 'l':
+		case OPT_LIBRARY:
 			if (extras == sizeof(extra) / sizeof(*extra)) {
 				tool_error("more than %zu libraries", extras);
 				return EXIT_RUN_FAILED;
@@ -96,17 +63,17 @@ int tool_run(int argc, char **argv)
 		case OPT_PEAK:
 			peak = true;
 			break;
-		case 'i':
+		case OPT_INTERVAL:
 			if (!tool_number(optarg, 3600000, "an interval in milliseconds", &number))
 				return EXIT_USAGE;
 			peak_options.interval_ms = (unsigned)number;
 			peak_only = true;
 			break;
-		case 'o':
+		case OPT_OUTPUT:
 			peak_options.output = optarg;
 			peak_only = true;
 			break;
-		case 'J':
+		case OPT_JSON:
 			peak_options.json = true;
 			peak_only = true;
 			break;
@@ -116,13 +83,11 @@ int tool_run(int argc, char **argv)
 			break;
 		case OPT_HELP:
 			preload_list_allocators(list, sizeof(list));
-			printf(help, list);
+			options_help(COMMAND_run, list);
 			print_variables();
 			return tool_finish(EXIT_DONE);
-		case OPT_VERSION:
-			return tool_version();
 		default:
-			return tool_usage_error();
+			return options_rest(COMMAND_run, c);
 		}
 	}
 	if (optind == argc) {

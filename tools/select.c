@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chooses processes. See select.h. */
 #include "select.h"
+#include "options.h"
 #include "progress.h"
 
 #include "../src/read/place.h"
@@ -30,7 +31,7 @@ static bool find_user(const char *name, uid_t *uid)
 	return false;
 }
 
-bool select_filter(struct selection *selection, enum filter_by by, const char *pattern)
+static bool add_filter(struct selection *selection, enum filter_by by, const char *pattern)
 {
 	struct filter filter = { .by = by, .pattern = pattern };
 
@@ -46,6 +47,25 @@ bool select_filter(struct selection *selection, enum filter_by by, const char *p
 	}
 	selection->filter[selection->filters++] = filter;
 	return true;
+}
+
+bool select_option(struct selection *selection, int id, const char *value)
+{
+	switch (id) {
+	case OPT_ALL:
+		selection->all = true;
+		return true;
+	case OPT_TREE:
+		selection->family = !value;
+		selection->tree = value ? tool_pid(value) : 0;
+		return selection->family || selection->tree;
+	case OPT_NAME:
+		return add_filter(selection, FILTER_NAME, value);
+	case OPT_USER:
+		return add_filter(selection, FILTER_USER, value);
+	default:
+		return add_filter(selection, FILTER_CGROUP, value);
+	}
 }
 
 bool select_pid(struct selection *selection, const char *argument)
@@ -97,6 +117,19 @@ bool select_arguments(struct selection *selection, int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		if (!select_pid(selection, argv[i]))
 			return false;
+	return true;
+}
+
+bool select_family(struct selection *selection)
+{
+	if (!selection->family)
+		return true;
+	if (selection->pids != 1) {
+		tool_error("--tree is of one process id");
+		return false;
+	}
+	selection->tree = selection->pid[0];
+	selection->pids = 0;
 	return true;
 }
 

@@ -22,19 +22,22 @@ struct filter {
 struct selection {
 	bool all;
 	pid_t tree;
+	bool family;                /* --tree without a value: of the one process that is given */
 	struct filter filter[FILTERS_MAX];
 	size_t filters;
 	pid_t *pid;                 /* given by number */
 	size_t pids, room;
 };
 
-/* Each adds to what is selected; false after an error message. */
-bool select_filter(struct selection *selection, enum filter_by by, const char *pattern);
+/* Each adds to what is selected; false after an error message. select_option: one of OPT_SELECTION. */
+bool select_option(struct selection *selection, int id, const char *value);
 bool select_pid(struct selection *selection, const char *argument);
 /* Process ids apart by blanks and newlines, as pgrep prints them. */
 bool select_pids_from(struct selection *selection, FILE *file);
 /* The arguments behind the options: process ids, or - for standard input. None is fine. */
 bool select_arguments(struct selection *selection, int argc, char **argv);
+/* After them: --tree without a value takes the process that was given. */
+bool select_family(struct selection *selection);
 void select_free(struct selection *selection);
 
 /* Processes to look for, beside those that were given by number. */

@@ -5,12 +5,12 @@
  * by other tools.
  */
 #include "measure.h"
+#include "options.h"
 #include "select.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,106 +19,38 @@
 #define FORMAT       "anonname-snapshot"
 #define VERSION_READ 1
 
-static const char snapshot_help[] =
-	"Usage: anonname snapshot [OPTION...] PID... >FILE\n"
-	"       anonname snapshot [OPTION...] --all | --name GLOB | - >FILE\n"
-	"Write the figures of processes by name, as JSON, for anonname diff.\n"
-	"- reads process ids from standard input.\n\n"
-	"  -t, --tree          the process and all below it\n"
-	"  -a, --all           every process\n"
-	"      --name GLOB     processes with such a name, as ps -o comm shows it\n"
-	"      --user USER     processes of this user, a name or a number\n"
-	"      --cgroup GROUP  processes in this control group and below: a path, or\n"
-	"                      without a / a pattern for a part of it, as nginx.service\n"
-	"  -g, --gentle        never hold up the process: maps and pagemap in place of smaps\n"
-	"  -J, --json          print JSON; so it does without\n"
-	"      --csv           print CSV, which anonname diff does not read\n"
-	"      --root DIR      read a recorded tree instead of /proc\n"
-	"      --help          this text\n"
-	"      --version       the version\n";
-
-static const char diff_help[] =
-	"Usage: anonname diff [OPTION...] A B\n"
-	"       anonname diff [OPTION...] PID\n"
-	"Show what grew from A to B, by name, in KiB. A and B are files of anonname\n"
-	"snapshot or report --json, copies of /proc/PID/smaps, or process ids. One process\n"
-	"id alone: from now until Enter is pressed, or for the time that --wait gives.\n\n"
-	"  -w, --wait SECONDS     with one process id: the time between the two moments\n"
-	"      --sort COLUMN      vmas, size, rss, pss, uss, swap and so on; what is compared, too\n"
-	"  -f, --fold             take names that differ in a number, such as a tid, as one\n"
-	"      --fail-above SIZE  exit with 1 when the total grew by more, such as 10M\n"
-	"  -h, --human            sizes as 12.3M\n"
-	"      --bytes            sizes in bytes\n"
-	"  -J, --json             print JSON\n"
-	"      --csv              print CSV\n"
-	"      --root DIR         read a recorded tree instead of /proc\n"
-	"      --help             this text\n"
-	"      --version          the version\n\n"
-	"Exit status: 0, or 1 when it failed or --fail-above was exceeded.\n";
-
 /* The figures of one moment, sorted by name and kind. */
 struct moment {
 	struct rows rows;
 	struct figures total;
 };
 
-/* --tree is a flag here: of the one process that is given. */
-static bool take_tree(struct selection *selection)
-{
-	if (selection->pids != 1) {
-		tool_error("--tree is of one process id");
-		return false;
-	}
-	selection->tree = selection->pid[0];
-	selection->pids = 0;
-	return true;
-}
-
 int tool_snapshot(int argc, char **argv)
 {
-	enum { OPT_NAME = 256, OPT_USER, OPT_CGROUP, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "tree", no_argument, NULL, 't' },
-		{ "all", no_argument, NULL, 'a' },
-		{ "name", required_argument, NULL, OPT_NAME },
-		{ "user", required_argument, NULL, OPT_USER },
-		{ "cgroup", required_argument, NULL, OPT_CGROUP },
-		{ "gentle", no_argument, NULL, 'g' },
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	const struct wants wants = { .comm = true };
 	enum process_mode mode = PROCESS_FIGURES;
 	struct selection selection = { 0 };
 	struct measurement measurement;
 	const char *root = NULL;
 	struct columns_choice choice;
-	bool tree = false, csv = false;
+	bool csv = false;
 	struct rows rows;
 	int c;
 
-	while ((c = tool_getopt(argc, argv, "tagJ", options)) != -1) {
+	while ((c = options_next(COMMAND_snapshot, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 't': tree = true; break;
-		case 'a': selection.all = true; break;
-		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
-			if (!select_filter(&selection, (enum filter_by)(c - OPT_NAME), optarg))
+		case OPT_SELECTION:
+			if (!select_option(&selection, c, optarg))
 				return EXIT_USAGE;
 			break;
-		case 'g': mode = PROCESS_GENTLE; break;
-		case 'J': csv = false; break;
+		case OPT_GENTLE: mode = PROCESS_GENTLE; break;
+		case OPT_JSON: csv = false; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_HELP: fputs(snapshot_help, stdout); return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_snapshot, c);
 		}
 	}
-	if (!select_arguments(&selection, argc - optind, argv + optind) || (tree && !take_tree(&selection)))
+	if (!select_arguments(&selection, argc - optind, argv + optind) || !select_family(&selection))
 		return tool_usage_error();
 	if (!selection.pids && !select_searches(&selection)) {
 		tool_error("give process ids, --all or --name GLOB");
@@ -609,21 +541,6 @@ static void wait_for_user(uint64_t seconds)
 
 int tool_diff(int argc, char **argv)
 {
-	enum { OPT_SORT = 256, OPT_FAIL, OPT_BYTES, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "wait", required_argument, NULL, 'w' },
-		{ "sort", required_argument, NULL, OPT_SORT },
-		{ "fold", no_argument, NULL, 'f' },
-		{ "fail-above", required_argument, NULL, OPT_FAIL },
-		{ "human", no_argument, NULL, 'h' },
-		{ "bytes", no_argument, NULL, OPT_BYTES },
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	struct diff diff = { .column = columns_find("pss") };
 	struct moment a = { 0 }, b = { 0 };
 	bool fold = false, json = false, csv = false, limited = false;
@@ -632,9 +549,9 @@ int tool_diff(int argc, char **argv)
 	struct proc proc;
 	int c;
 
-	while ((c = tool_getopt(argc, argv, "w:fhJ", options)) != -1) {
+	while ((c = options_next(COMMAND_diff, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'w':
+		case OPT_WAIT:
 			if (!tool_number(optarg, 1U << 30, "a number of seconds", &seconds))
 				return EXIT_USAGE;
 			break;
@@ -645,20 +562,18 @@ int tool_diff(int argc, char **argv)
 				return EXIT_USAGE;
 			}
 			break;
-		case 'f': fold = true; break;
-		case OPT_FAIL:
+		case OPT_FOLD: fold = true; break;
+		case OPT_FAIL_ABOVE:
 			if (!tool_size(optarg, &limit))
 				return EXIT_USAGE;
 			limited = true;
 			break;
-		case 'h': diff.unit = UNIT_HUMAN; break;
+		case OPT_HUMAN: diff.unit = UNIT_HUMAN; break;
 		case OPT_BYTES: diff.unit = UNIT_BYTES; break;
-		case 'J': json = true; break;
+		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_HELP: fputs(diff_help, stdout); return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_diff, c);
 		}
 	}
 	if (argc - optind != 1 && argc - optind != 2) {

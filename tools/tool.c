@@ -66,31 +66,6 @@ void tool_error(const char *format, ...)
 	fprintf(stderr, "anonname%s%s: %s\n", *tool_name ? " " : "", tool_name, safe);
 }
 
-/* The word stands before the next one; of a short option we know the letter only. */
-static void bad_option(char *const *argv, const char *letters)
-{
-	const char *word = argv[optind - 1];
-
-	if (strncmp(word, "--", 2) && optopt)
-		tool_error(strchr(letters, optopt) ? "option '-%c' needs a value" : "there is no option '-%c'; --help lists them", optopt);
-	else if (!optopt)
-		tool_error("'%s' is no option, or may be more than one; --help lists them", word);
-	else
-		tool_error(strchr(word, '=') ? "option '%s' takes no value" : "option '%s' needs a value", word);
-}
-
-int tool_getopt(int argc, char **argv, const char *letters, const struct option *options)
-{
-	int c;
-
-	/* getopt's own words would show what was given as it is. */
-	opterr = 0;
-	c = getopt_long(argc, argv, letters, options, NULL);
-	if (c == '?')
-		bad_option(argv, letters);
-	return c;
-}
-
 int tool_usage_error(void)
 {
 	fprintf(stderr, "Try 'anonname %s%s--help'.\n", tool_name, *tool_name ? " " : "");

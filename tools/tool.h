@@ -23,18 +23,9 @@ enum tool_exit {
 	EXIT_NO_PROCESS = 42,       /* as pmap */
 };
 
-struct tool {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;           /* one line */
-};
-
-int tool_run(int argc, char **argv);
-int tool_maps(int argc, char **argv);
-int tool_check(int argc, char **argv);
-int tool_report(int argc, char **argv);
-int tool_snapshot(int argc, char **argv);
-int tool_diff(int argc, char **argv);
+/* The commands. */
+#define COMMAND(name, order, help, before, behind) int tool_##name(int argc, char **argv);
+#include "options.def"
 
 /* What each program of ours does first. */
 void tool_begin(void);
@@ -43,10 +34,7 @@ void tool_begin(void);
 extern const char *tool_name;
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* getopt_long(), but nothing unprintable of what was given reaches the terminal in its messages. */
-int tool_getopt(int argc, char **argv, const char *letters, const struct option *options);
-
-/* After tool_getopt() printed what is wrong: where to look. Returns EXIT_USAGE. */
+/* After a message of what is wrong with the arguments: where to look. Returns EXIT_USAGE. */
 int tool_usage_error(void);
 int tool_version(void);
 

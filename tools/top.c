@@ -5,10 +5,10 @@
  * more than 2 % of the interval, the interval grows.
  */
 #include "measure.h"
+#include "options.h"
 #include "select.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <ncurses.h>
 #include <poll.h>
@@ -16,32 +16,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static const char help[] =
-	"Usage: anonname top [OPTION...] [PID... | -]\n"
-	"Show the memory of all processes, or by name that of some, and how it grows.\n"
-	"- reads process ids from standard input.\n\n"
-	"  -a, --all            every process; so it is when none is chosen\n"
-	"  -t, --tree PID       a process and all below it\n"
-	"      --name GLOB      processes with such a name, as ps -o comm shows it\n"
-	"      --user USER      processes of this user, a name or a number\n"
-	"      --cgroup GROUP   processes in this control group and below: a path, or\n"
-	"                       without a / a pattern for a part of it, as nginx.service\n"
-	"      --by WHAT        what rows are: name, owner, kind, process, user, unit ...\n"
-	"      --sort COLUMN    pss, rss, uss, swap, growth, rate or name\n"
-	"      --filter TEXT    only rows whose name holds TEXT\n"
-	"  -f, --fold           take names that differ in a number, such as a tid, as one\n"
-	"  -g, --gentle         never hold up a process: maps and pagemap in place of smaps\n"
-	"  -d, --delay SECONDS  the interval; longer when reading takes 2 % of a CPU. Default 2\n"
-	"  -b, --batch          print instead of drawing; so does a pipe\n"
-	"  -J, --json           print JSON, a line for each reading\n"
-	"      --csv            print CSV, a line for each row of each reading\n"
-	"  -n, --iterations N   end after N readings\n"
-	"      --root DIR       read a recorded tree instead of /proc\n"
-	"      --help           this text\n"
-	"      --version        the version\n\n"
-	"Keys: p r u s g t n sort by PSS, RSS, USS, swap, growth, rate, name; b what rows are;\n"
-	"f fold; / filter; space freeze; arrows and Page keys scroll; h help; q quit.\n";
 
 #define CPU_SHARE 0.02
 
@@ -630,28 +604,6 @@ static int run(struct top *top)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_BY = 256, OPT_NAME, OPT_USER, OPT_CGROUP, OPT_SORT, OPT_FILTER, OPT_CSV, OPT_ROOT, OPT_HELP, OPT_VERSION };
-	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },
-		{ "tree", required_argument, NULL, 't' },
-		{ "name", required_argument, NULL, OPT_NAME },
-		{ "user", required_argument, NULL, OPT_USER },
-		{ "cgroup", required_argument, NULL, OPT_CGROUP },
-		{ "by", required_argument, NULL, OPT_BY },
-		{ "sort", required_argument, NULL, OPT_SORT },
-		{ "filter", required_argument, NULL, OPT_FILTER },
-		{ "fold", no_argument, NULL, 'f' },
-		{ "gentle", no_argument, NULL, 'g' },
-		{ "delay", required_argument, NULL, 'd' },
-		{ "batch", no_argument, NULL, 'b' },
-		{ "json", no_argument, NULL, 'J' },
-		{ "csv", no_argument, NULL, OPT_CSV },
-		{ "iterations", required_argument, NULL, 'n' },
-		{ "root", required_argument, NULL, OPT_ROOT },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ 0 },
-	};
 	static struct top top = { .delay = 2, .mode = PROCESS_FIGURES };
 	const char *root = NULL;
 	char *end;
@@ -661,15 +613,10 @@ int main(int argc, char **argv)
 
 	tool_begin();
 	tool_name = "top";
-	while ((c = tool_getopt(argc, argv, "at:fgd:bn:J", options)) != -1) {
+	while ((c = options_next(COMMAND_top, argc, argv)) != OPT_END) {
 		switch (c) {
-		case 'a': top.selection.all = true; break;
-		case 't':
-			if (!(top.selection.tree = tool_pid(optarg)))
-				return EXIT_USAGE;
-			break;
-		case OPT_NAME: case OPT_USER: case OPT_CGROUP:
-			if (!select_filter(&top.selection, (enum filter_by)(c - OPT_NAME), optarg))
+		case OPT_SELECTION:
+			if (!select_option(&top.selection, c, optarg))
 				return EXIT_USAGE;
 			break;
 		case OPT_BY:
@@ -686,26 +633,24 @@ int main(int argc, char **argv)
 			top.sort = i;
 			break;
 		case OPT_FILTER: snprintf(top.filter, sizeof(top.filter), "%s", optarg); break;
-		case 'f': top.fold = true; break;
-		case 'g': top.mode = PROCESS_GENTLE; break;
-		case 'd':
+		case OPT_FOLD: top.fold = true; break;
+		case OPT_GENTLE: top.mode = PROCESS_GENTLE; break;
+		case OPT_DELAY:
 			top.delay = strtod(optarg, &end);
 			if (*end || !(top.delay >= 0.1 && top.delay <= 1e6)) {
 				tool_error("'%s' is not an interval. Give seconds, 0.1 or more.", optarg);
 				return EXIT_USAGE;
 			}
 			break;
-		case 'b': top.batch = true; break;
-		case 'J': top.batch = top.json = true; break;
+		case OPT_BATCH: top.batch = true; break;
+		case OPT_JSON: top.batch = top.json = true; break;
 		case OPT_CSV: top.batch = top.csv = true; break;
-		case 'n':
+		case OPT_ITERATIONS:
 			if (!tool_number(optarg, UINT64_MAX, "a number of readings", &top.iterations))
 				return EXIT_USAGE;
 			break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_HELP: fputs(help, stdout); return tool_finish(EXIT_DONE);
-		case OPT_VERSION: return tool_version();
-		default: return tool_usage_error();
+		default: return options_rest(COMMAND_top, c);
 		}
 	}
 	if (!select_arguments(&top.selection, argc - optind, argv + optind))
