@@ -69,6 +69,7 @@ static bool alone;                      /* in a fork's child, which has no other
 static THREAD_LOCAL bool fork_holds;
 THREAD_LOCAL struct registry_open registry_open;
 bool registry_lost_changes;
+bool queue_wanted;
 
 bool (*registry_frame_is_gone)(uintptr_t frame, uintptr_t here);
 bool (*registry_frame_is_mine)(uintptr_t frame);
@@ -215,6 +216,14 @@ static bool is_none(uintptr_t *slot, uintptr_t frame, uintptr_t here)
 	(void)frame;
 	(void)here;
 	return false;
+}
+
+void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
+{
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp, .unless_newer = true };
+
+	if (start < end)
+		queue_change(&op);
 }
 
 struct registry_unmap registry_unmap_begin(uintptr_t frame)
