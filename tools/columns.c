@@ -229,6 +229,7 @@ static int merge_keyed(struct keyed *keyed, size_t count, bool by_name, struct r
 			if (!row->name || !row->owner)
 				return -ENOMEM;
 		}
+		row->sources |= keyed[i].from->sources;
 		figures_add(&row->figures, &keyed[i].from->figures);
 	}
 	return 0;
@@ -303,6 +304,7 @@ void rows_merge_same(struct rows *rows)
 		qsort(rows->row, rows->count, sizeof(*rows->row), rows_name_order);
 	for (size_t i = 0; i < rows->count; i++) {
 		if (kept && !rows_name_order(&rows->row[kept - 1], &rows->row[i])) {
+			rows->row[kept - 1].sources |= rows->row[i].sources;
 			figures_add(&rows->row[kept - 1].figures, &rows->row[i].figures);
 			free(rows->row[i].name);
 			free(rows->row[i].owner);
@@ -621,9 +623,25 @@ json_t *figures_json(const struct figures *figures)
 	return json;
 }
 
+static const char *const source_names[NAME_SOURCES] = {
+	[NAME_KERNEL] = "kernel", [NAME_REGISTRY] = "registry", [NAME_OUTSIDE] = "outside",
+};
+
+const char *sources_text(unsigned sources, char *buffer)
+{
+	size_t at = 0;
+
+	for (unsigned i = NAME_KERNEL; i < NAME_SOURCES; i++)
+		if (sources & NAME_BIT(i))
+			at += (size_t)snprintf(buffer + at, SOURCES_TEXT - at, "%s%s", at ? "," : "", source_names[i]);
+	return at ? buffer : NULL;
+}
+
 json_t *row_json(const struct row *row)
 {
-	json_t *json = json_pack("{s:s, s:s?, s:s?}", "name", row->name, "owner", row->owner, "kind", row->kind);
+	char sources[SOURCES_TEXT];
+	json_t *json = json_pack("{s:s, s:s?, s:s?, s:s?}", "name", row->name, "owner", row->owner, "kind", row->kind,
+	                         "source", sources_text(row->sources, sources));
 	json_t *figures = figures_json(&row->figures);
 
 	json_object_update(json, figures);
@@ -639,6 +657,16 @@ void rows_json(struct json_out *json, const struct rows *rows)
 	json_list_end(json);
 }
 
+static json_t *by_source_json(const struct name_totals *totals)
+{
+	json_t *json = json_object();
+
+	for (unsigned i = NAME_KERNEL; i < NAME_SOURCES; i++)
+		json_object_set_new(json, source_names[i],
+		                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->by_source[i])));
+	return json;
+}
+
 json_t *totals_json(const struct name_totals *totals)
 {
 	json_t *json = figures_json(&totals->figures);
@@ -649,5 +677,6 @@ json_t *totals_json(const struct name_totals *totals)
 	json_object_set_new(json, "named_rss",
 	                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->named_rss)));
 	json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
+	json_object_set_new(json, "by_source", by_source_json(totals));
 	return json;
 }

@@ -49,6 +49,7 @@ struct row {
 	char *name;
 	char *owner;                /* NULL where the names of a group differ in it */
 	const char *kind;
+	unsigned sources;           /* of its names, NAME_BIT() of each */
 	struct figures figures;
 };
 
@@ -104,7 +105,11 @@ json_t *figures_json(const struct figures *figures);
 json_t *row_json(const struct row *row);
 /* The member "names": a list. */
 void rows_json(struct json_out *json, const struct rows *rows);
-/* figures with anon_rss, named_rss and labelled */
+/* "kernel", "registry,outside", ...; NULL where there is no name. Buffer of SOURCES_TEXT. */
+#define SOURCES_TEXT 32
+const char *sources_text(unsigned sources, char *buffer);
+
+/* figures with anon_rss, named_rss, labelled and by_source */
 json_t *totals_json(const struct name_totals *totals);
 void csv_text(FILE *out, const char *text);
 

@@ -12,11 +12,6 @@
 /* Where the kernel puts the name: fs/proc/task_mmu.c, 25 + sizeof(void *) * 6 - 1. */
 #define NAME_COLUMN 73
 
-static const char *const source_names[] = {
-	[NAME_NONE] = NULL, [NAME_KERNEL] = "kernel", [NAME_REGISTRY] = "registry",
-	[NAME_OUTSIDE] = "outside",
-};
-
 struct output {
 	FILE *out;
 	bool first;
@@ -51,7 +46,7 @@ static int print_json(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
-	char name[NAME_SHOWN_MAX];
+	char name[NAME_SHOWN_MAX], source[SOURCES_TEXT];
 
 	text_clean(name, sizeof(name), vma->name);
 	fprintf(output->out, "%s{\"start\":%llu,\"end\":%llu,\"offset\":%llu,\"inode\":%llu,\"perms\":",
@@ -63,7 +58,7 @@ static int print_json(void *context, const struct region *region)
 	        (unsigned long long)vma->minor);
 	json_text(output->out, region->source != NAME_NONE ? name : NULL);
 	fputs(",\"source\":", output->out);
-	json_text(output->out, source_names[region->source]);
+	json_text(output->out, sources_text(NAME_BIT(region->source), source));
 	fprintf(output->out, ",\"anonymous\":%s}", vma_is_anonymous(vma) ? "true" : "false");
 	return ferror(output->out) ? -EPIPE : 0;
 }
@@ -72,7 +67,8 @@ static int print_csv(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
-	const char *source = source_names[region->source];
+	char text[SOURCES_TEXT];
+	const char *source = sources_text(NAME_BIT(region->source), text);
 	char name[NAME_SHOWN_MAX] = "";
 
 	if (region->source != NAME_NONE)

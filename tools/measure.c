@@ -202,6 +202,9 @@ static void take_result(struct measurement *measurement, struct measured *entry,
 		entry->library_error = process->library.error;
 	else if (process->registry_error)
 		entry->library_error = process->registry_error;
+	measurement->recognised.reads += process->recognised.reads;
+	measurement->recognised.bytes += process->recognised.bytes;
+	measurement->recognised.longest_ns += process->recognised.longest_ns;
 	measurement->malformed += process->malformed;
 	entry->late = process->late;
 	entry->totals = result->totals;
@@ -704,11 +707,29 @@ void measure_complain(const struct measurement *measurement)
 		           (unsigned long long)measurement->malformed);
 }
 
+/* What share of anonymous RSS has its name from where. */
+static void print_sources(FILE *out, const struct measurement *measurement)
+{
+	const struct name_totals *totals = &measurement->names.totals;
+	double all = (double)totals->anon_rss / 100;
+	char took[24];
+
+	if (names_labelled(totals) < 0)
+		return;
+	fprintf(out, "# named by the kernel %.1f %%, by the registry %.1f %%, from outside %.1f %%", (double)totals->by_source[NAME_KERNEL] / all,
+	        (double)totals->by_source[NAME_REGISTRY] / all, (double)totals->by_source[NAME_OUTSIDE] / all);
+	if (measurement->recognised.longest_ns)
+		fprintf(out, ", which took %s and %llu reads", tool_duration(measurement->recognised.longest_ns, took),
+		        (unsigned long long)measurement->recognised.reads);
+	fputc('\n', out);
+}
+
 void measure_print_cost(FILE *out, const struct measurement *measurement)
 {
 	char took[24], longest[24];
 	size_t read = 0;
 
+	print_sources(out, measurement);
 	for (size_t i = 0; i < measurement->count; i++)
 		read += !measurement->process[i].error;
 	fprintf(out, "# %zu process%s in %s, %llu reads, the longest %s\n", read, read == 1 ? "" : "es",

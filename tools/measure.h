@@ -34,6 +34,7 @@ struct measurement {
 	size_t count, room;
 	struct name_table names;
 	struct cost cost;
+	struct cost recognised;     /* what recognising cost: longest_ns is all of its time */
 	uint64_t began, took;       /* ns */
 	uint64_t malformed;         /* lines that made no sense */
 	bool library_met;           /* some process has it */

@@ -114,8 +114,10 @@ int names_add(struct name_table *table, const struct region *region)
 		table->totals.rss_unknown = true;
 	if (vma_is_anonymous(vma)) {
 		figure_add(&table->totals.anon_rss, vma->figures.value[FIG_RSS]);
-		if (region->source != NAME_NONE)
+		if (region->source != NAME_NONE) {
 			figure_add(&table->totals.named_rss, vma->figures.value[FIG_RSS]);
+			figure_add(&table->totals.by_source[region->source], vma->figures.value[FIG_RSS]);
+		}
 		if (vma->figures.unknown & FIG_BIT(FIG_RSS))
 			table->totals.rss_unknown = true;
 	}
@@ -145,6 +147,8 @@ void names_add_totals(struct name_totals *totals, const struct name_totals *more
 	figures_add(&totals->figures, &more->figures);
 	figure_add(&totals->anon_rss, more->anon_rss);
 	figure_add(&totals->named_rss, more->named_rss);
+	for (unsigned i = 0; i < NAME_SOURCES; i++)
+		figure_add(&totals->by_source[i], more->by_source[i]);
 	totals->rss_unknown |= more->rss_unknown;
 }
 

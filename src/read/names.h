@@ -28,6 +28,7 @@ struct name_row {
 struct name_totals {
 	struct figures figures;
 	uint64_t anon_rss, named_rss;
+	uint64_t by_source[NAME_SOURCES]; /* of named_rss */
 	bool rss_unknown;           /* of some anonymous region */
 };
 
