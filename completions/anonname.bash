@@ -62,6 +62,7 @@ _anonname()
 	--name) COMPREPLY=($(compgen -W "$(sort -u /proc/[0-9]*/comm 2>/dev/null)" -- "$current")); return ;;
 	--user) COMPREPLY=($(compgen -u -- "$current")); return ;;
 	--cgroup) return ;;
+	--names) COMPREPLY=($(compgen -W "kernel registry outside" -- "$current")); return ;;
 	--root) COMPREPLY=($(compgen -d -- "$current")); return ;;
 	-d|--delay|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
 	esac

@@ -623,10 +623,6 @@ json_t *figures_json(const struct figures *figures)
 	return json;
 }
 
-static const char *const source_names[NAME_SOURCES] = {
-	[NAME_KERNEL] = "kernel", [NAME_REGISTRY] = "registry", [NAME_OUTSIDE] = "outside",
-};
-
 const char *sources_text(unsigned sources, char *buffer)
 {
 	size_t at = 0;

@@ -18,6 +18,7 @@ struct output {
 	/* For a whole map. What comes before the regions waits for the first: an error comes without. */
 	region_function *print;
 	pid_t pid;
+	bool named_only;            /* the kernel's names are not wanted */
 };
 
 static int print_text(void *context, const struct region *region)
@@ -36,7 +37,7 @@ static int print_text(void *context, const struct region *region)
 	                (unsigned long long)vma->minor, (unsigned long long)vma->inode);
 	if (vma->class != VMA_UNNAMED && (*name || *before))
 		fprintf(output->out, "%*s%s%s%s%s", width < NAME_COLUMN ? NAME_COLUMN - width : 1, "",
-		        before, name, *before ? "]" : "", region->source == NAME_OUTSIDE ? " (outside)" : "");
+		        before, name, *before ? "]" : "", region->source == NAME_OUTSIDE && !output->named_only ? " (outside)" : "");
 	fputc('\n', output->out);
 	return ferror(output->out) ? -EPIPE : 0;
 }
@@ -94,6 +95,9 @@ static int print_with_head(void *context, const struct region *region)
 {
 	struct output *output = context;
 
+	/* Without the kernel's names only what the others know is asked for. */
+	if (output->named_only && region && region->source <= NAME_KERNEL)
+		return 0;
 	if (output->pid)
 		print_head(output->print, output->pid);
 	output->pid = 0;
@@ -174,6 +178,10 @@ int tool_maps(int argc, char **argv)
 		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
+		case OPT_NAMES:
+			if (!tool_choose_names(optarg))
+				return EXIT_USAGE;
+			break;
 		default: return options_rest(COMMAND_maps, c);
 		}
 	}
@@ -191,10 +199,14 @@ int tool_maps(int argc, char **argv)
 	}
 	output.print = print;
 	output.pid = pid;
+	output.named_only = proc.unwanted & NAME_BIT(NAME_KERNEL);
 	error = process_read_apart(&proc, pid, PROCESS_NAMES, NULL, print_with_head, &output, &process);
 	proc_close(&proc);
 	if (ferror(stdout))
 		return tool_finish(EXIT_FAILED);
+	/* Nothing of what was asked for: an empty list. */
+	if (!error && output.pid)
+		print_head(print, pid);
 	if (json && !error)
 		fputs("\n ]\n}\n", stdout);
 	if (error)

@@ -47,6 +47,10 @@ int tool_snapshot(int argc, char **argv)
 		case OPT_JSON: csv = false; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
+		case OPT_NAMES:
+			if (!tool_choose_names(optarg))
+				return EXIT_USAGE;
+			break;
 		default: return options_rest(COMMAND_snapshot, c);
 		}
 	}
@@ -573,6 +577,10 @@ int tool_diff(int argc, char **argv)
 		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
+		case OPT_NAMES:
+			if (!tool_choose_names(optarg))
+				return EXIT_USAGE;
+			break;
 		default: return options_rest(COMMAND_diff, c);
 		}
 	}

@@ -193,12 +193,38 @@ bad:
 	return false;
 }
 
+static unsigned unwanted_names;
+
+bool tool_choose_names(const char *list)
+{
+	struct text rest = { list, strlen(list) };
+	unsigned wanted = 0;
+
+	for (bool more = true; more;) {
+		const char *comma = memchr(rest.at, ',', rest.len);
+		struct text word = { rest.at, comma ? (size_t)(comma - rest.at) : rest.len };
+		enum name_source source = source_named(word);
+
+		more = comma != NULL;
+		if (source == NAME_NONE) {
+			tool_error("'%.*s' is no source of names; there are kernel, registry and outside", (int)word.len, word.at);
+			return false;
+		}
+		wanted |= NAME_BIT(source);
+		rest.at += word.len + more;
+		rest.len -= word.len + more;
+	}
+	unwanted_names = NAMES_ALL & ~wanted;
+	return true;
+}
+
 bool tool_proc(struct proc *proc, const char *root)
 {
 	int error = proc_init(proc, root);
 
 	if (!error) {
 		proc->recognise = recognise;
+		proc->unwanted = unwanted_names;
 		return true;
 	}
 	tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));

@@ -60,6 +60,9 @@ bool tool_number(const char *text, uint64_t most, const char *what, uint64_t *nu
 /* A size with an optional unit K, M, G (1024), in bytes; false after an error message. */
 bool tool_size(const char *text, uint64_t *bytes);
 
+/* --names: a list of sources, for every /proc that is opened from then on; false after an error message. */
+bool tool_choose_names(const char *list);
+
 /* Opens /proc or --root's tree; false after an error message. */
 bool tool_proc(struct proc *proc, const char *root);
 

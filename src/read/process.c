@@ -13,6 +13,18 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+const char *const source_names[NAME_SOURCES] = {
+	[NAME_KERNEL] = "kernel", [NAME_REGISTRY] = "registry", [NAME_OUTSIDE] = "outside",
+};
+
+enum name_source source_named(struct text word)
+{
+	for (enum name_source i = NAME_KERNEL; i < NAME_SOURCES; i++)
+		if (text_is(word, source_names[i]))
+			return i;
+	return NAME_NONE;
+}
+
 /* maps, open, and what was read of it: so that its text can be looked through before the first VMA goes on. */
 struct maps_file {
 	int fd;

@@ -23,6 +23,10 @@ enum name_source {
 	NAME_SOURCES
 };
 
+/* As they are written: NULL for NAME_NONE. */
+extern const char *const source_names[NAME_SOURCES];
+enum name_source source_named(struct text word);
+
 /* For struct proc. */
 #define NAME_BIT(source) (1U << (source))
 #define NAMES_ALL        (NAME_BIT(NAME_KERNEL) | NAME_BIT(NAME_REGISTRY) | NAME_BIT(NAME_OUTSIDE))

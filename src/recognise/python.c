@@ -5,8 +5,8 @@
  *
  *   blocks in use, free block, next, previous, arena index, size class, next offset, last offset
  *
- * All pools of an arena have its index, and the last offset follows from the
- * size class: that is what is checked, of each pool that is there.
+ * All pools of an arena have its index, and no others; the last offset follows
+ * from the size class. That is checked of each pool that is there.
  */
 #include "recognise.h"
 
@@ -45,33 +45,46 @@ static bool find_sizes(struct target *target, struct sizes *sizes)
 	return minor != 0;
 }
 
-static bool is_pool(const struct pool *pool, uint64_t size)
-{
-	uint32_t block = (pool->size_class + 1) * 16;
+/* What a slot for a pool holds: nothing that is there, something else, or a pool of the arena with that index. */
+enum slot { SLOT_EMPTY, SLOT_FOREIGN, SLOT_POOL };
 
-	return pool->size_class < CLASSES && pool->arena < INDEX_MAX && pool->last_offset == size - block &&
-	       pool->used <= size / block && pool->next_offset <= size + block && pool->next && pool->previous;
+static enum slot look_at(struct target *target, uint64_t size, uint64_t at, uint32_t *index)
+{
+	static const struct pool empty;
+	struct pool pool;
+
+	if (memory_get(target, at, &pool, sizeof(pool)) || !memcmp(&pool, &empty, sizeof(pool)))
+		return SLOT_EMPTY;
+	/* One that was given back keeps what it was, but for its neighbours. */
+	if (pool.size_class >= CLASSES || pool.arena >= INDEX_MAX || pool.last_offset != size - (pool.size_class + 1) * 16 ||
+	    pool.used > size / 16 || (pool.used && (!pool.next || !pool.previous)))
+		return SLOT_FOREIGN;
+	*index = pool.arena;
+	return SLOT_POOL;
 }
 
-/* Whether an arena is what lies there, from its first page to its last. */
+/*
+ * Whether an arena is what lies there, from its first page to its last. Its
+ * pools are taken into use from its beginning on, so the first is there; and
+ * the slots in front of it and behind it are another's.
+ */
 static bool is_arena(struct target *target, const struct sizes *sizes, uint64_t start)
 {
-	uint64_t end = start + sizes->arena;
+	uint64_t first = (start + sizes->pool - 1) & ~(sizes->pool - 1), end = start + sizes->arena, at;
 	unsigned agree = 0;
-	uint32_t index = 0;
+	uint32_t index, other;
 
-	for (uint64_t at = (start + sizes->pool - 1) & ~(sizes->pool - 1); at + sizes->pool <= end; at += sizes->pool) {
-		struct pool pool;
+	if (look_at(target, sizes->pool, first, &index) != SLOT_POOL)
+		return false;
+	for (at = first; at + sizes->pool <= end; at += sizes->pool) {
+		enum slot slot = look_at(target, sizes->pool, at, &other);
 
-		/* Pools that were never used are absent, or zero. */
-		if (memory_get(target, at, &pool, sizeof(pool)) || (!pool.used && !pool.next && !pool.last_offset))
-			continue;
-		if (!is_pool(&pool, sizes->pool) || (agree && pool.arena != index))
+		if (slot == SLOT_FOREIGN || (slot == SLOT_POOL && other != index))
 			return false;
-		index = pool.arena;
-		agree++;
+		agree += slot == SLOT_POOL;
 	}
-	return agree >= POOLS_MIN;
+	return agree >= POOLS_MIN && !(look_at(target, sizes->pool, at, &other) == SLOT_POOL && other == index) &&
+	       !(look_at(target, sizes->pool, first - sizes->pool, &other) == SLOT_POOL && other == index);
 }
 
 /* Arenas follow each other, from the lower or the upper end of what is nobody's, and behind large chunks. */

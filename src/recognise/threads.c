@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define THREADS_MAX 32768
-#define GUARD_MAX   (64U << 10)   /* a larger one may be another's in part */
 
 struct layout {
 	uint64_t global;            /* _rtld_global */
@@ -112,7 +111,8 @@ static void stack_range(const struct target *target, const struct layout *layout
 	/* Without a guard nothing says where it begins. */
 	if (below->end != area->start || !area_is_anonymous(below) || memcmp(below->perms, "---", 3))
 		return;
-	*start = below->end - below->start <= GUARD_MAX ? below->start : area->start;
+	/* Of a longer one a part may be another's. */
+	*start = below->end - below->start == page ? below->start : area->start;
 	/* Elsewhere the thread's variables follow it, and how long they are is not known. */
 	*end = layout->machine == EM_X86_64 ? (block + layout->size + page - 1) & ~(page - 1) : area->end;
 	if (*end > area->end)
