@@ -199,20 +199,11 @@ static struct text name_text(const struct name_row *row)
 	return name;
 }
 
-/* Cuts the part up to the next colon from the front of rest. */
+/* The part up to the next colon, without the blanks before it. */
 static struct text next_part(struct text *rest)
 {
-	const char *colon = rest->len ? memchr(rest->at, ':', rest->len) : NULL;
-	struct text part = *rest;
+	struct text part = text_cut(rest, ':');
 
-	if (colon) {
-		part.len = (size_t)(colon - part.at);
-		rest->at = colon + 1;
-		rest->len -= part.len + 1;
-	} else {
-		rest->at += rest->len;
-		rest->len = 0;
-	}
 	text_blanks(&part);
 	return part;
 }

@@ -34,27 +34,10 @@ void place_user_name(uid_t uid, bool by_number, char *buffer, size_t size)
 
 /* --- the control group ------------------------------------------------------ */
 
-/* Cuts the text up to a character from the front of rest; all of it where that is missing. */
-static struct text cut_at(struct text *rest, char c)
-{
-	const char *at = memchr(rest->at, c, rest->len);
-	struct text front = *rest;
-
-	if (at) {
-		front.len = (size_t)(at - front.at);
-		rest->at = at + 1;
-		rest->len -= front.len + 1;
-	} else {
-		rest->at += rest->len;
-		rest->len = 0;
-	}
-	return front;
-}
-
 static bool has_controller(struct text list, const char *controller)
 {
 	while (list.len)
-		if (text_is(cut_at(&list, ','), controller))
+		if (text_is(text_cut(&list, ','), controller))
 			return true;
 	return false;
 }
@@ -65,10 +48,10 @@ static struct text find_path(struct text lines)
 	struct text unified = { 0 }, memory = { 0 };
 
 	while (lines.len) {
-		struct text path = cut_at(&lines, '\n'), controllers;
+		struct text path = text_cut(&lines, '\n'), controllers;
 
-		cut_at(&path, ':');
-		controllers = cut_at(&path, ':');
+		text_cut(&path, ':');
+		controllers = text_cut(&path, ':');
 		if (!controllers.len)
 			unified = path;
 		else if (has_controller(controllers, "memory"))
@@ -112,7 +95,7 @@ void place_unit(const char *cgroup, char *buffer, size_t size)
 
 	snprintf(buffer, size, UNKNOWN);
 	while (rest.len) {
-		struct text part = cut_at(&rest, '/');
+		struct text part = text_cut(&rest, '/');
 
 		if (part.len && *part.at == '_') {
 			part.at++;
@@ -195,7 +178,7 @@ void place_container(const char *cgroup, char *buffer, size_t size)
 
 	snprintf(buffer, size, UNKNOWN);
 	while (rest.len) {
-		struct text part = cut_at(&rest, '/');
+		struct text part = text_cut(&rest, '/');
 
 		container_of_part(part, before, buffer, size);
 		before = part;
@@ -208,7 +191,7 @@ static bool part_matches(const char *cgroup, const char *pattern)
 	char one[PLACE_MAX];
 
 	while (rest.len) {
-		struct text part = cut_at(&rest, '/');
+		struct text part = text_cut(&rest, '/');
 
 		snprintf(one, sizeof(one), "%.*s", (int)part.len, part.at);
 		if (part.len && !fnmatch(pattern, one, 0))

@@ -169,6 +169,18 @@ bool text_char(struct text *text, char c)
 	return true;
 }
 
+struct text text_cut(struct text *rest, char c)
+{
+	const char *at = rest->len ? memchr(rest->at, c, rest->len) : NULL;
+	struct text front = *rest;
+
+	if (at)
+		front.len = (size_t)(at - front.at);
+	rest->at += front.len + (at != NULL);
+	rest->len -= front.len + (at != NULL);
+	return front;
+}
+
 bool text_is(struct text text, const char *string)
 {
 	return strlen(string) == text.len && !memcmp(text.at, string, text.len);

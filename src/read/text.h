@@ -103,6 +103,9 @@ static inline uint32_t text_hash(struct text text)
 	return (uint32_t)text_hash_mix(hash ^ piece, text_seed[1]);
 }
 
+/* Takes what stands before the first c from the front of rest, and c; all of it where there is none. */
+struct text text_cut(struct text *rest, char c);
+
 bool text_is(struct text text, const char *string);
 bool text_starts(struct text text, const char *prefix);
 bool text_ends(struct text text, const char *suffix);
