@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT */
+/* anonname diff: reads two moments, from files or from processes, and shows what grew between them. */
+#include "measure.h"
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VERSION_READ 1
+
+/* The figures of one moment, sorted by name and kind. */
+struct moment {
+	struct rows rows;
+	struct figures total;
+};
+
+static void figures_from_json(const json_t *json, struct figures *figures)
+{
+	const json_t *estimates = json_object_get(json, "estimate"), *one;
+	size_t n;
+
+	memset(figures, 0, sizeof(*figures));
+	for (size_t i = 0; i < columns_count; i++) {
+		const json_t *value;
+
+		if (columns[i].is_text)
+			continue;
+		value = json_object_get(json, columns[i].id);
+		if (json_is_integer(value) && json_integer_value(value) >= 0)
+			figures->value[columns[i].index] = (uint64_t)json_integer_value(value);
+		else
+			figures->unknown |= FIG_BIT(columns[i].index);
+	}
+	json_array_foreach(estimates, n, one) {
+		const struct column *column = json_is_string(one) ? columns_find(json_string_value(one)) : NULL;
+
+		if (column && !column->is_text)
+			figures->estimate |= FIG_BIT(column->index);
+	}
+}
+
+/* A row does not own its kind. */
+static const char *keep_kind(const char *kind)
+{
+	return name_kind_find(kind ? kind : "");
+}
+
+static bool take_row(struct moment *moment, const char *path, const json_t *json, bool fold)
+{
+	const char *name = json_string_value(json_object_get(json, "name"));
+	struct row *row = &moment->rows.row[moment->rows.count];
+	char safe[NAME_PART_MAX], folded[NAME_PART_MAX];
+
+	if (!name) {
+		tool_error("%s: a row has no name", path);
+		return false;
+	}
+	/* A file may come from anywhere. */
+	text_clean(safe, sizeof(safe), (struct text){ name, strlen(name) });
+	row->kind = keep_kind(json_string_value(json_object_get(json, "kind")));
+	if (fold && strcmp(row->kind, "file"))
+		name_fold(safe, folded, sizeof(folded));
+	row->name = strdup(fold && strcmp(row->kind, "file") ? folded : safe);
+	if (!row->name) {
+		tool_error("not enough memory");
+		return false;
+	}
+	figures_from_json(json, &row->figures);
+	moment->rows.count++;
+	return true;
+}
+
+/* Is it a document that can be compared? */
+static bool is_comparable(const char *path, const json_t *json)
+{
+	const char *format = json_string_value(json_object_get(json, "format"));
+	const char *by = json_string_value(json_object_get(json, "by"));
+
+	if (!format || (strcmp(format, SNAPSHOT_FORMAT) && strcmp(format, "anonname-report")) ||
+	    !json_is_array(json_object_get(json, "names"))) {
+		tool_error("%s is no file of anonname snapshot or anonname report --json", path);
+		return false;
+	}
+	if (json_integer_value(json_object_get(json, "version")) != VERSION_READ) {
+		tool_error("%s is of another version of %s; this one reads version %d", path, format, VERSION_READ);
+		return false;
+	}
+	if (by && strcmp(by, "name")) {
+		tool_error("%s is a report by something else than name. Make one without --by.", path);
+		return false;
+	}
+	return true;
+}
+
+/* A report that was cut by --lines would show names as gone that are not. */
+static bool has_all_rows(const char *path, const struct moment *moment)
+{
+	uint64_t vmas = 0;
+
+	for (size_t i = 0; i < moment->rows.count; i++)
+		figure_add(&vmas, moment->rows.row[i].figures.value[FIG_VMAS]);
+	if (vmas == moment->total.value[FIG_VMAS])
+		return true;
+	tool_error("%s does not have all of its rows. Make it without --lines.", path);
+	return false;
+}
+
+static bool moment_from_json(const char *path, FILE *file, bool fold, struct moment *moment)
+{
+	char safe[NAME_PART_MAX];
+	json_error_t where;
+	json_t *json = json_loadf(file, 0, &where), *one;
+	const json_t *names;
+	bool ok;
+	size_t i;
+
+	if (!json) {
+		/* The message quotes the file. */
+		text_clean(safe, sizeof(safe), (struct text){ where.text, strlen(where.text) });
+		tool_error("%s is no whole file of anonname snapshot: line %d: %s", path, where.line, safe);
+		return false;
+	}
+	ok = is_comparable(path, json);
+	if (ok) {
+		names = json_object_get(json, "names");
+		figures_from_json(json_object_get(json, "total"), &moment->total);
+		moment->rows.row = calloc(json_array_size(names) + 1, sizeof(*moment->rows.row));
+		ok = moment->rows.row != NULL;
+		if (!ok)
+			tool_error("not enough memory");
+		for (i = 0; ok && (one = json_array_get(names, i)); i++)
+			ok = take_row(moment, path, one, fold);
+		ok = ok && has_all_rows(path, moment);
+	}
+	json_decref(json);
+	return ok;
+}
+
+/* The rows of a measurement, which is freed. */
+static int moment_from_measurement(struct measurement *measurement, bool fold, struct moment *moment)
+{
+	int error = measure_rows(measurement, &groups[0], fold, &moment->rows);
+
+	moment->total = measurement->names.totals.figures;
+	for (size_t i = 0; i < moment->rows.count; i++)
+		moment->rows.row[i].kind = keep_kind(moment->rows.row[i].kind);
+	measure_free(measurement);
+	return error;
+}
+
+static bool moment_from_smaps(const char *path, int fd, bool fold, struct moment *moment)
+{
+	const struct wants wants = { .comm = true };
+	struct measurement measurement;
+	int error;
+
+	measure_begin(&measurement, &wants);
+	error = measure_smaps(&measurement, fd);
+	measure_end(&measurement);
+	if (!error && !measurement.names.rows) {
+		measure_free(&measurement);
+		tool_error("%s is neither JSON of anonname snapshot or report nor a copy of /proc/PID/smaps", path);
+		return false;
+	}
+	if (!error)
+		error = moment_from_measurement(&measurement, fold, moment);
+	else
+		measure_free(&measurement);
+	if (error)
+		tool_error("%s: %s", path, strerror(-error));
+	return !error;
+}
+
+/* What a file holds is told by its first character: JSON, or the first line of smaps. */
+static bool moment_from_file(const char *path, bool fold, struct moment *moment)
+{
+	int pipe = open(path, O_RDONLY | O_CLOEXEC), fd = pipe < 0 ? -errno : tool_rewindable(pipe);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	char first = '\0';
+	bool ok = false;
+
+	memset(moment, 0, sizeof(*moment));
+	if (pipe >= 0)
+		close(pipe);
+	if (!file) {
+		tool_error("%s: %s", path, strerror(fd < 0 ? -fd : errno));
+		return false;
+	}
+	for (off_t at = 0; pread(fd, &first, 1, at) == 1 && isspace((unsigned char)first); at++)
+		;
+	ok = first == '{' ? moment_from_json(path, file, fold, moment) : moment_from_smaps(path, fd, fold, moment);
+	if (!ok)
+		rows_free(&moment->rows);
+	fclose(file);
+	return ok;
+}
+
+static int moment_from_process(const struct proc *proc, pid_t pid, bool fold, struct moment *moment)
+{
+	static pid_t complained;    /* once for the two moments of a process */
+	struct measurement measurement;
+	const struct wants wants = { .comm = true };
+	int error, reading;
+
+	memset(moment, 0, sizeof(*moment));
+	measure_begin(&measurement, &wants);
+	error = measure_processes(&measurement, proc, &pid, 1, PROCESS_FIGURES, &reading);
+	error = error ? error : reading;
+	measure_end(&measurement);
+	if (!error && pid != complained)
+		measure_complain(&measurement);
+	complained = pid;
+	if (!error)
+		return moment_from_measurement(&measurement, fold, moment);
+	measure_free(&measurement);
+	return error;
+}
+
+struct change {
+	const char *name, *kind;
+	const struct figures *before, *after; /* NULL: not there then */
+};
+
+static const struct figures nothing;
+
+static int64_t change_of(const struct change *change, enum figure figure)
+{
+	const struct figures *a = change->before ? change->before : &nothing;
+	const struct figures *b = change->after ? change->after : &nothing;
+
+	return (int64_t)(b->value[figure] - a->value[figure]);
+}
+
+static bool change_known(const struct change *change, enum figure figure)
+{
+	const struct figures *a = change->before ? change->before : &nothing;
+	const struct figures *b = change->after ? change->after : &nothing;
+
+	return !((a->unknown | b->unknown) & FIG_BIT(figure));
+}
+
+static int change_order(const void *a, const void *b, void *context)
+{
+	enum figure figure = *(const enum figure *)context;
+	int64_t x = change_of(a, figure), y = change_of(b, figure);
+
+	if (x != y)
+		return x < y ? 1 : -1;
+	return strcmp(((const struct change *)a)->name, ((const struct change *)b)->name);
+}
+
+static const char *change_state(const struct change *change)
+{
+	return !change->before ? "new" : !change->after ? "gone" : "";
+}
+
+static void format_change(const struct change *change, enum figure figure, enum unit unit, char *buffer,
+                          size_t size)
+{
+	int64_t value = change_of(change, figure);
+	uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	bool estimate = (change->before && change->before->estimate & FIG_BIT(figure)) ||
+	                (change->after && change->after->estimate & FIG_BIT(figure));
+	char number[32];
+	struct figures one = { .value[FIG_SIZE] = magnitude, .value[FIG_VMAS] = magnitude };
+
+	if (!change_known(change, figure)) {
+		snprintf(buffer, size, "-");
+		return;
+	}
+	columns_format(&one, figure == FIG_VMAS ? FIG_VMAS : FIG_SIZE, unit, number, sizeof(number));
+	snprintf(buffer, size, "%s%s%s", estimate ? "~" : "", !magnitude ? "" : value < 0 ? "-" : "+", number);
+}
+
+struct diff {
+	struct change *change;
+	size_t count;
+	struct change total;
+	const struct column *column;
+	enum unit unit;
+};
+
+/* In what both moments know. */
+static bool differs(const struct change *change)
+{
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		if (change_known(change, k) && change_of(change, k))
+			return true;
+	return false;
+}
+
+static int find_changes(const struct moment *a, const struct moment *b, struct diff *diff)
+{
+	size_t i = 0, j = 0;
+	enum figure figure = diff->column->index;
+
+	diff->count = 0;
+	diff->change = calloc(a->rows.count + b->rows.count + 1, sizeof(*diff->change));
+	if (!diff->change)
+		return -ENOMEM;
+	while (i < a->rows.count || j < b->rows.count) {
+		const struct row *x = i < a->rows.count ? &a->rows.row[i] : NULL;
+		const struct row *y = j < b->rows.count ? &b->rows.row[j] : NULL;
+		int order = !x ? 1 : !y ? -1 : rows_name_order(x, y);
+		struct change *change = &diff->change[diff->count];
+
+		*change = (struct change){
+			.name = order <= 0 ? x->name : y->name, .kind = order <= 0 ? x->kind : y->kind,
+			.before = order <= 0 ? &x->figures : NULL, .after = order >= 0 ? &y->figures : NULL,
+		};
+		i += order <= 0;
+		j += order >= 0;
+		/* What neither came, went nor changed is not worth a line. */
+		if (order || differs(change))
+			diff->count++;
+	}
+	diff->total = (struct change){ "TOTAL", "", &a->total, &b->total };
+	if (diff->count)
+		qsort_r(diff->change, diff->count, sizeof(*diff->change), change_order, &figure);
+	return 0;
+}
+
+static const enum figure diff_figures[] = {
+	FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP,
+};
+#define DIFF_FIGURES (sizeof(diff_figures) / sizeof(*diff_figures))
+
+static const struct column *figure_column(enum figure figure)
+{
+	const struct column *column = columns;
+
+	while (column->is_text || column->index != figure)
+		column++;
+	return column;
+}
+
+/* Leaves out what matters least until the name has room. widths: 0 is left out. */
+static size_t fit_diff(const struct diff *diff, size_t *widths, size_t width)
+{
+	const size_t room_for_name = 20;
+
+	for (;;) {
+		size_t sum = sizeof("gone"), drop = DIFF_FIGURES;
+
+		for (size_t k = 0; k < DIFF_FIGURES; k++) {
+			const struct column *column = figure_column(diff_figures[k]);
+
+			if (!widths[k])
+				continue;
+			sum += widths[k] + 1;
+			if (column != diff->column &&
+			    (drop == DIFF_FIGURES || column->keep > figure_column(diff_figures[drop])->keep))
+				drop = k;
+		}
+		if (!width || sum + room_for_name <= width || drop == DIFF_FIGURES)
+			return sum;
+		widths[drop] = 0;
+	}
+}
+
+static void print_text(const struct diff *diff)
+{
+	size_t widths[DIFF_FIGURES], width = terminal_width(STDOUT_FILENO), sum;
+	char cell[40], fitted[NAME_PART_MAX];
+
+	for (size_t k = 0; k < DIFF_FIGURES; k++) {
+		widths[k] = strlen(figure_column(diff_figures[k])->header);
+		for (size_t i = 0; i <= diff->count; i++) {
+			format_change(i < diff->count ? &diff->change[i] : &diff->total, diff_figures[k], diff->unit,
+			              cell, sizeof(cell));
+			widths[k] = strlen(cell) > widths[k] ? strlen(cell) : widths[k];
+		}
+	}
+	sum = fit_diff(diff, widths, width);
+	for (size_t k = 0; k < DIFF_FIGURES; k++)
+		if (widths[k])
+			printf("%*s ", (int)widths[k], figure_column(diff_figures[k])->header);
+	puts("     NAME");
+	for (size_t i = 0; i <= diff->count; i++) {
+		const struct change *change = i < diff->count ? &diff->change[i] : &diff->total;
+
+		for (size_t k = 0; k < DIFF_FIGURES; k++) {
+			if (!widths[k])
+				continue;
+			format_change(change, diff_figures[k], diff->unit, cell, sizeof(cell));
+			printf("%*s ", (int)widths[k], cell);
+		}
+		if (width)
+			text_fit(change->name, width > sum ? width - sum : 1, fitted, sizeof(fitted));
+		printf("%-4s %s\n", change_state(change), width ? fitted : change->name);
+	}
+}
+
+static void print_csv(const struct diff *diff)
+{
+	printf("name,kind,state");
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		printf(",%s", figure_column(k)->id);
+	putchar('\n');
+	for (size_t i = 0; i < diff->count; i++) {
+		csv_text(stdout, diff->change[i].name);
+		printf(",%s,%s", diff->change[i].kind, change_state(&diff->change[i]));
+		for (unsigned k = 0; k < FIG_COUNT; k++) {
+			putchar(',');
+			if (change_known(&diff->change[i], k))
+				printf("%" PRId64, change_of(&diff->change[i], k));
+		}
+		putchar('\n');
+	}
+}
+
+static json_t *change_json(const struct change *change, bool with_name)
+{
+	json_t *json = with_name ? json_pack("{s:s, s:s, s:s?}", "name", change->name, "kind", change->kind,
+	                                     "state", *change_state(change) ? change_state(change) : "changed")
+	                         : json_object();
+
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		json_object_set_new(json, figure_column(k)->id, change_known(change, k)
+		                    ? json_integer(change_of(change, k)) : json_null());
+	return json;
+}
+
+static int print_diff_json(const struct diff *diff)
+{
+	struct json_out json = { .out = stdout };
+
+	json_object_begin(&json, NULL);
+	json_put(&json, "format", json_string("anonname-diff"));
+	json_put(&json, "version", json_integer(1));
+	json_put(&json, "total", change_json(&diff->total, false));
+	json_list_begin(&json, "names");
+	for (size_t i = 0; i < diff->count; i++)
+		json_put(&json, NULL, change_json(&diff->change[i], true));
+	json_list_end(&json);
+	json_object_end(&json);
+	return json_finish(&json);
+}
+
+/* One argument of diff: a number is a process id, whatever files there are. Of a file it is written as a path, ./1234. */
+static int read_moment(const char *argument, const struct proc *proc, bool fold, struct moment *moment)
+{
+	struct text rest = { argument, strlen(argument) };
+	uint64_t number;
+	pid_t pid;
+	int error;
+
+	if (!text_u64(&rest, 10, &number) || rest.len)
+		return moment_from_file(argument, fold, moment) ? EXIT_DONE : EXIT_FAILED;
+	pid = tool_pid(argument);
+	if (!pid)
+		return EXIT_USAGE;
+	error = moment_from_process(proc, pid, fold, moment);
+	if (error && access(argument, F_OK) == 0)
+		tool_error("a number is a process id; the file is ./%s", argument);
+	return error ? tool_process_error(pid, error) : EXIT_DONE;
+}
+
+static void wait_for_user(uint64_t seconds)
+{
+	if (seconds) {
+		sleep((unsigned)seconds);
+		return;
+	}
+	if (isatty(STDIN_FILENO))
+		fputs("Press Enter for the second moment.\n", stderr);
+	for (int c = getchar(); c != EOF && c != '\n'; c = getchar())
+		;
+}
+
+int tool_diff(int argc, char **argv)
+{
+	struct diff diff = { .column = columns_find("pss") };
+	struct moment a = { 0 }, b = { 0 };
+	bool fold = false, json = false, csv = false, limited = false;
+	uint64_t seconds = 0, limit = 0;
+	const char *root = NULL;
+	struct proc proc;
+	int c;
+
+	while ((c = options_next(COMMAND_diff, argc, argv)) != OPT_END) {
+		switch (c) {
+		case OPT_WAIT:
+			if (!tool_number(optarg, 1U << 30, "a number of seconds", &seconds))
+				return EXIT_USAGE;
+			break;
+		case OPT_SORT:
+			diff.column = columns_find(optarg);
+			if (!diff.column || diff.column->is_text) {
+				tool_error("'%s' is not a column with figures; use rss, pss, uss, swap or size", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case OPT_FOLD: fold = true; break;
+		case OPT_FAIL_ABOVE:
+			if (!tool_size(optarg, &limit))
+				return EXIT_USAGE;
+			limited = true;
+			break;
+		case OPT_HUMAN: diff.unit = UNIT_HUMAN; break;
+		case OPT_BYTES: diff.unit = UNIT_BYTES; break;
+		case OPT_JSON: json = true; break;
+		case OPT_CSV: csv = true; break;
+		case OPT_ROOT: root = optarg; break;
+		case OPT_NAMES:
+			if (!tool_choose_names(optarg))
+				return EXIT_USAGE;
+			break;
+		default: return options_rest(COMMAND_diff, c);
+		}
+	}
+	if (argc - optind != 1 && argc - optind != 2) {
+		tool_error("give two snapshots or process ids, or one process id");
+		return tool_usage_error();
+	}
+	if (!tool_proc(&proc, root))
+		return EXIT_FAILED;
+	c = read_moment(argv[optind], &proc, fold, &a);
+	if (!c && argc - optind == 1)
+		wait_for_user(seconds);
+	if (!c)
+		c = read_moment(argv[argc - 1], &proc, fold, &b);
+	proc_close(&proc);
+	if (!c) {
+		rows_merge_same(&a.rows);
+		rows_merge_same(&b.rows);
+		if (find_changes(&a, &b, &diff)) {
+			tool_error("not enough memory");
+			c = EXIT_FAILED;
+		}
+	}
+	if (!c) {
+		if (json)
+			c = print_diff_json(&diff);
+		else if (csv)
+			print_csv(&diff);
+		else
+			print_text(&diff);
+		c = c ? c : tool_finish(EXIT_DONE);
+	}
+	if (!c && limited) {
+		if (!change_known(&diff.total, diff.column->index)) {
+			tool_error("the %s is not known, so --fail-above cannot be answered", diff.column->header);
+			c = EXIT_FAILED;
+		} else if (change_of(&diff.total, diff.column->index) > (int64_t)(limit < INT64_MAX ? limit : INT64_MAX)) {
+			char grown[16], allowed[16];
+
+			tool_error("%s grew by %s, more than %s", diff.column->header,
+			           tool_human((uint64_t)change_of(&diff.total, diff.column->index), grown),
+			           tool_human(limit, allowed));
+			c = EXIT_FAILED;
+		}
+	}
+	free(diff.change);
+	rows_free(&a.rows);
+	rows_free(&b.rows);
+	return c;
+}
