@@ -18,9 +18,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/old.h"
+#include "base/own.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
@@ -100,16 +100,6 @@ static bool ready;
 static struct caches no_caches COLD_BSS;
 static THREAD_LOCAL struct caches *mine = &no_caches;
 
-static void *map(size_t size)
-{
-	long r = sys_mmap(NULL, page_up(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (sys_failed(r))
-		return NULL;
-	label_range(KIND_OWN, (uintptr_t)r, page_up(size), &(struct fields){ .thing = "heaps" });
-	return (void *)(uintptr_t)r;
-}
-
 /* --- thread caches ---------------------------------------------------------------- */
 
 static void cache_end(struct cache *c)
@@ -150,7 +140,7 @@ static __attribute__((noinline)) int cache_make(const struct heap *heap)
 	size_t len = sizeof(index);
 
 	if (mine == &no_caches) {
-		struct caches *new = map(sizeof(*new));
+		struct caches *new = own_map(sizeof(*new), "heaps");
 
 		if (!new || pthread_setspecific(key, new) != 0)
 			return flags | WITHOUT_CACHE;
@@ -228,7 +218,7 @@ static struct heap *take_place(void)
 	if (heaps_made == MAX_HEAPS)
 		return NULL;
 	if (!chunks[heaps_made / CHUNK])
-		chunks[heaps_made / CHUNK] = map(CHUNK * sizeof(*heap));
+		chunks[heaps_made / CHUNK] = own_map(CHUNK * sizeof(*heap), "heaps");
 	if (!chunks[heaps_made / CHUNK])
 		return NULL;
 	heap = &chunks[heaps_made / CHUNK][heaps_made % CHUNK];

@@ -23,17 +23,22 @@ void own_note(void *start, size_t len, const char *thing)
 		early[early_count++] = (struct piece){ (uintptr_t)start, len, thing };
 }
 
-void *own_map(size_t len, const char *thing)
+void *own_pages(size_t len)
 {
 	long r = -1;
 
-	len = page_up(len);
 	if (sandbox_allows(MAY_MAP))
-		r = sys_mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sys_failed(r))
-		return NULL;
-	own_note((void *)r, len, thing);
-	return (void *)r;
+		r = sys_mmap(NULL, page_up(len), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return sys_failed(r) ? NULL : (void *)r;
+}
+
+void *own_map(size_t len, const char *thing)
+{
+	void *pages = own_pages(len);
+
+	if (pages)
+		own_note(pages, page_up(len), thing);
+	return pages;
 }
 
 void own_start_naming(void (*name)(uintptr_t start, size_t len, const char *thing))

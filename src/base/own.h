@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's own memory: whole pages from the kernel, never malloc. It has
- * names too (anonname:THING), given by the room above once that can.
+ * The library's own memory: whole pages from the kernel, never malloc, and only
+ * where the sandbox allows it, which is asked here. It has names too
+ * (anonname:THING), given by the room above once that can.
  */
 #ifndef ANONNAME_BASE_OWN_H
 #define ANONNAME_BASE_OWN_H
@@ -11,7 +12,10 @@
 /* Zeroed pages, rounded up from len. NULL: none to be had. */
 void *own_map(size_t len, const char *thing);
 
-/* Memory that became ours in another way. */
+/* The same in two steps, for who must use the pages before they can be named. */
+void *own_pages(size_t len);
+
+/* Names memory of ours, in whichever way it became that. */
 void own_note(void *start, size_t len, const char *thing);
 
 /* From now on name is called for each piece; first for those there are. */

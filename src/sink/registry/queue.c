@@ -24,7 +24,6 @@
 #include "base/sys.h"
 #include "sink/registry/registry.h"
 
-#include <sys/mman.h>
 
 /*
  * taken: 0 free; the frame that writes it, and that it stays until the holder is
@@ -276,25 +275,22 @@ static struct note *note_take(uintptr_t frame)
 /* Another chunk. Its pages are named once they can be used: to name them may take a note. */
 static bool more_notes(void)
 {
-	long r;
-
 	for (unsigned i = 0; i < CHUNKS; i++) {
-		struct note *none = NULL;
+		struct note *none = NULL, *more;
 
 		if (load_relaxed(&chunk[i]))
 			continue;
-		r = sandbox_allows(MAY_MAP) ?
-		    sys_mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : -1;
-		if (sys_failed(r))
+		more = own_pages(CHUNK_SIZE);
+		if (!more)
 			return false;
-		if (__atomic_compare_exchange_n(&chunk[i], &none, (struct note *)r, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		if (__atomic_compare_exchange_n(&chunk[i], &none, more, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
 			count_add(COUNT_BYTES, CHUNK_SIZE);
-			own_note((void *)r, CHUNK_SIZE, "registry");
+			own_note(more, CHUNK_SIZE, "registry");
 			return true;
 		}
 		/* Another thread was faster: its chunk will do. */
 		if (sandbox_allows(MAY_UNMAP))
-			sys_munmap((void *)r, CHUNK_SIZE);
+			sys_munmap(more, CHUNK_SIZE);
 		return true;
 	}
 	return false;
