@@ -8,21 +8,15 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 
 #include "base/root.h"
-#include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
 #include "event/sweep.h"
 #include "label/thread.h"
+#include "sink/program.h"
 #include "sink/shown.h"
-
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
 
 _Static_assert(ANONNAME_MAX == ANONNAME_NAME_MAX, "the kernel's limit");
 
@@ -36,26 +30,17 @@ static int with_errno(long r)
 
 /* --- names of ranges -------------------------------------------------------------- */
 
-/* The kernel's errors where it names, and the same ones from the registry. */
 static long set(const void *start, size_t len, const char *name)
 {
-	unsigned long from = (unsigned long)start, text = (unsigned long)name;
-	uint32_t sinks = sink_modes();
-	long r = 0;
+	unsigned long from = (unsigned long)start;
+	long r;
 
-	if (!sinks)
+	if (!sink_modes())
 		return -ENOTSUP;
 	event_program_named();
 	if (name)
 		code_given(GIVEN_BY_API, name, text_length(name));
-	if ((sinks & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
-		r = sink_kernel_name(from, len, name);
-	/* A hole or a file in the range: what is left of it has its name. */
-	if ((sinks & ROOT_SINK_REGISTRY) && (r == 0 || r == -ENOMEM || r == -EBADF)) {
-		long kept = sink_program_name(PR_SET_VMA_ANON_NAME, from, len, text);
-
-		r = r == 0 ? kept : r;
-	}
+	r = program_names(GIVEN_BY_API, PR_SET_VMA_ANON_NAME, from, len, (unsigned long)name);
 	if (name)
 		code_settle(from, page_up(from + len), name);
 	return r;

@@ -9,40 +9,19 @@
 #include <sys/prctl.h>
 
 #include "base/peek.h"
-#include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "event/event.h"
 #include "label/thread.h"
-
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
+#include "sink/program.h"
 
 /* --- the program's own names --------------------------------------------------------- */
 
 long hook_set_vma(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name)
 {
-	long r = sys_prctl(PR_SET_VMA, arg2, addr, len, name);
-
 	event_program_named();
-	if (r == 0 && arg2 == PR_SET_VMA_ANON_NAME)
-		sink_program_named(name);
-	if (!(sink_modes() & ROOT_SINK_REGISTRY))
-		return r;
-	/*
-	 * The registry keeps it beside the kernel, or in its place where it has no
-	 * such call. Started under a filter we do not know whether it has, but it
-	 * says EINVAL to what it would take.
-	 */
-	if (r == 0 || root.kernel_error == EINVAL || (root.kernel_error == EPERM && r == -EINVAL)) {
-		long kept = sink_program_name(arg2, addr, len, name);
-
-		return r == 0 ? r : kept;
-	}
-	return r;
+	return program_names(GIVEN_BY_PRCTL, arg2, addr, len, name);
 }
 
 /* --- sandboxes -------------------------------------------------------------------------- */

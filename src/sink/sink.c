@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Chooses where names go, and the rules that the kernel would apply. See sink.h. */
+/* Chooses where names go, and hands them there. See sink.h. */
 #include "sink/sink.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 
-#include "base/maps.h"
-#include "base/peek.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
-#include "base/text.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -114,147 +110,6 @@ void sink_unname(uintptr_t start, size_t len)
 	if (len && (sink_modes() & ROOT_SINK_KERNEL) && sandbox_allows(MAY_NAME))
 		sink_kernel_name(start, len, NULL);
 	sink_forget(start, len);
-}
-
-/* --- the program's own names ------------------------------------------------ */
-
-/*
- * kernel/sys.c, prctl_set_vma: strndup_user first (EFAULT, and EINVAL for 80
- * bytes without a NUL), then each character.
- */
-static long copy_program_name(unsigned long from, char *name)
-{
-	size_t got = 0;
-
-	/* Up to the end of a page at a time: the next one may not be there. */
-	while (got <= ANONNAME_NAME_MAX) {
-		size_t piece = MIN((size_t)ANONNAME_NAME_MAX + 1 - got, page_size - ((from + got) & (page_size - 1)));
-		long r = peek(name + got, (const void *)(from + got), piece);
-
-		if (r < 0)
-			return r == -EFAULT ? r : -EINVAL;
-		for (size_t end = got + piece; got < end; got++) {
-			if (!name[got]) {
-				for (size_t i = 0; i < got; i++)
-					if (!text_kernel_takes((unsigned char)name[i]))
-						return -EINVAL;
-				return (long)got;
-			}
-		}
-	}
-	return -EINVAL;
-}
-
-struct walk {
-	uintptr_t at, end;
-	const char *name;       /* NULL: clear */
-	size_t len;
-	long result;
-};
-
-static bool walk_vma(const struct maps_line *line, void *context)
-{
-	struct walk *w = context;
-
-	if (line->end <= w->at)
-		return true;
-	/* The vsyscall page is listed, but is no VMA of the process. */
-	if (line->start >= w->end || (intptr_t)line->start < 0)
-		return false;
-	if (line->start > w->at)
-		w->result = -ENOMEM;    /* a hole: told at the end, the rest is named all the same */
-	if (!line->anonymous) {
-		w->result = -EBADF;
-		w->at = w->end;
-		return false;
-	}
-	uintptr_t from = MAX(line->start, w->at), upto = MIN(line->end, w->end);
-
-	if (w->name && code_near(from, upto))
-		code_name_around(from, upto, w->name, w->len, registry_set);
-	else if (w->name)
-		registry_set(from, upto, w->name, w->len);
-	else
-		registry_clear(from, upto);
-	w->at = upto;
-	return w->at < w->end;
-}
-
-/*
- * Without maps: what we have given a name to is anonymous memory. Of anything
- * else nothing is known, and a name that the kernel would have refused is worse
- * than none.
- */
-static long name_labelled(uintptr_t start, uintptr_t end, const char *name, size_t len)
-{
-	char old[ANONNAME_NAME_MAX + 1];
-	struct registry_range r;
-
-	registry_settle();
-	for (uintptr_t at = start; at < end; at = r.end)
-		if (!registry_next(at, &r, old) || r.start > at)
-			return -EINVAL;
-	if (name)
-		registry_set(start, end, name, len);
-	else
-		registry_clear(start, end);
-	return 0;
-}
-
-long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long from)
-{
-	char name[ANONNAME_NAME_MAX + 1];
-	long name_len = 0;
-
-	if (arg2 != PR_SET_VMA_ANON_NAME)
-		return -EINVAL;
-	if (from) {
-		name_len = copy_program_name(from, name);
-		if (name_len < 0)
-			return name_len;
-		code_given(GIVEN_BY_PRCTL, name, (size_t)name_len);
-	}
-	/* mm/madvise.c, madvise_set_anon_name */
-	if (addr & (page_size - 1))
-		return -EINVAL;
-	unsigned long rounded = (len + page_size - 1) & ~(page_size - 1);
-
-	if ((len && !rounded) || addr + rounded < addr)
-		return -EINVAL;
-	if (!rounded)
-		return 0;
-
-	if (!sandbox_allows(MAY_READ_PROC))
-		return name_labelled(addr, addr + rounded, from ? name : NULL, (size_t)name_len);
-
-	struct walk w = { .at = addr, .end = addr + rounded, .name = from ? name : NULL, .len = (size_t)name_len };
-
-	registry_notice((uintptr_t)__builtin_frame_address(0));
-
-	long seen = maps_read(walk_vma, &w);
-
-	if (seen < 0)
-		return -EINVAL;
-	if (w.at < w.end && w.result == 0)
-		w.result = -ENOMEM;
-	return w.result;
-}
-
-void sink_program_named(unsigned long from)
-{
-	static unsigned long last;      /* nearly always a literal */
-	char name[ANONNAME_NAME_MAX + 1];
-	long len;
-
-	if (!from || from == load_relaxed(&last))
-		return;
-	len = copy_program_name(from, name);
-	if (len < 0) {
-		code_given_unknown();
-		return;
-	}
-	code_given(GIVEN_BY_PRCTL, name, (size_t)len);
-	store_relaxed(&last, from);
 }
 
 /* --- sandbox --------------------------------------------------------------- */

@@ -52,18 +52,6 @@ void sink_forget(uintptr_t start, size_t len);
 void sink_unname(uintptr_t start, size_t len);
 
 /*
- * The program's own prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...) where the
- * kernel does not have it: checked by the kernel's rules, kept in the
- * registry. Returns 0 or -errno as the kernel would; where a seccomp filter
- * keeps us from looking at the name or the memory, -EINVAL, as a kernel without
- * the option.
- */
-long sink_program_name(unsigned long arg2, unsigned long addr, unsigned long len, unsigned long name);
-
-/* The kernel took a name from the program: remembers which, for code_begins. */
-void sink_program_named(unsigned long name);
-
-/*
  * A filter is about to be installed that leaves only these rights: goes to the
  * registry where it must. The undo is for a filter that the kernel refused.
  */

@@ -24,7 +24,6 @@
 #include "base/sys.h"
 #include "sink/registry/registry.h"
 
-
 /*
  * taken: 0 free; the frame that writes it, and that it stays until the holder is
  * through with it; then DONE, until the holder has forgotten it. Never a part of the op.
