@@ -39,6 +39,9 @@ static const char *const library_dirs[] = {
 	ANONNAME_LIBDIR, "/usr/local/lib", ("/usr/lib/" MULTIARCH), "/usr/lib64", "/usr/lib",
 };
 
+/* Its soname: the name without a number is there for linkers only, in a package of its own. */
+#define LIBRARY "libanonname.so.0"
+
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 bool preload_find_library(char *path, size_t size)
@@ -62,17 +65,17 @@ bool preload_find_library(char *path, size_t size)
 		for (size_t i = 0; i < COUNT(beside); i++) {
 			char candidate[PATH_MAX + 64], real[PATH_MAX];
 
-			snprintf(candidate, sizeof(candidate), "%s/%s/libanonname.so", self, beside[i]);
+			snprintf(candidate, sizeof(candidate), "%s/%s/" LIBRARY, self, beside[i]);
 			if (realpath(candidate, real) && strlen(real) < size) {
 				strcpy(path, real);
 				return true;
 			}
 		}
 	}
-	snprintf(path, size, "%s/libanonname.so", ANONNAME_LIBDIR);
+	snprintf(path, size, "%s/" LIBRARY, ANONNAME_LIBDIR);
 	if (access(path, R_OK) == 0)
 		return true;
-	tool_error("libanonname.so is neither beside this program nor in %s. "
+	tool_error(LIBRARY " is neither beside this program nor in %s. "
 	           "Set ANONNAME_LIBRARY to its path.", ANONNAME_LIBDIR);
 	return false;
 }
