@@ -4,7 +4,6 @@
 
 #include <sys/auxv.h>
 
-#include "base/sys.h"
 
 /* A version's number in DT_VERSYM: this bit says that it is not the default one. */
 #define VERSION_HIDDEN 0x8000
