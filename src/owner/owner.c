@@ -56,16 +56,19 @@ static const struct owner {
 };
 
 /*
- * Tells each row that hears of it, in this order. Unrolled it is the calls of
- * these functions and nothing else: what hears nothing leaves nothing behind.
+ * Unrolled, a loop over the rows is the calls of the functions that hear, and
+ * nothing else. The table itself is then not in the library, where its pointers
+ * would be relocated at each start.
  */
-#define TELL(hears, ...)                                                \
-	_Pragma("GCC unroll 32")                                        \
-	for (size_t i = 0; i < ARRAY_SIZE(owners); i++)                 \
-		if (owners[i].hears)                                    \
+#define EACH_ROW(i) _Pragma("GCC unroll 32") for (size_t i = 0; i < ARRAY_SIZE(owners); i++)
+
+/* Tells each row that hears of it, in this order. */
+#define TELL(hears, ...)                        \
+	EACH_ROW(i)                             \
+		if (owners[i].hears)            \
 			owners[i].hears(__VA_ARGS__)
 
-static bool is_one_of(const char *name, const char *objects)
+static __attribute__((noinline)) bool is_one_of(const char *name, const char *objects)
 {
 	while (*objects) {
 		size_t same = 0;
@@ -84,21 +87,20 @@ static bool is_one_of(const char *name, const char *objects)
 
 void owner_classify(struct object *o)
 {
-	uint8_t row = 0;
-
-	for (uint8_t i = 0; !row && i < ARRAY_SIZE(owners); i++)
-		if (is_one_of(o->name, owners[i].objects))
-			row = i;
-	o->owner = row;
-	o->class = (uint8_t)owners[row].class;
-	o->allocator = owners[row].name;
+	EACH_ROW(i)
+		if (i == OWNER_NONE || (owners[i].objects[0] && is_one_of(o->name, owners[i].objects))) {
+			o->owner = (uint8_t)i;
+			o->class = (uint8_t)owners[i].class;
+			o->allocator = owners[i].name;
+		}
 }
 
 bool owner_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
 {
-	const struct owner *o = &owners[asker->owner];
-
-	return o->mapped && o->mapped(m, asker, kind);
+	EACH_ROW(i)
+		if (owners[i].mapped && asker->owner == i)
+			return owners[i].mapped(m, asker, kind);
+	return false;
 }
 
 void owners_unmapped(uintptr_t start, size_t len)
@@ -108,7 +110,7 @@ void owners_unmapped(uintptr_t start, size_t len)
 
 bool owners_found(uintptr_t vma, uintptr_t start)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(owners); i++)
+	EACH_ROW(i)
 		if (owners[i].found && owners[i].found(vma, start))
 			return true;
 	return false;
@@ -127,9 +129,9 @@ void owners_thread_begins(const struct new_thread *new)
 /* Who heard last that it began is the first to hear that it ends. */
 void owners_thread_ends(void)
 {
-	for (size_t i = ARRAY_SIZE(owners); i-- > 0;)
-		if (owners[i].thread_ends)
-			owners[i].thread_ends();
+	EACH_ROW(i)
+		if (owners[ARRAY_SIZE(owners) - 1 - i].thread_ends)
+			owners[ARRAY_SIZE(owners) - 1 - i].thread_ends();
 }
 
 void owners_thread_renamed(uintptr_t self, const char *name)
