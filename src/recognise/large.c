@@ -16,10 +16,15 @@
 #define MMAPS_MAX    65536          /* mp_.n_mmaps_max, unless the program changes it */
 #define CANDIDATES   65536
 
+/* So many pages without a chunk, and what is behind them is another's. */
+#define GAP_PAGES    256
+
 struct candidates {
 	struct found found[CANDIDATES];
 	size_t count;
 	uint64_t bytes;
+	uint32_t counted;           /* by libc */
+	uint64_t counted_bytes;
 };
 
 uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
@@ -55,9 +60,12 @@ static bool read_counters(const struct glibc_data *data, uint64_t heap, uint32_t
 static void search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
 {
 	uint64_t at = start;
+	unsigned gap = 0;
 
-	while (at < end && c->count < CANDIDATES) {
+	while (at < end && gap < GAP_PAGES && c->count < CANDIDATES && c->count < c->counted) {
 		uint64_t size = large_at(target, at, end);
+
+		gap = size ? 0 : gap + 1;
 
 		if (size) {
 			c->found[c->count++] = (struct found){ at, at + size, 0 };
@@ -73,13 +81,11 @@ void recognise_large(struct target *target, struct findings *findings)
 {
 	struct glibc_data *data = glibc_data_read(target);
 	struct candidates *c = data ? calloc(1, sizeof(*c)) : NULL;
-	uint64_t bytes = 0;
-	uint32_t count = 0;
 
-	if (c && read_counters(data, glibc_heap(target), &count, &bytes) && count) {
+	if (c && read_counters(data, glibc_heap(target), &c->counted, &c->counted_bytes)) {
 		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
 			search(target, start, end, c);
-		for (size_t i = 0; c->count <= count && c->bytes <= bytes && i < c->count; i++)
+		for (size_t i = 0; c->bytes <= c->counted_bytes && i < c->count; i++)
 			found_add(findings, c->found[i].start, c->found[i].end, "glibc:large");
 	}
 	free(c);
