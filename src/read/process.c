@@ -496,10 +496,10 @@ static struct piece next_piece(struct reader *reader, struct names_list *list, u
 	for (; list->cursor < names->count; list->cursor++) {
 		const struct registry_entry *entry = &names->entry[list->cursor];
 		/* Figures are counted in pages, so names begin and end with them. */
-		uint64_t from = entry->start & ~(page - 1), to = (entry->end + page - 1) & ~(page - 1);
+		uint64_t from = entry->start & ~(page - 1), to = entry->end < end ? entry->end : end;
 
 		from = from > at ? from : at;
-		to = to < end ? to : end;
+		to = (to + page - 1) & ~(page - 1);
 		if (from >= end)
 			break;
 		if (from < to)
