@@ -15,6 +15,12 @@
 #define ENOEXEC 8
 #define MAX_PHDRS 16
 
+/* elf.h has these since glibc 2.36. */
+#ifndef DT_RELR
+#define DT_RELRSZ 35
+#define DT_RELR 36
+#endif
+
 /* Where the pieces of one file are, while it is loaded. */
 struct loading {
 	struct elf_symbols *lib;
