@@ -95,8 +95,11 @@ static int print_with_head(void *context, const struct region *region)
 {
 	struct output *output = context;
 
+	/* The process's first thread ended meanwhile, and what is printed cannot be taken back. */
+	if (!region)
+		return -ESRCH;
 	/* Without the kernel's names only what the others know is asked for. */
-	if (output->named_only && region && region->source <= NAME_KERNEL)
+	if (output->named_only && region->source <= NAME_KERNEL)
 		return 0;
 	if (output->pid)
 		print_head(output->print, output->pid);

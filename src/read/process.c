@@ -865,7 +865,7 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 {
 	struct reader reader;
 	pid_t thread = 0;
-	int error;
+	int error, again;
 
 	do {
 		reader = (struct reader){
@@ -878,8 +878,8 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		if (!error || reader.thread)
 			break;
 		error = why_not(proc, pid, error, &thread);
-		if (thread && process->vmas)
-			each(context, NULL);
+		if (thread && process->vmas && (again = each(context, NULL)))
+			return again;
 	} while (thread);
 	return error;
 }
