@@ -3,7 +3,7 @@
  * Large chunks of glibc's malloc, each a mapping of its own: its header says how
  * long it is, in whole pages, and has the bit of a mapped chunk. Two words prove
  * little; but libc counts these chunks and their bytes (mp_), and what is found
- * is named only where it is no more than that.
+ * is named only where it is just that many.
  */
 #include "recognise.h"
 
@@ -85,7 +85,9 @@ void recognise_large(struct target *target, struct findings *findings)
 	if (c && read_counters(data, glibc_heap(target), &c->counted, &c->counted_bytes)) {
 		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
 			search(target, start, end, c);
-		for (size_t i = 0; c->bytes <= c->counted_bytes && i < c->count; i++)
+		bool all = c->count == c->counted && c->bytes == c->counted_bytes;
+
+		for (size_t i = 0; all && i < c->count; i++)
 			found_add(findings, c->found[i].start, c->found[i].end, "glibc:large");
 	}
 	free(c);

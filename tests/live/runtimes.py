@@ -63,7 +63,7 @@ class Running:
         return bool(data)
 
     def maps(self, pid=None):
-        out = subprocess.run(["tools/anonname", "maps", str(pid or self.pid)], capture_output=True, text=True).stdout
+        out = subprocess.run(["tools/anonname", "maps", "--names", "kernel,registry", str(pid or self.pid)], capture_output=True, text=True).stdout
         return [Region(line) for line in out.splitlines()]
 
     def end(self):

@@ -72,9 +72,9 @@ service() {
 		why=
 		alive=$(systemctl is-active "x-$name")
 		[ "$alive" = active ] || why+=" it is $alive;"
-		share=$($room/anonname check --csv "$pid" 2>/dev/null | sed -n 's/^labelled,//p')
+		share=$($room/anonname check --names kernel,registry --csv "$pid" 2>/dev/null | sed -n 's/^labelled,//p')
 		case $wanted$share in named0.99* | named1.0* | partly0.[0-8]*) ;; *) why+=" named: ${share:-unknown};" ;; esac
-		$room/anonname maps "$pid" >$room/maps 2>/dev/null
+		$room/anonname maps --names kernel,registry "$pid" >$room/maps 2>/dev/null
 		for memory in $also; do
 			grep -qE "anon:$memory\]" $room/maps || why+=" no $memory;"
 		done

@@ -43,7 +43,7 @@ public class Ready { public static void main(String[] a) throws Exception {
 PANEL = {
     "python3": (["-c", PYTHON], 0.95),
     "node": (["-e", NODE], 0.95),
-    "java": (["-Xmx256m", "Ready.java"], 0.80),
+    "java": (["-Xmx256m", "Ready.java"], 0.70),
     "perl": (["-e", "my @a = map { \"x$_\" } 1 .. 200000; $| = 1; print \"ready\\n\"; sleep 1000"], 0.95),
     "bash": (["-c", "a=$(printf %0900000d 1); echo ready; read x"], 0.80),
 }

@@ -189,7 +189,9 @@ def moments():
     """diff takes whatever holds the figures of a process: the same process never differs from itself but in PSS."""
     with Family("mixed") as family, tempfile.TemporaryDirectory() as directory:
         files = {name: os.path.join(directory, name) for name in ("snapshot", "report", "smaps", "cut", "kinds", "text")}
-        texts = {"snapshot": run("snapshot", family.pid).stdout, "report": run("report", "-J", family.pid).stdout,
+        # A copy of smaps has the kernel's names alone.
+        texts = {"snapshot": run("snapshot", "--names", "kernel", family.pid).stdout,
+                 "report": run("report", "-J", "--names", "kernel", family.pid).stdout,
                  "cut": run("report", "-J", "-n", "2", family.pid).stdout, "kinds": run("report", "-J", "--by", "kind", family.pid).stdout,
                  "text": "neither\n"}
         with open(f"/proc/{family.pid}/smaps") as file:
