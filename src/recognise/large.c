@@ -17,7 +17,7 @@
 #define CANDIDATES   65536
 
 /* So many pages without a chunk, and what is behind them is another's. */
-#define GAP_PAGES    256
+#define GAP_PAGES    4096
 
 struct candidates {
 	struct found found[CANDIDATES];
