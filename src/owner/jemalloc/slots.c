@@ -16,9 +16,12 @@
 
 #include <pthread.h>
 
+#include "base/old.h"
 #include "base/text.h"
 #include "label/objects.h"
 #include "label/slots.h"
+
+OLD_WEAK(pthread_setspecific);
 
 /* --- what the calls mean ---------------------------------------------------------- */
 
