@@ -27,6 +27,7 @@ OPTIONS = ("symbolize=0:color=never:history_size=7:detect_deadlocks=0:report_sig
 # A function of ours, and why a report that has it on a stack is none.
 BY_DESIGN = {
     "registry_next": "reads without the lock, and looks afterwards whether what it read was changed meanwhile",
+    "registry_name_at": "the test programs' own reader, which looks again as registry_next does",
     "stack_thread_renamed": "two that rename one thread at the same moment may mix the two names; the kernel's own is the same",
 }
 
