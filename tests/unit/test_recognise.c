@@ -3,6 +3,7 @@
 #include "../../src/recognise/memory.h"
 #include "../../src/recognise/object.h"
 #include "../../src/recognise/recognise.h"
+#include "emulated.h"
 #include "run.h"
 
 #include <dlfcn.h>
@@ -232,24 +233,6 @@ static TCase *names_tests(void)
 #else
 #define SANITIZED 0
 #endif
-
-/* Under qemu-user what /proc shows of another process is the emulator's memory. */
-static bool is_emulated(void)
-{
-	char path[32], program[64];
-	pid_t pid = fork();
-	ssize_t len;
-
-	if (!pid)
-		for (;;)
-			pause();
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	len = readlink(path, program, sizeof(program) - 1);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	program[len > 0 ? len : 0] = '\0';
-	return strstr(program, "/qemu-");
-}
 
 int main(void)
 {
