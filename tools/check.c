@@ -516,10 +516,6 @@ int tool_check(int argc, char **argv)
 		case OPT_JSON: json = true; break;
 		case OPT_CSV: csv = true; break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_NAMES:
-			if (!tool_choose_names(optarg))
-				return EXIT_USAGE;
-			break;
 		default: return options_rest(COMMAND_check, c);
 		}
 	}

@@ -100,10 +100,12 @@ int options_next(enum command command, int argc, char **argv)
 	parser_make(&parser, command);
 	/* getopt's own words would show what was given as it is. */
 	opterr = 0;
-	c = getopt_long(argc, argv, parser.letters, parser.words, NULL);
+	do {
+		c = id_of(command, getopt_long(argc, argv, parser.letters, parser.words, NULL));
+	} while (c == OPT_NAMES && tool_choose_names(optarg));
 	if (c == OPT_BAD)
 		bad_option(argv, parser.letters);
-	return id_of(command, c);
+	return c;
 }
 
 /* --- explaining --------------------------------------------------------------- */
@@ -167,6 +169,8 @@ int options_rest(enum command command, int id)
 {
 	if (id == OPT_VERSION)
 		return tool_version();
+	if (id == OPT_NAMES)
+		return EXIT_USAGE;
 	if (id != OPT_HELP)
 		return tool_usage_error();
 	options_help(command, "");

@@ -172,10 +172,6 @@ int tool_report(int argc, char **argv)
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
 		case OPT_ROOT: request.root = optarg; break;
-		case OPT_NAMES:
-			if (!tool_choose_names(optarg))
-				return EXIT_USAGE;
-			break;
 		case OPT_HELP:
 			options_help(COMMAND_report, "");
 			putchar('\n');

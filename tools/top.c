@@ -650,10 +650,6 @@ int main(int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case OPT_ROOT: root = optarg; break;
-		case OPT_NAMES:
-			if (!tool_choose_names(optarg))
-				return EXIT_USAGE;
-			break;
 		default: return options_rest(COMMAND_top, c);
 		}
 	}
