@@ -52,12 +52,16 @@ static size_t keep_name(struct findings *f, const char *name)
 
 void found_add(struct findings *f, uint64_t start, uint64_t end, const char *format, ...)
 {
-	struct found *found = with_room(f->found, f->count, &f->room, sizeof(*found));
 	char name[FOUND_NAME_MAX];
+	struct found *found;
 	va_list args;
 	size_t at;
 
-	if (!found || start >= end)
+	if (start >= end)
+		return;
+	/* What was there may have moved. */
+	found = with_room(f->found, f->count, &f->room, sizeof(*found));
+	if (!found)
 		return;
 	f->found = found;
 	va_start(args, format);
@@ -106,9 +110,10 @@ static size_t seek(const struct found *found, size_t count, uint64_t address)
 void findings_settle(struct findings *f)
 {
 	size_t old = f->settled, fresh = f->count - old;
-	struct found *added = malloc((fresh ? fresh : 1) * sizeof(*added));
+	struct found *added = fresh ? malloc(fresh * sizeof(*added)) : NULL;
 	uint64_t at = 0;
 
+	/* Nothing new, or no room for it. */
 	if (!added) {
 		f->count = old;
 		return;
