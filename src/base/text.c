@@ -144,7 +144,7 @@ size_t text_clean_name(char to[80], const char *name)
 		text_add_bytes(&t, name + len - 38, 38);
 	}
 	for (size_t i = 0; i < t.used; i++)
-		to[i] = text_clean_char(to[i]);
+		to[i] = name_clean_char(to[i]);
 	return t.used;
 }
 

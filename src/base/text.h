@@ -7,6 +7,7 @@
 #define ANONNAME_BASE_TEXT_H
 
 #include "base/compiler.h"
+#include "format/name.h"
 
 /* A buffer that is filled from the left. It never overflows: what does not fit is dropped and `cut` is set. */
 struct text {
@@ -38,20 +39,6 @@ const char *text_base_name(const char *path);
 
 /* Copies at most room - 1 bytes and a NUL. */
 void text_copy(char *to, size_t room, const char *from);
-
-/*
- * mm/madvise.c and kernel/sys.c (is_valid_name_char): printable ASCII without
- * \ ` $ [ ]. We also leave out /, because pmap cuts names at it.
- */
-static inline bool text_kernel_takes(unsigned char c)
-{
-	return c >= 0x20 && c < 0x7f && c != '\\' && c != '`' && c != '$' && c != '[' && c != ']';
-}
-
-static inline char text_clean_char(char c)
-{
-	return text_kernel_takes((unsigned char)c) && c != '/' ? c : '_';
-}
 
 /*
  * A program's own name for memory: what a name cannot hold becomes _, the

@@ -101,7 +101,7 @@ static const char *compile(enum kind kind, const char *source)
 			const char *start = p;
 
 			for (; *p && *p != '%'; p++)
-				if (!text_kernel_takes((unsigned char)*p))
+				if (!name_kernel_takes((unsigned char)*p))
 					return "it has a byte that a name cannot hold: only printable ASCII without \\ ` $ [ ] can";
 			*piece = (struct piece){ .at = (uint8_t)(start - t->source), .len = (uint8_t)(p - start) };
 		}
@@ -303,7 +303,7 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 		out.used = ANONNAME_NAME_MAX;
 	}
 	for (size_t i = 0; i < out.used; i++)
-		name[i] = text_clean_char(longer[i]);
+		name[i] = name_clean_char(longer[i]);
 	name[out.used] = '\0';
 	return out.used;
 }
@@ -330,7 +330,7 @@ size_t config_format(enum kind kind, const struct fields *f, bool coarse, char n
 			if (!len)
 				used = without_separator(name, used);
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)
-				name[used + k] = text_clean_char(text[k]);
+				name[used + k] = name_clean_char(text[k]);
 		} else {
 			skip_separator(used, &text, &len);
 			for (size_t k = 0; k < len && used + k < ANONNAME_NAME_MAX; k++)

@@ -2,7 +2,8 @@
 /* A list of ranges and names. See findings.h. */
 #include "findings.h"
 
-#include <ctype.h>
+#include "../format/name.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +21,6 @@ static void *with_room(void *at, size_t count, size_t *room, size_t size)
 	if (grown)
 		*room = wanted;
 	return grown;
-}
-
-/* The characters that the kernel takes, and no slash. */
-static void make_valid(char *name)
-{
-	for (; *name; name++)
-		if (!isprint((unsigned char)*name) || strchr("[]\\$`/", *name))
-			*name = '_';
 }
 
 /* Its place among the names, the last one's where that is the same; SIZE_MAX: no room. */
@@ -67,7 +60,8 @@ void found_add(struct findings *f, uint64_t start, uint64_t end, const char *for
 	va_start(args, format);
 	vsnprintf(name, sizeof(name), format, args);
 	va_end(args);
-	make_valid(name);
+	for (char *c = name; *c; c++)
+		*c = name_clean_char(*c);
 	at = keep_name(f, name);
 	if (at != SIZE_MAX)
 		f->found[f->count++] = (struct found){ start, end, at };

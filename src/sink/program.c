@@ -29,7 +29,7 @@ static long copy_program_name(unsigned long from, char *name)
 		for (size_t end = got + piece; got < end; got++) {
 			if (!name[got]) {
 				for (size_t i = 0; i < got; i++)
-					if (!text_kernel_takes((unsigned char)name[i]))
+					if (!name_kernel_takes((unsigned char)name[i]))
 						return -EINVAL;
 				return (long)got;
 			}

@@ -23,7 +23,7 @@ static const char *format(enum kind kind, const struct fields *f)
 	ck_assert_uint_eq(len, strlen(name));
 	ck_assert_uint_le(len, ANONNAME_NAME_MAX);
 	for (const char *p = name; *p; p++)
-		ck_assert_msg(text_kernel_takes((unsigned char)*p), "a byte that the kernel refuses in '%s'", name);
+		ck_assert_msg(name_kernel_takes((unsigned char)*p), "a byte that the kernel refuses in '%s'", name);
 	return name;
 }
 
