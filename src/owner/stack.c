@@ -33,16 +33,22 @@ static uintptr_t control_block_distance;
 /* glibc does, for later threads; musl does not. */
 static bool libc_keeps_stacks;
 
-static void label_part(const struct place *p, uintptr_t start, uintptr_t end, bool code)
+static void label_part(const struct place *p, const char *comm, uintptr_t start, uintptr_t end, bool code)
 {
 	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, start, end - start,
 		    &(struct fields){ 
-			.thread = p->comm, .routine = p->routine, .tid = p->tid, .memory = code ? MEMORY_CODE : MEMORY_OLD });
+			.thread = comm, .routine = p->routine, .tid = p->tid, .memory = code ? MEMORY_CODE : MEMORY_OLD });
+}
+
+/* comm: a text that nobody changes meanwhile. Where two may name the stack at once, p->comm is not. */
+static void label_stack_as(const struct place *p, const char *comm)
+{
+	label_part(p, comm, p->start, p->end, false);
 }
 
 static void label_stack(const struct place *p)
 {
-	label_part(p, p->start, p->end, false);
+	label_stack_as(p, p->comm);
 }
 
 void stack_start(void)
@@ -176,7 +182,7 @@ void stack_is_code(uintptr_t start, uintptr_t end)
 	struct place *p = stack_that_holds(start);
 
 	if (p)
-		label_part(p, start, end, true);
+		label_part(p, p->comm, start, end, true);
 }
 
 /* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */
@@ -269,7 +275,7 @@ static void take_early_name(struct thread *me, struct place *p, bool was_unknown
 		text_copy(me->comm, sizeof(me->comm), p->early);
 		text_copy(p->comm, sizeof(p->comm), me->comm);
 		p->routine[0] = '\0';
-		label_stack(p);
+		label_stack_as(p, me->comm);
 	} while (unlikely(!text_equal(p->early, me->comm)));
 }
 
@@ -340,12 +346,14 @@ void stack_thread_ends(void)
 void stack_thread_renamed(uintptr_t self, const char *name)
 {
 	struct place *p = self == (uintptr_t)pthread_self() ? my_stack : stack_that_holds(self);
+	char comm[COMM_SIZE];
 
 	if (!p || (self != (uintptr_t)pthread_self() && name_early(p, self, name)))
 		return;
-	text_copy(p->comm, sizeof(p->comm), name);
+	text_copy(comm, sizeof(comm), name);
+	text_copy(p->comm, sizeof(p->comm), comm);
 	p->routine[0] = '\0';
-	label_stack(p);
+	label_stack_as(p, comm);
 }
 
 static bool gone(struct place *p, void *context)
