@@ -26,7 +26,7 @@ function entry(line, parts,    n, i) {
 FILENAME ~ /options\.def$/ && /^TEMPLATE\(/ {
 	entry($0, p)
 	templates = templates sprintf(".TP\n.B %s\nNames %s.\nDefault\n.BR \"%s\" .\n", p[2], roff(p[6]), roff(p[3]))
-	styles = styles sprintf("%s\t%s\t%s\t%s\n", p[2], roff(p[3]), roff(p[4]), roff(p[5]))
+	styles = styles sprintf("%s\t%s\t%s\n", substr(p[2], length("ANONNAME_") + 1), roff(p[4]), roff(p[5]))
 	next
 }
 
