@@ -4,7 +4,9 @@
 # Services of a real systemd, one for each setting that shuts a service in and
 # one with all that `systemd-analyze security` asks for: each lives, and its
 # memory has names without a word in the unit. systemd runs in namespaces of its
-# own, with this machine's file system. Run as root from the build directory.
+# own, with this machine's file system, and knows no unit but what is written here:
+# the machine's own would clear its /tmp and set its sysctls. Run as root from the
+# build directory.
 set -u
 build=${SERVICES_BUILD:-$PWD}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,6 +35,8 @@ outside() {
 
 # --- 2: the first process in them, becomes systemd
 boot() {
+	local target
+
 	# Before /run and /tmp are hidden: the services see what lies in our room.
 	mount --make-rprivate / && mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs tmpfs /etc/systemd/system &&
 		mount -t tmpfs tmpfs /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
@@ -40,6 +44,10 @@ boot() {
 	cp "$build/.libs/libanonname.so" "$build/tests/live/service" "$build/tools/anonname" $room/
 	cp "$here/services.sh" $room/
 	printf '[Unit]\nRequires=drive.service\n' >/run/systemd/system/services.target
+	# What units need by default, with nothing in it.
+	for target in sysinit basic shutdown; do
+		printf '[Unit]\nDefaultDependencies=no\n' >/run/systemd/system/$target.target
+	done
 	cat >/run/systemd/system/drive.service <<-UNIT
 		[Unit]
 		DefaultDependencies=no
@@ -51,7 +59,8 @@ boot() {
 		StandardError=append:$SERVICES_OUT/said
 		ExecStopPost=/bin/systemctl exit --force
 	UNIT
-	container=services exec $systemd --system --unit=services.target --show-status=no --log-target=console --log-level=warning
+	SYSTEMD_UNIT_PATH=/run/systemd/system container=services \
+		exec $systemd --system --unit=services.target --show-status=no --log-target=console --log-level=warning
 }
 
 # --- 3: a service of that systemd, starts the others
