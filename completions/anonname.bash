@@ -42,7 +42,7 @@ _anonname()
 		[[ $command == run ]] && COMPREPLY=($(compgen -W "jemalloc tcmalloc mimalloc libc" -- "$current")) && return ;;
 	-l|--library) [[ $command == run ]] && COMPREPLY=($(compgen -f -- "$current")) && return ;;
 	-o|--output)
-		if [[ $command == report ]]; then
+		if [[ $command == report || $command == export ]]; then
 			local before=
 			[[ $current == *,* ]] && before=${current%,*},
 			COMPREPLY=($(compgen -P "$before" -W "$(_anonname_list '^Columns:')" -- "${current##*,}"))
@@ -63,7 +63,7 @@ _anonname()
 	--user) COMPREPLY=($(compgen -u -- "$current")); return ;;
 	--cgroup) return ;;
 	--names) COMPREPLY=($(compgen -W "kernel registry outside" -- "$current")); return ;;
-	--root) COMPREPLY=($(compgen -d -- "$current")); return ;;
+	--root|--textfile) COMPREPLY=($(compgen -d -- "$current")); return ;;
 	-d|--delay|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
 	esac
 	if [[ $current == -* ]]; then

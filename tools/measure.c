@@ -77,6 +77,7 @@ static int read_places(const struct measurement *measurement, const struct proc 
 
 static void forget_entry(struct measured *entry)
 {
+	names_free(&entry->names);
 	free(entry->user);
 	free(entry->cgroup);
 	entry->user = entry->cgroup = NULL;
@@ -184,6 +185,11 @@ static int take_row(struct measurement *measurement, struct measured *entry, con
 	if (row.raw_len != size - sizeof(row))
 		return -EBADMSG;
 	row.raw = (char *)(uintptr_t)data + sizeof(row);
+	if (measurement->wants.each) {
+		/* The child has kept to NAMES_OF_ONE. */
+		made = names_add_row(&entry->names, &row);
+		return made < 0 ? made : 0;
+	}
 	measurement->names.limit = measurement->names.rows + entry->rows_left;
 	made = names_add_row(&measurement->names, &row);
 	if (made > 0)
@@ -224,12 +230,21 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 	if (kind == SENT_ROW && size >= sizeof(struct name_row))
 		return take_row(measurement, entry, data, size);
 	if (kind == SENT_REST && size == sizeof(struct name_row))
-		names_add_rest(&measurement->names, data);
+		names_add_rest(measurement->wants.each ? &entry->names : &measurement->names, data);
 	else if (kind == SENT_RESULT && size == sizeof(struct result))
 		take_result(measurement, entry, data);
 	else
 		return -EBADMSG;
 	return 0;
+}
+
+/* To whoever wants the rows of each process. */
+static int hand_out(const struct measurement *measurement, struct measured *entry)
+{
+	int error = measurement->wants.each ? measurement->wants.each(measurement->wants.context, entry) : 0;
+
+	names_free(&entry->names);
+	return error;
 }
 
 static int done(void *context, size_t item, int error)
@@ -240,7 +255,10 @@ static int done(void *context, size_t item, int error)
 	entry->error = error;
 	reading->done++;
 	entry->left_out = has_nothing(error);
-	return error || entry->left_out ? 0 : read_places(reading->measurement, reading->proc, entry);
+	if (error || entry->left_out)
+		return 0;
+	error = read_places(reading->measurement, reading->proc, entry);
+	return error ? error : hand_out(reading->measurement, entry);
 }
 
 static bool stop(void *context)
@@ -367,6 +385,13 @@ static int end_of_one(void *context)
 	names_sum(&several->names);
 	several->names.totals.figures.unknown |= FIG_BIT(FIG_PAGE_TABLES);
 	several->entry->totals = several->names.totals;
+	if (several->measurement->wants.each) {
+		several->entry->names = several->names;
+		several->names = (struct name_table){ .raw_only = false };
+		error = hand_out(several->measurement, several->entry);
+		names_add_totals(&all->totals, &several->entry->totals);
+		return error;
+	}
 	for (size_t i = 0; error >= 0 && i < several->names.rows; i++)
 		error = names_add_row(all, &several->names.row[i]);
 	names_add_totals(&all->totals, &several->names.totals);
@@ -392,7 +417,8 @@ static int next_one(void *context)
 
 int measure_smaps(struct measurement *measurement, int fd)
 {
-	struct several several = { .measurement = measurement, .names = { .raw_only = true } };
+	/* Rows that are merged into others need no name to show. */
+	struct several several = { .measurement = measurement, .names = { .raw_only = !measurement->wants.each } };
 	struct process process;
 	int error = begin_one(&several);
 

@@ -19,13 +19,20 @@ struct measured {
 	size_t rows_left;           /* how many new names it may bring; SIZE_MAX: not asked yet */
 	int library_error;          /* libanonname is there, but its names could not be read */
 	struct name_totals totals;
+	struct name_table names;    /* its own rows, only where wants.each is given, and only in that call */
 };
+
+/* A process was read: its rows, which are freed afterwards. Not 0: all reading ends with it. */
+typedef int measured_function(void *context, const struct measured *process);
 
 /* What is read of each process beside its figures. */
 struct wants {
 	bool comm;
 	unsigned places;            /* enum place */
 	uint32_t figures;           /* FIG_BIT() of those that are shown; some take a slower way */
+	measured_function *each;    /* takes the rows of each process; measurement.names then has the totals alone */
+	void *context;
+	bool quiet;                 /* select_measure() says nothing of what could not be read */
 };
 
 struct measurement {

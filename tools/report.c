@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname report: who has the memory, of one process, some, or all. */
+#include "folded.h"
 #include "measure.h"
+#include "openmetrics.h"
 #include "options.h"
 #include "select.h"
 
@@ -17,7 +19,7 @@ struct request {
 	struct columns_choice choice;
 	enum process_mode mode;
 	enum unit unit;
-	bool fold, json, csv;
+	bool fold, json, csv, folded, openmetrics;
 	size_t lines;
 	struct selection selection;
 	const char *smaps, *root;
@@ -86,11 +88,72 @@ static int measure_file(const struct request *request, struct measurement *measu
 		tool_error("%s: %s", name, strerror(-error));
 		return EXIT_FAILED;
 	}
-	if (!measurement->names.rows) {
+	if (!measurement->names.totals.figures.value[FIG_VMAS]) {
 		tool_error("%s holds no VMA. Give a copy of /proc/PID/smaps.", name);
 		return EXIT_FAILED;
 	}
 	return EXIT_DONE;
+}
+
+static int measure(struct request *request, struct measurement *measurement)
+{
+	int code = request->smaps ? measure_file(request, measurement)
+	                          : select_measure(&request->selection, request->root, request->mode, measurement);
+
+	measure_end(measurement);
+	return code;
+}
+
+/* One of the formats that are lines by process and name, not rows of a table. */
+static bool has_one_format(const struct request *request)
+{
+	if (request->json + request->csv + request->folded + request->openmetrics > 1)
+		tool_error("give one of: --json, --csv, --folded, --openmetrics");
+	else if (request->group != &groups[0])
+		tool_error("--by is for rows; %s has its own", request->folded ? "--folded" : "--openmetrics");
+	else if (request->folded && request->sort->is_text)
+		tool_error("--sort %s: a folded line ends in a number. Give rss, pss, uss, swap or size.", request->sort->id);
+	else
+		return true;
+	return false;
+}
+
+static int report_folded(struct request *request)
+{
+	struct folded folded = { .out = stdout, .figure = request->sort->index, .fold = request->fold };
+	const struct wants wants = {
+		.comm = true, .figures = FIG_BIT(folded.figure), .each = folded_process, .context = &folded,
+	};
+	struct measurement measurement;
+	int code;
+
+	measure_begin(&measurement, &wants);
+	code = measure(request, &measurement);
+	measure_free(&measurement);
+	if (folded.unknown)
+		tool_error("%zu lines are missing: their %s cannot be known here", folded.unknown, request->sort->header);
+	return tool_finish(code);
+}
+
+static int report_openmetrics(struct request *request)
+{
+	struct openmetrics metrics = { .choice = request->choice, .limit = request->lines ? request->lines : OPENMETRICS_SETS };
+	struct measurement measurement;
+	struct wants wants;
+	int code;
+
+	if (!request->choice.by_user)
+		openmetrics_default(&metrics.choice);
+	openmetrics_wants(&metrics, &wants);
+	measure_begin(&measurement, &wants);
+	code = measure(request, &measurement);
+	if (measurement.count && openmetrics_write(stdout, &metrics, &measurement)) {
+		tool_error("not enough memory");
+		code = EXIT_FAILED;
+	}
+	openmetrics_free(&metrics);
+	measure_free(&measurement);
+	return tool_finish(code);
 }
 
 /* A list of process ids has nothing but digits and blanks; a line of smaps soon has something else. */
@@ -171,6 +234,8 @@ int tool_report(int argc, char **argv)
 		case OPT_BYTES: request.unit = UNIT_BYTES; break;
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
+		case OPT_STACKS: request.folded = true; break;
+		case OPT_OPENMETRICS: request.openmetrics = true; break;
 		case OPT_ROOT: request.root = optarg; break;
 		case OPT_HELP:
 			options_help(COMMAND_report, "");
@@ -193,13 +258,18 @@ int tool_report(int argc, char **argv)
 		return EXIT_FAILED;
 	if (!select_arguments(selection, argc - optind, argv + optind))
 		return EXIT_USAGE;
+	if (request.folded || request.openmetrics) {
+		if (!has_one_format(&request))
+			return tool_usage_error();
+		c = request.folded ? report_folded(&request) : report_openmetrics(&request);
+		select_free(selection);
+		return c;
+	}
 	wants.comm = request.json || request.group->of_process;
 	wants.places = request.group->places;
 	wants.figures = columns_wanted(&request.choice, request.sort);
 	measure_begin(&measurement, &wants);
-	c = request.smaps ? measure_file(&request, &measurement)
-	                  : select_measure(selection, request.root, request.mode, &measurement);
-	measure_end(&measurement);
+	c = measure(&request, &measurement);
 	if (measurement.names.rows || c == EXIT_DONE) {
 		int printed = print(&request, &measurement);
 

@@ -262,7 +262,7 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 	}
 	free(pids);
 	proc_close(&proc);
-	if (select_searches(selection) || code == EXIT_DONE)
+	if (!measurement->wants.quiet && (select_searches(selection) || code == EXIT_DONE))
 		measure_complain(measurement);
 	return code;
 }

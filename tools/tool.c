@@ -169,6 +169,26 @@ int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct
 	return tool_proc(proc, root) ? EXIT_DONE : EXIT_FAILED;
 }
 
+bool tool_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "", 1000000000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", 60000000000 },
+		{ "h", 3600000000000 }, { "d", 86400000000000 },
+	};
+	struct text rest = { text, strlen(text) };
+	uint64_t number;
+
+	if (text_u64(&rest, 10, &number) && number)
+		for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+			if (text_is(rest, units[i].name) && !__builtin_mul_overflow(number, units[i].ns, ns))
+				return true;
+	tool_error("'%s' is not a time. Give seconds, or a number with ms, s, m, h or d, such as 500ms or 7d.", text);
+	return false;
+}
+
 bool tool_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGT";

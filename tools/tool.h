@@ -57,6 +57,9 @@ int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct
 /* A number from 1 to most; false after an error message: "'text' is not what". */
 bool tool_number(const char *text, uint64_t most, const char *what, uint64_t *number);
 
+/* How long: a number of seconds, or with ms, s, m, h or d, in ns; false after an error message. */
+bool tool_time(const char *text, uint64_t *ns);
+
 /* A size with an optional unit K, M, G (1024), in bytes; false after an error message. */
 bool tool_size(const char *text, uint64_t *bytes);
 

@@ -401,3 +401,31 @@ void name_fold(const char *name, char *buffer, size_t size)
 	}
 	buffer[out] = '\0';
 }
+
+void name_split(const struct name_row *row, bool fold, struct name_parts *parts)
+{
+	char folded[NAME_PART_MAX];
+	struct name_row one = *row;
+	struct text rest, thing;
+
+	*parts->thing = *parts->detail = '\0';
+	if (name_is_file(row)) {
+		strcpy(parts->owner, "[file]");
+		put(parts->thing, sizeof(parts->thing), (struct text){ row->name, strlen(row->name) });
+		return;
+	}
+	if (fold) {
+		name_fold(row->name, folded, sizeof(folded));
+		one.name = folded;
+	}
+	name_owner(&one, parts->owner, sizeof(parts->owner));
+	rest = name_text(&one);
+	if (!has_name(row) || text_is(rest, parts->owner))
+		return;
+	/* A family's name may go on without a colon: then the thing is the whole name. */
+	if (text_starts(rest, parts->owner) && rest.at[strlen(parts->owner)] == ':')
+		next_part(&rest);
+	thing = next_part(&rest);
+	put(parts->thing, sizeof(parts->thing), thing);
+	put(parts->detail, sizeof(parts->detail), rest);
+}

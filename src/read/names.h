@@ -74,6 +74,14 @@ const char *name_kind(const struct name_row *row);
 const char *name_kind_find(const char *kind);
 void name_thread(const struct name_row *row, char *buffer, size_t size);
 void name_library(const struct name_row *row, char *buffer, size_t size);
+/*
+ * owner, thing and detail of a name, for pictures; thing and detail may be empty.
+ * A mapped file is "[file]" and its path. fold: as name_fold().
+ */
+struct name_parts {
+	char owner[NAME_PART_MAX], thing[NAME_PART_MAX], detail[NAME_PART_MAX];
+};
+void name_split(const struct name_row *row, bool fold, struct name_parts *parts);
 /* Numbers that end a part of the name become a star: tids, arena numbers. */
 void name_fold(const char *name, char *buffer, size_t size);
 

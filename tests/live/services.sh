@@ -42,7 +42,7 @@ boot() {
 		mount -t tmpfs tmpfs /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
 	mkdir -p $room /run/systemd/system /run/lock
 	cp "$build/.libs/libanonname.so" "$build/tests/live/service" "$build/tools/anonname" $room/
-	cp "$here/services.sh" $room/
+	cp "$here/services.sh" "$here/../../contrib/prometheus/anonname-export.service" $room/
 	printf '[Unit]\nRequires=drive.service\n' >/run/systemd/system/services.target
 	# What units need by default, with nothing in it.
 	for target in sysinit basic shutdown; do
@@ -100,6 +100,25 @@ service() {
 	systemctl kill -s KILL "x-$name"
 }
 
+# The unit of contrib/, as it is but for where things are: what shuts it in leaves what it needs, another user's memory too.
+exporter() {
+	local out=/run/textfile other
+	mkdir -p $out
+	sed -e "s|/usr/bin/anonname|$room/anonname|" -e "s|/var/lib/prometheus/node-exporter|$out|" $room/anonname-export.service \
+		>/run/systemd/system/anonname-export.service
+	systemctl daemon-reload
+	setpriv --reuid=65534 --clear-groups sleep 1000 &
+	other=$!
+	systemctl start anonname-export
+	if grep -q 'anonname_rss_bytes{name="\[heap\]".*process="sleep"' $out/anonname.prom; then
+		echo "ok    anonname-export.service: reads the memory of others"
+	else
+		echo "FAIL  anonname-export.service: $(systemctl status anonname-export 2>&1 | tail -5)"
+		wrong=1
+	fi
+	kill $other
+}
+
 drive() {
 	touch "$SERVICES_OUT/began"
 	also='glibc:large:service glibc:arena[12]:[0-9]+ stack:[0-9]+:service service:mmap:[0-9]+'
@@ -131,6 +150,7 @@ drive() {
 	# Not what systemd started itself: who knows what other filters are there.
 	also='service:mmap.*'
 	service child partly "ExecStart=/bin/sh -c 'SYSTEMD_EXEC_PID=1 exec $room/service'" MemoryDenyWriteExecute=yes
+	exporter
 	echo "services: $([ $wrong = 0 ] && echo all live and are named || echo some fail), systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')"
 	echo $wrong >"$SERVICES_OUT/status"
 }
