@@ -9,75 +9,73 @@
  *   heap (aligned) ---> header: arena, previous heap, size, ...
  *
  * malloc/malloc.c: struct malloc_state, malloc/arena.c: struct _heap_info. The
- * layout is that of glibc 2.27 to 2.42; a ring that does not close names nothing.
+ * layouts are those of glibc 2.27 to 2.43; a ring that does not close names nothing.
  */
 #include "recognise.h"
 
 #include "glibc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#define HEAP_SIZE   (64ULL << 20)
 #define HEADER_MAX  0x80
-#define ARENAS_MAX  4096
 
-/* Words of struct malloc_state: bins are pairs that point at where they would be chunks. */
-#define STATE_BINS   14
-#define STATE_NEXT   270
-#define STATE_SYSTEM 273
-#define STATE_MAX    274
-#define STATE_WORDS  275
-#define BINS         127
+/* Bins are pairs of words that point at where they would be chunks. */
+#define BINS        127
+#define WORDS_MAX   275
 
-struct arena {
-	uint64_t address;
-	pid_t tid;                  /* of the thread that uses it */
-	unsigned threads;           /* that do */
+static const struct glibc_layout layouts[] = {
+	{ .fastbins = 2, .fastbins_count = 10, .bins = 14, .next = 270, .system = 273, .max = 274, .words = 275 },
+	/* From 2.43 on there are no fastbins. */
+	{ .fastbins = 1, .fastbins_count = 0, .bins = 3, .next = 259, .system = 262, .max = 263, .words = 264 },
 };
 
-struct arenas {
-	struct arena arena[ARENAS_MAX]; /* oldest first */
-	size_t count;
-};
+/* An empty bin's two links lead to itself, two words in front; one in use has none of these. */
+static bool may_be_bins(const uint64_t *bin, uint64_t address)
+{
+	for (size_t i = 0; i < BINS; i++, bin += 2, address += 2 * sizeof(*bin)) {
+		uint64_t itself = address - 2 * sizeof(*bin);
 
-/* An empty bin points at itself, two words in front. A malloc that did anything has many empty ones. */
-static bool may_be_main_arena(const struct glibc_data *data, size_t at)
+		if (!bin[0] || !bin[1] || bin[0] % 16 || bin[1] % 16 || (bin[0] == itself) != (bin[1] == itself))
+			return false;
+	}
+	return true;
+}
+
+static bool may_be_main_arena(const struct glibc_data *data, size_t at, const struct glibc_layout *layout)
 {
 	const uint64_t *state = data->word + at;
-	uint64_t address = data->start + at * sizeof(*state);
-	unsigned empty = 0;
 
-	for (size_t i = 0; i < BINS; i++)
-		empty += state[STATE_BINS + 2 * i] == address + (STATE_BINS - 2 + 2 * i) * sizeof(*state);
-	return empty >= BINS / 2 && state[STATE_NEXT] && state[STATE_SYSTEM] % 4096 == 0 &&
-	       state[STATE_SYSTEM] <= state[STATE_MAX];
+	return state[layout->next] && state[layout->system] && state[layout->system] % 4096 == 0 &&
+	       state[layout->system] <= state[layout->max] &&
+	       may_be_bins(state + layout->bins, data->start + (at + layout->bins) * sizeof(*state));
 }
 
 /* Whether it lies where an arena does, and its heap says so. */
 static bool is_arena(struct target *target, uint64_t arena)
 {
-	uint64_t heap = arena & ~(HEAP_SIZE - 1), owner;
+	uint64_t heap = arena & ~(GLIBC_HEAP_SIZE - 1), owner;
 
 	return heap && arena - heap <= HEADER_MAX && memory_word(target, heap, &owner) && owner == arena;
 }
 
 /* The ring, oldest first: a new arena is put behind main_arena. */
-static bool read_ring(struct target *target, uint64_t main_arena, struct arenas *arenas)
+static bool read_ring(struct target *target, struct glibc_arenas *arenas)
 {
-	uint64_t at;
+	uint64_t at, next = arenas->layout->next * sizeof(at);
 
 	arenas->count = 0;
-	if (!memory_word(target, main_arena + STATE_NEXT * sizeof(at), &at))
+	if (!memory_word(target, arenas->main + next, &at))
 		return false;
-	while (at != main_arena) {
-		if (arenas->count == ARENAS_MAX || !is_arena(target, at))
+	while (at != arenas->main) {
+		if (arenas->count == GLIBC_ARENAS_MAX || !is_arena(target, at))
 			return false;
 		arenas->arena[arenas->count++].address = at;
-		if (!memory_word(target, at + STATE_NEXT * sizeof(at), &at))
+		if (!memory_word(target, at + next, &at))
 			return false;
 	}
 	for (size_t i = 0; i < arenas->count / 2; i++) {
-		struct arena other = arenas->arena[i];
+		struct glibc_arena other = arenas->arena[i];
 
 		arenas->arena[i] = arenas->arena[arenas->count - 1 - i];
 		arenas->arena[arenas->count - 1 - i] = other;
@@ -86,81 +84,109 @@ static bool read_ring(struct target *target, uint64_t main_arena, struct arenas 
 }
 
 /* A few words off, bins look right, too; but there no ring closes. */
-static bool find_ring(struct target *target, const struct glibc_data *data, struct arenas *arenas)
+static bool find_ring(struct target *target, const struct glibc_data *data, struct glibc_arenas *arenas)
 {
-	for (size_t at = 0; at + STATE_WORDS <= data->words; at++)
-		if (may_be_main_arena(data, at) && read_ring(target, data->start + at * sizeof(*data->word), arenas))
-			return true;
+	for (size_t at = 0; at + WORDS_MAX <= data->words; at++)
+		for (size_t i = 0; i < sizeof(layouts) / sizeof(*layouts); i++) {
+			if (!may_be_main_arena(data, at, &layouts[i]))
+				continue;
+			arenas->layout = &layouts[i];
+			arenas->main = data->start + at * sizeof(*data->word);
+			if (read_ring(target, arenas))
+				return true;
+		}
 	return false;
 }
 
-static struct arena *arena_with(struct arenas *arenas, uint64_t address)
+/* Its index; arenas->count: there is none. */
+static size_t arena_with(const struct glibc_arenas *arenas, uint64_t address)
 {
-	for (size_t i = 0; i < arenas->count; i++)
-		if (arenas->arena[i].address == address)
-			return &arenas->arena[i];
-	return NULL;
+	size_t i = 0;
+
+	while (i < arenas->count && arenas->arena[i].address != address)
+		i++;
+	return i;
 }
 
 /* A thread's arena is one of its variables, which lie in front of its control block, or behind it. */
-static void find_user(struct target *target, struct arenas *arenas, const struct found_thread *thread, uint64_t from)
+static void find_user(struct target *target, struct glibc_arenas *arenas, const struct found_thread *thread, uint64_t from)
 {
 	uint64_t page = target->own.page, word[1U << 9];
-	struct arena *arena;
 
 	from &= ~(page - 1);
 	if (page > sizeof(word) || memory_get(target, from, word, page))
 		return;
 	for (size_t i = 0; i < page / sizeof(*word); i++) {
-		arena = word[i] % HEAP_SIZE <= HEADER_MAX && word[i] ? arena_with(arenas, word[i]) : NULL;
-		if (arena && arena->tid != thread->tid) {
-			arena->tid = thread->tid;
-			arena->threads++;
+		size_t index = word[i] % GLIBC_HEAP_SIZE <= HEADER_MAX && word[i] ? arena_with(arenas, word[i]) : arenas->count;
+
+		if (index < arenas->count && arenas->arena[index].tid != thread->tid) {
+			arenas->arena[index].tid = thread->tid;
+			arenas->arena[index].threads++;
 		}
 	}
 }
 
-static void name_heap(struct target *target, struct findings *findings, struct arenas *arenas, uint64_t heap)
+struct glibc_arenas *glibc_arenas_find(struct target *target, const struct findings *findings)
 {
-	uint64_t header[4];
-	struct arena *arena;
+	struct glibc_data *data = glibc_data_read(target);
+	struct glibc_arenas *arenas = data ? calloc(1, sizeof(*arenas)) : NULL;
+	bool found = arenas && find_ring(target, data, arenas);
 
-	if (memory_get(target, heap, header, sizeof(header)) || header[2] > HEAP_SIZE || header[3] < header[2])
-		return;
-	arena = arena_with(arenas, header[0]);
-	if (arena && arena->threads == 1)
-		found_add(findings, heap, heap + HEAP_SIZE, "glibc:arena%zu:%d", (size_t)(arena - arenas->arena) + 1,
-		          (int)arena->tid);
-	else if (arena)
-		found_add(findings, heap, heap + HEAP_SIZE, "glibc:arena%zu", (size_t)(arena - arenas->arena) + 1);
-}
-
-static void name_heaps(struct target *target, struct findings *findings, struct arenas *arenas)
-{
-	for (size_t i = 0; i < findings->threads; i++) {
+	for (size_t i = 0; found && i < findings->threads; i++) {
 		uint64_t block = findings->thread[i].control_block;
 
 		find_user(target, arenas, &findings->thread[i], block - 1);
 		find_user(target, arenas, &findings->thread[i], block - 1 - target->own.page);
 	}
-	for (size_t i = 0; i < target->areas; i++) {
-		const struct area *area = &target->area[i];
+	free(data);
+	if (found)
+		return arenas;
+	free(arenas);
+	return NULL;
+}
 
-		/* One heap may follow another in the same area. */
-		for (uint64_t heap = (area->start + HEAP_SIZE - 1) & ~(HEAP_SIZE - 1);
+/* One heap may follow another in the same area. */
+const struct glibc_arena *glibc_heap_next(struct target *target, const struct glibc_arenas *arenas, uint64_t *at,
+                                          struct glibc_heap_head *head)
+{
+	for (size_t i = area_seek(target, *at); i < target->areas; i++) {
+		const struct area *area = &target->area[i];
+		uint64_t heap = area->start > *at ? area->start : *at;
+
+		for (heap = (heap + GLIBC_HEAP_SIZE - 1) & ~(GLIBC_HEAP_SIZE - 1);
 		     heap < area->end && area_is_anonymous(area) && area_is_writable(area) && !target_is_spent(target);
-		     heap += HEAP_SIZE)
-			name_heap(target, findings, arenas, heap);
+		     heap += GLIBC_HEAP_SIZE) {
+			size_t index = memory_get(target, heap, head, sizeof(*head)) || head->size > GLIBC_HEAP_SIZE ||
+			               head->writable < head->size ? arenas->count : arena_with(arenas, head->arena);
+
+			*at = heap;
+			if (index < arenas->count)
+				return &arenas->arena[index];
+		}
 	}
+	return NULL;
+}
+
+void glibc_arena_name(const struct glibc_arenas *arenas, const struct glibc_arena *arena, char *name, size_t size)
+{
+	size_t index = (size_t)(arena - arenas->arena) + 1;
+
+	if (arena->threads == 1)
+		snprintf(name, size, "glibc:arena%zu:%d", index, (int)arena->tid);
+	else
+		snprintf(name, size, "glibc:arena%zu", index);
 }
 
 void recognise_arenas(struct target *target, struct findings *findings)
 {
-	struct glibc_data *data = glibc_data_read(target);
-	struct arenas *arenas = data ? calloc(1, sizeof(*arenas)) : NULL;
+	struct glibc_arenas *arenas = glibc_arenas_find(target, findings);
+	const struct glibc_arena *arena;
+	struct glibc_heap_head head;
+	char name[FOUND_NAME_MAX];
 
-	if (arenas && find_ring(target, data, arenas))
-		name_heaps(target, findings, arenas);
+	for (uint64_t heap = 0; arenas && (arena = glibc_heap_next(target, arenas, &heap, &head)); heap += GLIBC_HEAP_SIZE) {
+		glibc_arena_name(arenas, arena, name, sizeof(name));
+		found_add(findings, heap, heap + GLIBC_HEAP_SIZE, "%s", name);
+	}
 	free(arenas);
-	free(data);
 }

@@ -3,6 +3,7 @@
 #ifndef ANONNAME_RECOGNISE_GLIBC_H
 #define ANONNAME_RECOGNISE_GLIBC_H
 
+#include "findings.h"
 #include "memory.h"
 
 /* libc's writable data and .bss, copied; what is not there is 0. */
@@ -17,5 +18,45 @@ struct glibc_data *glibc_data_read(struct target *target);
 
 /* Where [heap] begins; 0: there is none. */
 uint64_t glibc_heap(const struct target *target);
+
+/* How many chunks have a mapping of their own, and the bytes of these; false: libc does not say. */
+bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes);
+
+/* A thread's arena grows by heaps, each aligned to their size. */
+#define GLIBC_HEAP_SIZE   (64ULL << 20)
+#define GLIBC_ARENAS_MAX  4096
+
+/* Where the parts of struct malloc_state are, in words; top lies two words in front of the bins. */
+struct glibc_layout {
+	unsigned fastbins, fastbins_count, bins, next, system, max, words;
+};
+
+struct glibc_arena {
+	uint64_t address;
+	pid_t tid;                  /* of the thread that uses it */
+	unsigned threads;           /* that do */
+};
+
+struct glibc_arenas {
+	const struct glibc_layout *layout;
+	uint64_t main;              /* main_arena */
+	struct glibc_arena arena[GLIBC_ARENAS_MAX]; /* the threads', oldest first */
+	size_t count;
+};
+
+/* struct _heap_info, at the beginning of a heap. */
+struct glibc_heap_head {
+	uint64_t arena, previous, size, writable;
+};
+
+/* All arenas, and which threads use them; NULL: there is no ring that closes. The caller frees it. */
+struct glibc_arenas *glibc_arenas_find(struct target *target, const struct findings *findings);
+
+/* The next heap of a thread's arena at or above *at, in order of address; NULL: there is none. */
+const struct glibc_arena *glibc_heap_next(struct target *target, const struct glibc_arenas *arenas, uint64_t *at,
+                                          struct glibc_heap_head *head);
+
+/* glibc:arena1:4711; the thread only where it is the only one. */
+void glibc_arena_name(const struct glibc_arenas *arenas, const struct glibc_arena *arena, char *name, size_t size);
 
 #endif
