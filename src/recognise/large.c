@@ -57,6 +57,17 @@ static bool read_counters(const struct glibc_data *data, uint64_t heap, uint32_t
 	return false;
 }
 
+bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
+{
+	struct glibc_data *data = glibc_data_read(target);
+	uint32_t chunks = 0;
+	bool known = data && read_counters(data, glibc_heap(target), &chunks, bytes);
+
+	*count = chunks;
+	free(data);
+	return known;
+}
+
 static void search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
 {
 	uint64_t at = start;

@@ -32,14 +32,20 @@ struct area {
 
 struct object;
 
-/* What recognising one process may cost, in reads, bytes and time. */
+/* What recognising one process may cost, in reads, bytes and time, unless more is allowed. */
 #define TARGET_READS 400000
 #define TARGET_BYTES (256ULL << 20)
 #define TARGET_NS    1000000000ULL
 
+struct target_limits {
+	uint64_t reads, bytes, ns;
+};
+
 struct target {
 	struct memory memory;       /* where bytes come from: a process, or a test */
 	uint64_t (*next)(void *context, uint64_t from, uint64_t to); /* see memory_next() */
+	bool (*present)(void *context, uint64_t from, size_t pages, uint64_t *bits); /* see memory_present() */
+	int (*fetch)(void *context, uint64_t address, void *buffer, size_t size);    /* see memory_fetch() */
 	const struct proc *proc;
 	pid_t pid;
 	struct area *area;          /* sorted, not overlapping */
@@ -47,6 +53,8 @@ struct target {
 	struct object *object;      /* object.h */
 	size_t objects;
 	struct process_memory own;  /* what memory reads */
+	bool at_once;               /* the process can be read by its id */
+	struct target_limits limits;
 	uint64_t reads, bytes, began; /* so far */
 };
 
@@ -76,5 +84,14 @@ bool memory_u32(struct target *target, uint64_t address, uint32_t *word);
 
 /* The first page that is there at or above from, and below to; to: there is none. */
 uint64_t memory_next(struct target *target, uint64_t from, uint64_t to);
+
+/* Which of so many pages are there: a bit each, the first page's is the lowest of bits[0]. false: nobody says. */
+bool memory_present(struct target *target, uint64_t from, size_t pages, uint64_t *bits);
+
+/*
+ * For much memory: bytes of pages that memory_present() has just shown to be
+ * there. memory_get() looks before and after each read, which this leaves out.
+ */
+int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t size);
 
 #endif

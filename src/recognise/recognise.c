@@ -39,6 +39,14 @@ static int hand_over(struct findings *findings, struct registry *out)
 	return 0;
 }
 
+void recognise_all(struct target *target, struct findings *findings)
+{
+	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
+		recognisers[i](target, findings);
+		findings_settle(findings);
+	}
+}
+
 int recognise(const struct proc *proc, pid_t pid, struct registry *out, struct cost *cost)
 {
 	struct target target;
@@ -47,10 +55,7 @@ int recognise(const struct proc *proc, pid_t pid, struct registry *out, struct c
 
 	if (error)
 		return error;
-	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
-		recognisers[i](&target, &findings);
-		findings_settle(&findings);
-	}
+	recognise_all(&target, &findings);
 	error = hand_over(&findings, out);
 	findings_free(&findings);
 	cost->reads += target.reads;

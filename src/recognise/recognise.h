@@ -25,7 +25,10 @@ recogniser recognise_v8;
 recogniser recognise_python;
 recogniser recognise_large;
 
-/* For struct proc: all of the above. 0 or a negative errno. */
+/* All of the above, of an open target. */
+void recognise_all(struct target *target, struct findings *findings);
+
+/* For struct proc: the same. 0 or a negative errno. */
 recognise_function recognise;
 
 /* A chunk of glibc's that has its own mapping, with its header there: how long it is; 0: there is none. */

@@ -20,7 +20,7 @@ offers()
 	fi
 }
 
-for command in run maps report top snapshot diff check; do
+for command in run maps report top heap snapshot diff check; do
 	offers anonname "" $command
 	offers "anonname $command" --h --help
 	for option in $(anonname $command --help | grep -oE '^  +(-[A-Za-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
@@ -34,7 +34,7 @@ offers "anonname top --sort" g growth
 offers "anonname run -a" j jemalloc
 offers "anonname maps" "" $$
 if command -v zsh >/dev/null; then
-	for command in run maps report top snapshot diff check; do
+	for command in run maps report top heap snapshot diff check; do
 		printf 'anonname \t%s\n' $command
 		for option in $(anonname $command --help | grep -oE '^  +(-[A-Za-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
 			printf 'anonname %s --\t%s\n' $command "$option"

@@ -76,7 +76,7 @@ def tables(pid):
 
 def documents(pid):
     for args in (["report"], ["report", "-g"], ["report", "--by", "owner"], ["report", "--by", "process"], ["report", "--fold", "-n", "3"],
-                 ["maps"], ["check"], ["snapshot"], ["top", "-n", "1"], ["top", "-n", "1", "--by", "process"]):
+                 ["maps"], ["heap"], ["heap", "--sizes"], ["check"], ["snapshot"], ["top", "-n", "1"], ["top", "-n", "1", "--by", "process"]):
         command = args[:1] + ["--json"] + args[1:] + [pid]
         valid(" ".join(map(str, command)), run(*command).stdout)
     check(run("snapshot", pid).stdout.startswith("{"), "snapshot is JSON without --json, too")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The rooms of src/ include one way only, from where a call enters to where a name is seen:
 # hook and api -> event -> owner -> label -> sink -> base -> format, arch;
-# tools -> recognise -> read -> format, and recognise -> base.
+# tools -> heap -> recognise -> read -> format, and recognise -> base.
 # Paths are followed to the file that they mean, "../" too.
 # usage: includes.sh   (srcdir: the source tree, default .)
 cd "${srcdir:-.}" || exit 1
@@ -43,7 +43,8 @@ src/hook arch base format sink label event
 src/api base format sink label owner event
 src/read format
 src/recognise arch base format read
-tools read format recognise
+src/heap read recognise
+tools read format recognise heap
 ROOMS
 for file in $(grep -rlE '^[[:space:]]*#.*(__x86_64__|__aarch64__)' src --include='*.[chS]'); do
 	case $file in src/arch/*) continue ;; esac

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* The allocators that can be looked into, and how what they have comes from the child that reads it. See heap.h. */
+#include "heap.h"
+
+#include "../read/apart.h"
+#include "../recognise/recognise.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static heap_reader *const readers[] = {
+	heap_glibc,
+};
+
+#define ARENAS_MAX 8192
+
+/* Beside what recognising may cost: apart.h waits ten seconds for one process. */
+static const struct target_limits limits = { .reads = 1U << 28, .bytes = 1ULL << 40, .ns = 8000000000ULL };
+
+const char *heap_allocator(enum heap_kind kind)
+{
+	static const char *const words[HEAP_KINDS] = {
+		[HEAP_GLIBC_MAIN] = "glibc", [HEAP_GLIBC_ARENA] = "glibc", [HEAP_GLIBC_LARGE] = "glibc",
+	};
+
+	return words[kind];
+}
+
+struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name)
+{
+	struct heap_arena *arena;
+
+	if (heaps->count == heaps->room) {
+		size_t room = heaps->room ? 2 * heaps->room : 16;
+		struct heap_arena *grown = room <= ARENAS_MAX ? realloc(heaps->arena, room * sizeof(*grown)) : NULL;
+
+		if (!grown)
+			return NULL;
+		heaps->arena = grown;
+		heaps->room = room;
+	}
+	arena = &heaps->arena[heaps->count++];
+	memset(arena, 0, sizeof(*arena));
+	arena->kind = kind;
+	snprintf(arena->name, sizeof(arena->name), "%s", name);
+	for (size_t i = 0; i < HEAP_FIGURES; i++)
+		arena->figure[i] = HEAP_UNKNOWN;
+	return arena;
+}
+
+void heaps_free(struct heaps *heaps)
+{
+	free(heaps->arena);
+	*heaps = (struct heaps){ 0 };
+}
+
+uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < heaps->count; i++) {
+		if (heaps->arena[i].figure[figure] == HEAP_UNKNOWN)
+			return HEAP_UNKNOWN;
+		sum += heaps->arena[i].figure[figure];
+	}
+	return sum;
+}
+
+void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps)
+{
+	target->limits = limits;
+	for (size_t i = 0; i < sizeof(readers) / sizeof(*readers); i++)
+		readers[i](target, findings, heaps);
+}
+
+/* --- apart -------------------------------------------------------------------- */
+
+struct reading {
+	const struct proc *proc;
+	pid_t pid;
+	struct heaps *heaps;
+	int error;
+};
+
+static int work(void *context, size_t item, struct apart *out)
+{
+	const struct reading *reading = context;
+	struct findings findings = { 0 };
+	struct heaps heaps = { 0 };
+	struct target target;
+	int error = target_open(&target, reading->proc, reading->pid);
+
+	(void)item;
+	if (error)
+		return error;
+	recognise_all(&target, &findings);
+	heap_read(&target, &findings, &heaps);
+	target_close(&target);
+	findings_free(&findings);
+	apart_safe(out);
+	for (size_t i = 0; i < heaps.count; i++)
+		apart_send(out, 0, &heaps.arena[i], sizeof(*heaps.arena), NULL, 0);
+	heaps_free(&heaps);
+	return 0;
+}
+
+/* The child has read what is hostile, so what it says is checked as that is. */
+static int take(void *context, size_t item, uint32_t kind, const void *data, size_t size)
+{
+	struct reading *reading = context;
+	const struct heap_arena *sent = data;
+	struct heap_arena *arena;
+
+	(void)item;
+	if (kind || size != sizeof(*sent) || sent->kind >= HEAP_KINDS || sent->sizes > HEAP_SIZES_MAX)
+		return -EBADMSG;
+	arena = heaps_add(reading->heaps, sent->kind, "");
+	if (!arena)
+		return -ENOMEM;
+	*arena = *sent;
+	arena->name[sizeof(arena->name) - 1] = '\0';
+	return 0;
+}
+
+static int done(void *context, size_t item, int error)
+{
+	struct reading *reading = context;
+
+	(void)item;
+	reading->error = error;
+	return 0;
+}
+
+int heap_read_apart(const struct proc *proc, pid_t pid, struct heaps *heaps)
+{
+	struct reading reading = { .proc = proc, .pid = pid, .heaps = heaps, .error = -EIO };
+	const struct apart_job job = { .items = 1, .work = work, .take = take, .done = done, .context = &reading };
+	int error = apart_run(&job);
+
+	return error ? error : reading.error;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads a range of memory from its beginning to its end. See view.h. */
+#include "view.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RANGE_MAX (1ULL << 40)      /* 32 MiB of bits */
+
+int view_open(struct view *view, struct target *target, uint64_t start, uint64_t end)
+{
+	uint64_t page = target->own.page;
+	size_t pages;
+
+	*view = (struct view){ .target = target, .start = start & ~(page - 1), .end = (end + page - 1) & ~(page - 1), .ahead = 1 };
+	if (start >= end || view->end - view->start > RANGE_MAX)
+		return -EINVAL;
+	pages = (view->end - view->start) / page;
+	view->window = malloc(VIEW_WINDOW);
+	view->there = calloc(pages / 64 + 1, sizeof(*view->there));
+	if (view->window && view->there && memory_present(target, view->start, pages, view->there))
+		return 0;
+	view_close(view);
+	return -ENOMEM;
+}
+
+void view_close(struct view *view)
+{
+	free(view->window);
+	free(view->there);
+	view->window = NULL;
+	view->there = NULL;
+}
+
+static bool page_is_there(const struct view *view, uint64_t address)
+{
+	uint64_t i = (address - view->start) / view->target->own.page;
+
+	return view->there[i / 64] >> i % 64 & 1;
+}
+
+uint64_t view_there(const struct view *view, uint64_t from, uint64_t to)
+{
+	uint64_t page = view->target->own.page, i = (from - view->start) / page, end = (to - view->start + page - 1) / page, count = 0;
+
+	while (i < end) {
+		uint64_t bits = view->there[i / 64] >> i % 64, left = 64 - i % 64;
+
+		if (left > end - i) {
+			left = end - i;
+			bits &= (1ULL << left) - 1;
+		}
+		count += (uint64_t)__builtin_popcountll(bits);
+		i += left;
+	}
+	return count * page;
+}
+
+bool view_move(struct view *view, uint64_t address)
+{
+	uint64_t page = view->target->own.page, from = address & ~(page - 1), to = from;
+	size_t most = VIEW_WINDOW / page;
+
+	if (address < view->start || address >= view->end)
+		return false;
+	/* A jump means large chunks, of which only the first pages are wanted. */
+	view->ahead = from != view->to ? 1 : 2 * view->ahead < most ? 2 * view->ahead : most;
+	for (size_t i = 0; i < view->ahead && to < view->end && page_is_there(view, to); i++)
+		to += page;
+	view->from = view->to = from;
+	if (to == from || memory_fetch(view->target, from, view->window, to - from))
+		return false;
+	view->to = to;
+	return true;
+}
