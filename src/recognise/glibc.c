@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies libc's variables. See glibc.h. */
 #include "glibc.h"
-#include "object.h"
 
 #include <stdlib.h>
+
+#define OFFSET_MAX (1U << 16)
+
+bool glibc_offset(struct target *target, struct object *libc, const char *name, uint32_t *offset)
+{
+	uint64_t at = object_symbol(target, libc, name, NULL);
+	uint32_t words[3];
+
+	if (!at || !object_constant(target, libc, at, words, sizeof(words)) || words[2] > OFFSET_MAX)
+		return false;
+	*offset = words[2];
+	return true;
+}
 
 uint64_t glibc_heap(const struct target *target)
 {

@@ -5,6 +5,7 @@
 
 #include "findings.h"
 #include "memory.h"
+#include "object.h"
 
 /* libc's writable data and .bss, copied; what is not there is 0. */
 struct glibc_data {
@@ -15,6 +16,9 @@ struct glibc_data {
 
 /* NULL: no libc, no memory. The caller frees it. */
 struct glibc_data *glibc_data_read(struct target *target);
+
+/* What libc tells debuggers in a constant of three numbers: bits, count, offset. false: nothing of that name. */
+bool glibc_offset(struct target *target, struct object *libc, const char *name, uint32_t *offset);
 
 /* Where [heap] begins; 0: there is none. */
 uint64_t glibc_heap(const struct target *target);

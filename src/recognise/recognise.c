@@ -8,11 +8,12 @@
 
 /*
  * In this order: what is certain by its address comes first, and what must
- * search in memory that is still nobody's comes last. Arenas ask for threads.
+ * search in memory that is still nobody's comes last. The linker and arenas ask for threads.
  */
 static recogniser *const recognisers[] = {
 	recognise_bss,
 	recognise_threads,
+	recognise_loader,
 	recognise_arenas,
 	recognise_hotspot,
 	recognise_v8,

@@ -19,6 +19,7 @@ typedef void recogniser(struct target *target, struct findings *findings);
 
 recogniser recognise_bss;
 recogniser recognise_threads;
+recogniser recognise_loader;
 recogniser recognise_arenas;
 recogniser recognise_hotspot;
 recogniser recognise_v8;

@@ -12,7 +12,7 @@
  */
 #include "recognise.h"
 
-#include "object.h"
+#include "glibc.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -27,18 +27,6 @@ struct layout {
 	unsigned machine;
 };
 
-/* Such a constant is three numbers: bits, count, offset. */
-static bool offset_of(struct target *target, struct object *libc, const char *name, uint32_t *offset)
-{
-	uint64_t at = object_symbol(target, libc, name, NULL);
-	uint32_t words[3];
-
-	if (!at || !object_constant(target, libc, at, words, sizeof(words)) || words[2] > 1U << 16)
-		return false;
-	*offset = words[2];
-	return true;
-}
-
 static bool find_layout(struct target *target, struct layout *layout)
 {
 	struct object *libc = object_named(target, "libc.so.6"), *loader = object_named(target, "ld-linux");
@@ -50,10 +38,10 @@ static bool find_layout(struct target *target, struct layout *layout)
 	layout->global = object_symbol(target, loader, "_rtld_global", NULL);
 	at = object_symbol(target, libc, "_thread_db_sizeof_pthread", NULL);
 	return layout->global && at && object_constant(target, libc, at, &layout->size, sizeof(layout->size)) &&
-	       layout->size < 1U << 16 && offset_of(target, libc, "_thread_db_pthread_tid", &layout->tid) &&
-	       offset_of(target, libc, "_thread_db_pthread_list", &layout->list) &&
-	       offset_of(target, libc, "_thread_db_rtld_global__dl_stack_used", &layout->used) &&
-	       offset_of(target, libc, "_thread_db_rtld_global__dl_stack_user", &layout->user);
+	       layout->size < 1U << 16 && glibc_offset(target, libc, "_thread_db_pthread_tid", &layout->tid) &&
+	       glibc_offset(target, libc, "_thread_db_pthread_list", &layout->list) &&
+	       glibc_offset(target, libc, "_thread_db_rtld_global__dl_stack_used", &layout->used) &&
+	       glibc_offset(target, libc, "_thread_db_rtld_global__dl_stack_user", &layout->user);
 }
 
 /* Calls each for every control block of a ring that closes; nothing for one that does not. */

@@ -2,54 +2,29 @@
 # SPDX-License-Identifier: MIT
 """What is recognised from outside, against what the library says itself.
 
-Each program runs with the library, which keeps its names in the registry: that
-is the truth. The same process is then looked at from outside alone, and both
-are compared range by range. A line a program: how much of its anonymous memory
-that is there (RSS) is recognised, and of the ranges that both name how many
-bytes have the same name. One wrong name fails.
+Each program runs twice. Without the library: how much of its memory that is
+there (RSS, without files) is recognised; looking may not change its faults, its
+resident memory or its page tables. With the library, which keeps its names in
+the registry, and that is the truth: of the ranges that both name, how many bytes
+have the same name. One wrong name fails. Static programs have no library.
 
-Then the process is stopped, and is told the same; and neither reading may
-change its faults, its resident memory or its page tables.
-    compare.py [PROGRAM]...     only these, by their first word
+    compare.py [--all | PROGRAM...]     a few, all, or these of programs.py
 """
+import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
 from common import LIBRARY, TOOL, check, done, skip
 
-PYTHON = """
-import threading, time
-kept = [str(i) for i in range(200000)]; large = bytearray(20 << 20)
-def work():
-    own = [str(i) for i in range(1000)]; ready.release(); time.sleep(1000)
-ready = threading.Semaphore(0)
-for i in range(3): threading.Thread(target=work, daemon=True).start()
-for i in range(3): ready.acquire()
-print("ready", flush=True); time.sleep(1000)
-"""
-NODE = "let a = []; for (let i = 0; i < 300000; i++) a.push({i}); console.log('ready'); setTimeout(() => a, 1e6)"
-JAVA = """
-public class Ready { public static void main(String[] a) throws Exception {
-    var kept = new java.util.ArrayList<String>(); for (int i = 0; i < 300000; i++) kept.add("x" + i);
-    Thread.sleep(2000); System.out.println("ready"); Thread.sleep(1000000); } }
-"""
-PANEL = {
-    "python3": (["-c", PYTHON], 0.95),
-    "node": (["-e", NODE], 0.95),
-    "java": (["-Xmx256m", "Ready.java"], 0.70),
-    "perl": (["-e", "my @a = map { \"x$_\" } 1 .. 200000; $| = 1; print \"ready\\n\"; sleep 1000"], 0.95),
-    "bash": (["-c", "a=$(printf %0900000d 1); echo ready; read x"], 0.80),
-}
-
-NEEDS = {"java": "javac"}       # it compiles its program
-
+import programs
+from programs import panel
 
 def maps(pid, names):
     """The regions with a name from there. What the library has for itself is in no other process."""
@@ -90,44 +65,58 @@ def state(pid):
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
-def look(name, process, least):
-    pid = process.pid
-    truth = maps(pid, "registry")
+def share(pid):
+    """How much of its anonymous memory has a name that no registry gave; looking may change nothing in it."""
     os.kill(pid, signal.SIGSTOP)
     while state(pid) != "T":
         time.sleep(0.01)
     before = unchanged(pid)
-    seen = maps(pid, "outside")
     text = subprocess.run([TOOL, "report", "--json", "--names", "kernel,outside", str(pid)], check=True, stdout=subprocess.PIPE).stdout
     after = unchanged(pid)
-    share = json.loads(text)["total"]["labelled"]
-    right, wrong = compare(truth, seen)
-    print(f"{name:8} {share:6.1%} of anonymous RSS named without the registry, {right >> 10} KiB as the library, {len(wrong)} ranges not")
-    check(before == after, f"{name}: looked at, it is unchanged: {before}, {after}")
+    os.kill(pid, signal.SIGCONT)
+    check(before == after, f"process {pid} is unchanged when it was looked at: {before}, {after}")
+    total = json.loads(text)["total"]
+    return total["anon_rss"], total["named_rss"], json.loads(text)["cost"]["seconds"]
+
+
+def of_panel(begin, library, look):
+    """What look says of each process of the program that has memory."""
+    panel.LIBRARY = library
+    with tempfile.TemporaryDirectory() as tmp, contextlib.closing(begin(tmp)) as steps:
+        return [look(pid) for pid in panel.with_children(next(steps))]
+
+
+def both(pid):
+    """Names change while a program works."""
+    os.kill(pid, signal.SIGSTOP)
+    while state(pid) != "T":
+        time.sleep(0.01)
+    answer = compare(maps(pid, "registry"), maps(pid, "outside"))
+    os.kill(pid, signal.SIGCONT)
+    return answer
+
+
+def look(name, begin, least):
+    shares = of_panel(begin, "", share)
+    rss, named = (sum(s[i] for s in shares) for i in (0, 1))
+    known = of_panel(begin, LIBRARY, both)
+    right, wrong = sum(r for r, _ in known), [w for _, more in known for w in more]
+    print(f"{name:14} {len(shares):9} {rss >> 10:10} {named / rss:10.2%} {right >> 10:10} {len(wrong):6} {1000 * max(s[2] for s in shares):6.1f}", flush=True)
     check(not wrong, f"{name}: no name is wrong {wrong[:5] or ''}")
-    check(right and share >= least, f"{name}: at least {least:.0%} are named")
+    check(named >= least * rss, f"{name}: at least {least:.0%} are named")
 
 
 def main():
-    for name, (arguments, least) in PANEL.items():
-        if sys.argv[1:] and name not in sys.argv[1:]:
+    words = [w for w in sys.argv[1:] if w != "--all"]
+    os.environ["ANONNAME_SINK"] = "registry"
+    print(f"{'program':14} processes    RSS KiB  recognised  right KiB  wrong  cost ms")
+    for name, begin, least, daily in programs.PROGRAMS:
+        if words and name not in words or not (words or daily or "--all" in sys.argv):
             continue
-        if not shutil.which(NEEDS.get(name, name)):
-            skip(f"{NEEDS.get(name, name)} is not installed")
-            continue
-        folder = os.environ.get("TMPDIR", "/tmp")
-        source = os.path.join(folder, "Ready.java")
-        with open(source, "w") as file:
-            file.write(JAVA)
-        process = subprocess.Popen([name] + arguments, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                   env=dict(os.environ, LD_PRELOAD=LIBRARY, ANONNAME_SINK="registry"))
         try:
-            check(process.stdout.readline() == "ready\n", f"{name} runs")
-            look(name, process, least)
-        finally:
-            process.kill()
-            process.wait()
-            os.unlink(source)
+            look(name, begin, least)
+        except panel.Missing as missing:
+            skip(f"{missing} is not installed")
 
 
 main()

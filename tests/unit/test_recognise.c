@@ -193,6 +193,9 @@ START_TEST(names_are_the_libraries)
 	ck_assert_str_eq(name_of(places.large), "glibc:large");
 	ck_assert_str_eq(name_of(places.bss), "test_recognise:bss");
 	ck_assert_str_eq(name_of(places.mapped), "");
+	/* A handle is where ld.so keeps what it knows of the library. */
+	ck_assert_str_eq(name_of((uintptr_t)dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD)), "ld.so:early");
+	ck_assert_str_eq(name_of((uintptr_t)pthread_self()), "ld.so:tls");
 	end_names();
 }
 END_TEST
