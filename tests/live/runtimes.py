@@ -343,6 +343,24 @@ io:format("ready~n"), timer:sleep(1000000), io:format("~p~p", [X, Y])."""
 case("erlang", ["erl", "-noshell", "-eval", ERLANG], marks(MARK.encode(), "beam:carrier"),
      marks(b"lItErAlmArK", "beam:literals beam:carrier"), marks(b"lItErAlmArK", "beam:literals", 200_000, share=0.1))
 
+# A server that starts anew has what is in its tables nowhere but in the pool that it reads them into.
+MARIADB_FILL = "create database d;\nuse d;\ncreate table t (s varchar(200)) engine=innodb;\n" + \
+    "insert into t values (repeat(concat('aNoNnA', 'mEmArK'), 10));\n" + "insert into t select * from t;\n" * 14
+MARIADB = "mariadbd --no-defaults --user=root --skip-grant-tables --skip-networking --datadir={0}/data --socket={0}/socket"
+
+
+def mariadb_server(work):
+    server = MARIADB.format(work)
+    os.mkdir(f"{work}/data")
+    subprocess.run([*server.split(), "--bootstrap"], input=MARIADB_FILL, text=True, check=True, capture_output=True)
+    with open(f"{work}/init", "w") as f:
+        f.write("select sum(length(s)) from d.t;\n")
+    return ["sh", "-c", f"exec {server} --init-file={work}/init 2>&1"]
+
+
+case("mariadb", ["mariadbd"], marks(MARK.encode(), "innodb:pool", least=1_000_000), somewhere("mariadb:buffer"),
+     nowhere("mariadbd:mmap:*"), ready="ready for connections", make=mariadb_server)
+
 QEMU = ["qemu-system-x86_64", "-display", "none", "-M", "pc", "-m", "64", "-accel", "tcg", "-monitor", "stdio", "-serial", "none"]
 
 
