@@ -91,7 +91,7 @@ check "figures on a kernel that names memory" env abs_top_builddir="$build/gcc" 
 check "the test machine itself" tests/vm/vm-selftest.sh
 check "the kernel series: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh
 check "the module on Debian's own kernel: conformance" env BUILD="$build/kernel" tests/kernel/run-conformance.sh debian-6.1
-check "the module on Debian's own kernel: loads, refusals, stress" env BUILD="$build/kernel" CPUS=1 tests/kernel/run-module.sh
+check "the module on Debian's own kernel: loads, refusals, stress" env BUILD="$build/kernel" tests/kernel/run-module.sh
 check "the kernel series: stress under its checkers" env BUILD="$build/kernel" tests/kernel/run-stress.sh 45
 # The whole list of live programs runs on linux-6.1, in make check; here those that ask the kernel most.
 for kernel in linux-5.10 linux-5.10-off debian-5.10-plain; do
