@@ -36,7 +36,7 @@ static bool may_be_bins(const uint64_t *bin, uint64_t address)
 	for (size_t i = 0; i < BINS; i++, bin += 2, address += 2 * sizeof(*bin)) {
 		uint64_t itself = address - 2 * sizeof(*bin);
 
-		if (!bin[0] || !bin[1] || bin[0] % 16 || bin[1] % 16 || (bin[0] == itself) != (bin[1] == itself))
+		if (!bin[0] || !bin[1] || bin[0] % 8 || bin[1] % 8 || (bin[0] == itself) != (bin[1] == itself))
 			return false;
 	}
 	return true;

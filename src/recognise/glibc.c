@@ -25,9 +25,17 @@ uint64_t glibc_heap(const struct target *target)
 	return 0;
 }
 
-struct glibc_data *glibc_data_read(struct target *target)
+/* Up to 2.32 its file has the version in its name. */
+static struct object *find_libc(struct target *target)
 {
 	struct object *libc = object_named(target, "libc.so.6");
+
+	return libc ? libc : object_named(target, "libc-2.");
+}
+
+struct glibc_data *glibc_data_read(struct target *target)
+{
+	struct object *libc = find_libc(target);
 	struct glibc_data *data = libc && object_read(target, libc) ? calloc(1, sizeof(*data)) : NULL;
 	const Elf64_Phdr *last = libc && libc->segments ? &libc->segment[libc->segments - 1] : NULL;
 	uint64_t page = target->own.page, end;

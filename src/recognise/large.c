@@ -35,6 +35,8 @@ uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
 	if (memory_get(target, address, head, sizeof(head)) || (head[1] & FLAGS) != IS_MMAPPED || head[0])
 		return 0;
 	size = head[1] & ~(uint64_t)FLAGS;
+	/* From 2.43 on the head is not counted. */
+	size += size % page == page - sizeof(head) ? sizeof(head) : 0;
 	return size >= page && size % page == 0 && size <= end - address ? size : 0;
 }
 

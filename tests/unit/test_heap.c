@@ -7,6 +7,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -58,6 +59,14 @@ static void fill(char **kept, unsigned seed, int what)
 		}
 }
 
+/* The arena stands in the first word of its heap. From 2.43 on there are no fastbins in front of its top. */
+static void damage_top(char *chunk)
+{
+	size_t **heap = (size_t **)((size_t)chunk & ~((64UL << 20) - 1));
+
+	heap[0][strverscmp(gnu_get_libc_version(), "2.43") < 0 ? 12 : 1] += 64;
+}
+
 static void *worker(void *what)
 {
 	static char *kept[CHUNKS];
@@ -69,7 +78,7 @@ static void *worker(void *what)
 	if (*(int *)what == DAMAGED_SIZE)
 		((size_t *)kept[CHUNKS / 2])[-1] = 24;
 	if (*(int *)what == DAMAGED_TOP)
-		((size_t *)(((size_t)kept[0] & ~((64UL << 20) - 1)) + 0x30))[12] += 64;
+		damage_top(kept[0]);
 	if (*(int *)what == DAMAGED_FASTBIN) {
 		/* The cache takes the first seven, the fastbin the others: the last leads to itself. */
 		size_t *volatile small[10];
