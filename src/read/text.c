@@ -67,8 +67,9 @@ static size_t lines_fill_from_memory(struct lines *lines)
 
 	if (piece > lines->ahead.len)
 		piece = lines->ahead.len;
-	if (piece)
-		memcpy(lines->buffer + lines->end, lines->ahead.at, piece);
+	if (!piece)
+		return 0;
+	memcpy(lines->buffer + lines->end, lines->ahead.at, piece);
 	lines->ahead.at += piece;
 	lines->ahead.len -= piece;
 	lines->end += piece;
