@@ -11,6 +11,8 @@
 
 /* Where the kernel puts the name: fs/proc/task_mmu.c, 25 + sizeof(void *) * 6 - 1. */
 #define NAME_COLUMN 73
+/* What stands before it may be longer: seven numbers. */
+#define LINE_MAX_   (7 * 24)
 
 struct output {
 	FILE *out;
@@ -21,22 +23,55 @@ struct output {
 	bool named_only;            /* the kernel's names are not wanted */
 };
 
+/* A number of at least so many digits, 16 or fewer. printf would be half the work of a map of 20,000 lines. */
+static char *put_number(char *at, uint64_t value, unsigned base, unsigned least)
+{
+	char digits[24];
+	unsigned count = 0;
+
+	do {
+		digits[count++] = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value || count < least);
+	while (count)
+		*at++ = digits[--count];
+	return at;
+}
+
+/* All in front of the name, as the kernel writes it. */
+static size_t put_line(char line[LINE_MAX_], const struct vma *vma)
+{
+	char *at = put_number(line, vma->start, 16, 8);
+
+	*at++ = '-';
+	at = put_number(at, vma->end, 16, 8);
+	*at++ = ' ';
+	at = stpcpy(at, vma->perms);
+	*at++ = ' ';
+	at = put_number(at, vma->offset, 16, 8);
+	*at++ = ' ';
+	at = put_number(at, vma->major, 16, 2);
+	*at++ = ':';
+	at = put_number(at, vma->minor, 16, 2);
+	*at++ = ' ';
+	at = put_number(at, vma->inode, 10, 1);
+	*at++ = ' ';
+	return (size_t)(at - line);
+}
+
 static int print_text(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
 	const char *before = vma->class == VMA_NAMED ? "[anon:" :
 	                     vma->class == VMA_SHARED_NAMED ? "[anon_shmem:" : "";
-	char name[NAME_SHOWN_MAX];
-	int width;
+	char name[NAME_SHOWN_MAX], line[LINE_MAX_];
+	size_t width = put_line(line, vma);
 
+	fwrite(line, 1, width, output->out);
 	text_clean(name, sizeof(name), vma->name);
-	width = fprintf(output->out, "%08llx-%08llx %s %08llx %02llx:%02llx %llu ",
-	                (unsigned long long)vma->start, (unsigned long long)vma->end, vma->perms,
-	                (unsigned long long)vma->offset, (unsigned long long)vma->major,
-	                (unsigned long long)vma->minor, (unsigned long long)vma->inode);
 	if (vma->class != VMA_UNNAMED && (*name || *before))
-		fprintf(output->out, "%*s%s%s%s%s", width < NAME_COLUMN ? NAME_COLUMN - width : 1, "",
+		fprintf(output->out, "%*s%s%s%s%s", width < NAME_COLUMN ? (int)(NAME_COLUMN - width) : 1, "",
 		        before, name, *before ? "]" : "", region->source == NAME_OUTSIDE && !output->named_only ? " (outside)" : "");
 	fputc('\n', output->out);
 	return ferror(output->out) ? -EPIPE : 0;

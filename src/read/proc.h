@@ -6,16 +6,21 @@
 #ifndef ANONNAME_READ_PROC_H
 #define ANONNAME_READ_PROC_H
 
+#include "text.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-struct cost;
 struct proc;
 struct registry;
 
-/* Names told from what lies in a process's memory, added to an empty list. 0 or a negative errno. */
-typedef int recognise_function(const struct proc *proc, pid_t pid, struct registry *out, struct cost *cost);
+/*
+ * Names told from what lies in a process's memory, added to an empty list. maps
+ * is open, and its beginning was read already. 0 or a negative errno.
+ */
+typedef int recognise_function(const struct proc *proc, pid_t pid, struct text ahead, int maps, struct registry *out,
+                               struct cost *cost);
 
 struct proc {
 	int fd;

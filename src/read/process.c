@@ -45,7 +45,7 @@ struct reader {
 		size_t cursor;      /* the first entry that may reach into this VMA */
 	} list[NAME_SOURCES];       /* those of NAME_REGISTRY and NAME_OUTSIDE are used */
 	uint64_t page;
-	bool recognised;            /* it was asked for */
+	bool recognised;            /* names from outside were looked for */
 	struct pagemap *pagemap;    /* opened when it is first needed, see need_pagemap() */
 	struct zero_scan *zero;
 	bool library_searched;
@@ -632,34 +632,58 @@ static void read_registry(struct reader *reader, const struct maps_file *file)
 	reader->library_searched = true;
 }
 
-/*
- * Opens maps. Where the library is among what was read of it, the registry is
- * read before the first VMA goes on. Else, in a process with very many VMAs,
- * its file shows later, and the process is read a second time.
- */
-static int open_maps(struct reader *reader, struct maps_file *file)
+/* What was not read ahead has been used up by somebody. */
+static int maps_file_again(struct reader *reader, struct maps_file *file)
 {
-	int error = maps_file_open(reader, file);
-
-	if (error || reader->library_searched || !reader->proc->live || reader->proc->unwanted & NAME_BIT(NAME_REGISTRY))
-		return error;
-	if (!reader->library_seen && !memmem(file->ahead, file->len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1)) {
-		reader->library_searched = file->whole;
-		return 0;
-	}
-	read_registry(reader, file);
 	if (file->whole)
 		return 0;
 	maps_file_close(file);
 	return maps_file_open(reader, file);
 }
 
+static bool wants_registry(const struct reader *reader)
+{
+	return !reader->library_searched && reader->proc->live && !(reader->proc->unwanted & NAME_BIT(NAME_REGISTRY));
+}
+
+static bool wants_outside(const struct reader *reader)
+{
+	return !reader->recognised && reader->proc->live && reader->proc->recognise &&
+	       !(reader->proc->unwanted & NAME_BIT(NAME_OUTSIDE));
+}
+
+/*
+ * Opens maps. Where the library is among what was read of it, the registry is
+ * read before the first VMA goes on. Else, in a process with very many VMAs,
+ * its file shows later, and the process is read a second time. Names from
+ * outside are looked for in the same text.
+ */
+static int open_maps(struct reader *reader, struct maps_file *file)
+{
+	int error = maps_file_open(reader, file);
+
+	if (!error && wants_registry(reader)) {
+		if (reader->library_seen || memmem(file->ahead, file->len, LIBRARY_NAME, sizeof(LIBRARY_NAME) - 1)) {
+			read_registry(reader, file);
+			error = maps_file_again(reader, file);
+		} else {
+			reader->library_searched = file->whole;
+		}
+	}
+	if (!error && wants_outside(reader)) {
+		reader->recognised = true;
+		reader->process->recognise_error = reader->proc->recognise(reader->proc, live_id(reader), maps_file_ahead(file),
+			file->fd, &reader->list[NAME_OUTSIDE].names, &reader->process->recognised);
+		error = maps_file_again(reader, file);
+	}
+	return error;
+}
+
 /* The same where maps is not what is read. */
-static int ask_library(struct reader *reader)
+static int ask_for_names(struct reader *reader)
 {
 	struct maps_file file;
-	bool unwanted = reader->proc->unwanted & NAME_BIT(NAME_REGISTRY);
-	int error = reader->library_searched || unwanted ? -EALREADY : open_maps(reader, &file);
+	int error = wants_registry(reader) || wants_outside(reader) ? open_maps(reader, &file) : -EALREADY;
 
 	if (!error)
 		maps_file_close(&file);
@@ -686,19 +710,6 @@ static bool smaps_is_needed(struct reader *reader)
 	return reader->prefers_smaps || reader->mode == PROCESS_FIGURES_ALL || !reader->proc->live || !can_do_without_smaps(reader);
 }
 
-/* Before anything is handed out: names from outside, where the process is there to be looked at. */
-static void read_outside(struct reader *reader)
-{
-	const struct proc *proc = reader->proc;
-	struct process *process = reader->process;
-
-	if (reader->recognised || !proc->live || !proc->recognise || proc->unwanted & NAME_BIT(NAME_OUTSIDE))
-		return;
-	reader->recognised = true;
-	process->recognise_error = proc->recognise(proc, live_id(reader), &reader->list[NAME_OUTSIDE].names,
-	                                           &process->recognised);
-}
-
 static int read_vmas(struct reader *reader)
 {
 	const unsigned recorded = reader->proc->live ? 0 : MAPS_RECORDED;
@@ -706,10 +717,9 @@ static int read_vmas(struct reader *reader)
 	char name[64];
 	int error = 0;
 
-	read_outside(reader);
 	reader->with_smaps = smaps_is_needed(reader);
-	if (reader->with_smaps && reader->proc->live && reader->mode != PROCESS_FIGURES_PLAIN)
-		error = ask_library(reader);
+	if (reader->with_smaps && (reader->mode != PROCESS_FIGURES_PLAIN || wants_outside(reader)))
+		error = ask_for_names(reader);
 	if (reader->with_smaps && !error)
 		error = file.fd = proc_open(reader->proc, reader->pid, file_name(reader, "smaps", name));
 	if (reader->with_smaps && error == -ENOENT) {
@@ -798,8 +808,8 @@ static int read_until_settled(struct reader *reader)
 			reader->prefers_smaps = true;
 		else if (error == LATE)
 			reader->process->late = true;
-		else if (!error && reader->library_seen && !reader->library_searched && reader->proc->live && !(reader->proc->unwanted & NAME_BIT(NAME_REGISTRY)))
-			error = ask_library(reader);
+		else if (!error && reader->library_seen && wants_registry(reader))
+			error = ask_for_names(reader);
 		else
 			return error;
 		if (again || reader->list[NAME_REGISTRY].names.count)

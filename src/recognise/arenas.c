@@ -177,9 +177,22 @@ void glibc_arena_name(const struct glibc_arenas *arenas, const struct glibc_aren
 		snprintf(name, size, "glibc:arena%zu", index);
 }
 
+/* Whether a heap lies anywhere: libc's variables need not be searched where none does. */
+static bool may_have_heaps(const struct target *target)
+{
+	for (size_t i = 0; i < target->areas; i++) {
+		const struct area *area = &target->area[i];
+
+		if (((area->start + GLIBC_HEAP_SIZE - 1) & ~(GLIBC_HEAP_SIZE - 1)) < area->end &&
+		    area_is_anonymous(area) && area_is_writable(area))
+			return true;
+	}
+	return false;
+}
+
 void recognise_arenas(struct target *target, struct findings *findings)
 {
-	struct glibc_arenas *arenas = glibc_arenas_find(target, findings);
+	struct glibc_arenas *arenas = may_have_heaps(target) ? glibc_arenas_find(target, findings) : NULL;
 	const struct glibc_arena *arena;
 	struct glibc_heap_head head;
 	char name[FOUND_NAME_MAX];

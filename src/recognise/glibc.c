@@ -3,6 +3,7 @@
 #include "glibc.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define OFFSET_MAX (1U << 16)
 
@@ -33,23 +34,36 @@ static struct object *find_libc(struct target *target)
 	return libc ? libc : object_named(target, "libc-2.");
 }
 
+/* Its variables are one piece of memory where all of them are there, else page by page. */
+static void read_data(struct target *target, struct glibc_data *data)
+{
+	uint64_t size = data->words * sizeof(*data->word), page = target->own.page;
+
+	if (!memory_get(target, data->start, data->word, size))
+		return;
+	memset(data->word, 0, size);
+	for (uint64_t at = 0; at < size; at += page)
+		memory_get(target, data->start + at, (char *)data->word + at, page);
+}
+
 struct glibc_data *glibc_data_read(struct target *target)
 {
 	struct object *libc = find_libc(target);
-	struct glibc_data *data = libc && object_read(target, libc) ? calloc(1, sizeof(*data)) : NULL;
-	const Elf64_Phdr *last = libc && libc->segments ? &libc->segment[libc->segments - 1] : NULL;
-	uint64_t page = target->own.page, end;
+	const Elf64_Phdr *last = libc && object_read(target, libc) ? &libc->segment[libc->segments - 1] : NULL;
+	uint64_t page = target->own.page, start, end;
+	struct glibc_data *data;
 
-	if (!data || !last || !(last->p_flags & PF_W)) {
-		free(data);
+	if (!last || !(last->p_flags & PF_W))
 		return NULL;
-	}
-	data->start = (libc->base + last->p_vaddr) & ~(page - 1);
-	end = (libc->end + page - 1) & ~(page - 1);
-	if (end - data->start > sizeof(data->word))
-		end = data->start + sizeof(data->word);
-	data->words = (end - data->start) / sizeof(*data->word);
-	for (uint64_t at = data->start; at < end; at += page)
-		memory_get(target, at, (char *)data->word + (at - data->start), page);
+	start = (libc->base + last->p_vaddr) & ~(page - 1);
+	end = (libc->base + last->p_vaddr + last->p_filesz + page - 1) & ~(page - 1);
+	if (start >= end || end - start > GLIBC_DATA_MAX)
+		return NULL;
+	data = malloc(sizeof(*data) + (end - start));
+	if (!data)
+		return NULL;
+	data->start = start;
+	data->words = (end - start) / sizeof(*data->word);
+	read_data(target, data);
 	return data;
 }

@@ -7,12 +7,17 @@
 #include "memory.h"
 #include "object.h"
 
-/* libc's writable data and .bss, copied; what is not there is 0. */
+/*
+ * libc's writable data, copied; what is not there is 0. Its .bss, three times as
+ * much, is left out: main_arena and mp_ do not begin as zeroes.
+ */
 struct glibc_data {
 	uint64_t start;
 	size_t words;
-	uint64_t word[1U << 15];    /* 256 KiB: it has some 80 */
+	uint64_t word[];
 };
+
+#define GLIBC_DATA_MAX (256U << 10) /* bytes: it has some 24 KiB */
 
 /* NULL: no libc, no memory. The caller frees it. */
 struct glibc_data *glibc_data_read(struct target *target);

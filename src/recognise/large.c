@@ -20,11 +20,11 @@
 #define GAP_PAGES    4096
 
 struct candidates {
-	struct found found[CANDIDATES];
 	size_t count;
 	uint64_t bytes;
 	uint32_t counted;           /* by libc */
 	uint64_t counted_bytes;
+	struct found found[CANDIDATES];
 };
 
 uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
@@ -93,9 +93,11 @@ static void search(struct target *target, uint64_t start, uint64_t end, struct c
 void recognise_large(struct target *target, struct findings *findings)
 {
 	struct glibc_data *data = glibc_data_read(target);
-	struct candidates *c = data ? calloc(1, sizeof(*c)) : NULL;
+	/* Not cleared: of its pages most processes need one. */
+	struct candidates *c = data ? malloc(sizeof(*c)) : NULL;
 
 	if (c && read_counters(data, glibc_heap(target), &c->counted, &c->counted_bytes)) {
+		c->count = c->bytes = 0;
 		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
 			search(target, start, end, c);
 		bool all = c->count == c->counted && c->bytes == c->counted_bytes;

@@ -203,9 +203,9 @@ static int add_area(void *context, struct vma *vma)
 	return process_memory_add(&target->own, vma);
 }
 
-int target_open(struct target *target, const struct proc *proc, pid_t pid)
+int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, struct text ahead, int maps)
 {
-	int maps, error;
+	int error;
 
 	*target = (struct target){
 		.proc = proc, .pid = pid, .next = own_next, .present = own_present, .fetch = own_fetch, .at_once = proc_is_own(proc),
@@ -216,14 +216,22 @@ int target_open(struct target *target, const struct proc *proc, pid_t pid)
 	if (error)
 		return error;
 	target->own.present_only = true;
-	maps = proc_open(proc, pid, "maps");
-	error = maps < 0 ? maps : maps_read(proc->maps, (struct text){ 0 }, maps, 0, NULL, add_area, target, NULL);
-	if (maps >= 0)
-		close(maps);
+	error = maps_read(proc->maps, ahead, maps, 0, NULL, add_area, target, NULL);
 	if (!error)
 		error = objects_find(target);
 	if (error)
 		target_close(target);
+	return error;
+}
+
+int target_open(struct target *target, const struct proc *proc, pid_t pid)
+{
+	int maps = proc_open(proc, pid, "maps"), error;
+
+	if (maps < 0)
+		return maps;
+	error = target_open_maps(target, proc, pid, (struct text){ 0 }, maps);
+	close(maps);
 	return error;
 }
 

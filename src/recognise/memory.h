@@ -55,11 +55,15 @@ struct target {
 	struct process_memory own;  /* what memory reads */
 	bool at_once;               /* the process can be read by its id */
 	struct target_limits limits;
+	uint64_t mount;             /* the minor number that object.c has looked up last, + 1 */
+	bool mount_served;          /* by a program, for all that is known */
 	uint64_t reads, bytes, began; /* so far */
 };
 
 /* 0 or a negative errno. */
 int target_open(struct target *target, const struct proc *proc, pid_t pid);
+/* The same with its maps, open and the beginning of it read. */
+int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, struct text ahead, int maps);
 void target_close(struct target *target);
 
 /* Whether nothing more is to be read of it. Reads fail by themselves then; a loop without reads asks. */

@@ -109,15 +109,12 @@ static int mount_is_fuse(struct text line, const struct area *area)
 	return !type || (line.at + line.len - type >= 7 && !memcmp(type + 3, "fuse", 4));
 }
 
-/* A file system without a device may be anybody's program: it is looked up, and what is not listed is not believed. */
-static bool is_served(const struct target *target, const struct area *area)
+static bool mount_is_served(const struct target *target, const struct area *area)
 {
 	struct proc_text mounts;
 	const char *at, *end, *newline;
 	int found = -1;
 
-	if (area->major)
-		return false;
 	if (proc_read(target->proc, target->pid, "mountinfo", &mounts))
 		return true;
 	end = mounts.text + mounts.len;
@@ -130,8 +127,21 @@ static bool is_served(const struct target *target, const struct area *area)
 	return found != 0;
 }
 
+/* A file system without a device may be anybody's program: it is looked up, and what is not listed is not believed. */
+static bool is_served(struct target *target, const struct area *area)
+{
+	if (area->major)
+		return false;
+	/* All of a container's files are on one. */
+	if (target->mount != area->minor + 1) {
+		target->mount_served = mount_is_served(target, area);
+		target->mount = area->minor + 1;
+	}
+	return target->mount_served;
+}
+
 /* The mapped file itself where we may, else what has its path now and is the same file. */
-static int open_file(const struct target *target, const struct area *area)
+static int open_file(struct target *target, const struct area *area)
 {
 	char name[PATH_MAX + 8];
 	struct stat st;

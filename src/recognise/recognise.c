@@ -48,11 +48,11 @@ void recognise_all(struct target *target, struct findings *findings)
 	}
 }
 
-int recognise(const struct proc *proc, pid_t pid, struct registry *out, struct cost *cost)
+int recognise(const struct proc *proc, pid_t pid, struct text ahead, int maps, struct registry *out, struct cost *cost)
 {
 	struct target target;
 	struct findings findings = { 0 };
-	int error = target_open(&target, proc, pid);
+	int error = target_open_maps(&target, proc, pid, ahead, maps);
 
 	if (error)
 		return error;

@@ -85,22 +85,38 @@ static bool thread_name(const struct target *target, pid_t tid, char name[20])
 	return true;
 }
 
+/* The guard in front of an area, or NULL. */
+static const struct area *guard_of(const struct target *target, size_t i)
+{
+	const struct area *area = &target->area[i], *below = i ? area - 1 : NULL;
+
+	return below && area_is_anonymous(area) && area_is_writable(area) && below->end == area->start &&
+	       area_is_anonymous(below) && !memcmp(below->perms, "---", 3) ? below : NULL;
+}
+
+/* Most processes have one thread, and their libc's symbols need not be read. */
+static bool may_have_stacks(const struct target *target)
+{
+	for (size_t i = 1; i < target->areas; i++)
+		if (guard_of(target, i))
+			return true;
+	return false;
+}
+
 /* From its guard to the page that its control block ends in: libc puts that at the upper end. */
 static void stack_range(const struct target *target, const struct layout *layout, uint64_t block, uint64_t *start,
                         uint64_t *end)
 {
 	size_t i = area_seek(target, block);
-	const struct area *area = &target->area[i], *below = i ? area - 1 : NULL;
+	const struct area *area = &target->area[i], *guard = i < target->areas ? guard_of(target, i) : NULL;
 	uint64_t page = target->own.page;
 
 	*start = *end = 0;
-	if (i == target->areas || area->start > block || !area_is_anonymous(area) || !area_is_writable(area) || !below)
-		return;
 	/* Without a guard nothing says where it begins. */
-	if (below->end != area->start || !area_is_anonymous(below) || memcmp(below->perms, "---", 3))
+	if (!guard || area->start > block)
 		return;
 	/* Of a longer one a part may be another's. */
-	*start = below->end - below->start == page ? below->start : area->start;
+	*start = guard->end - guard->start == page ? guard->start : area->start;
 	/* Elsewhere the thread's variables follow it, and how long they are is not known. */
 	*end = layout->machine == EM_X86_64 ? (block + layout->size + page - 1) & ~(page - 1) : area->end;
 	if (*end > area->end)
@@ -134,7 +150,7 @@ void recognise_threads(struct target *target, struct findings *findings)
 {
 	struct layout layout;
 
-	if (!find_layout(target, &layout))
+	if (!may_have_stacks(target) || !find_layout(target, &layout))
 		return;
 	walk(target, findings, &layout, layout.global + layout.used, take_thread);
 	walk(target, findings, &layout, layout.global + layout.user, take_other);

@@ -157,13 +157,17 @@ static void be_child(int what)
 static void begin_names(int what)
 {
 	struct cost cost = { 0 };
+	int maps;
 
 	ck_assert(!proc_init(&proc, NULL) && !pipe(told));
 	child = fork();
 	if (!child)
 		be_child(what);
 	ck_assert_int_eq(read(told[0], &places, sizeof(places)), sizeof(places));
-	ck_assert_int_eq(recognise(&proc, child, &names, &cost), 0);
+	maps = proc_open(&proc, child, "maps");
+	ck_assert_int_ge(maps, 0);
+	ck_assert_int_eq(recognise(&proc, child, (struct text){ 0 }, maps, &names, &cost), 0);
+	close(maps);
 }
 
 static void end_names(void)
