@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Columns, groups, and rows as text, CSV and JSON. See columns.h. */
+/* Columns, groups, and rows. See columns.h. */
 #include "columns.h"
 
 #include "measure.h"
@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-#include <wchar.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -38,13 +35,17 @@ const struct column columns[] = {
 };
 const size_t columns_count = COUNT(columns);
 
-void columns_default(struct columns_choice *choice)
+/* JSON has it, for all that it is no column of -o. */
+static const struct column source_column = { .id = "source", .is_text = true, .index = COLUMN_SOURCE };
+
+void columns_default(struct table *table)
 {
-	choice->count = 0;
-	choice->by_user = false;
+	table->cell = row_cell;
+	table->columns = 0;
+	table->room = 20;
 	for (size_t i = 0; i < columns_count; i++)
 		if (columns[i].keep)
-			choice->column[choice->count++] = &columns[i];
+			table_add(table, &columns[i]);
 }
 
 /* Also by the header: SWAPPSS and swap_pss are the same. */
@@ -56,24 +57,33 @@ const struct column *columns_find(const char *id)
 	return NULL;
 }
 
-bool columns_parse(const char *list, struct columns_choice *choice)
+const struct column *columns_figure(enum figure figure)
+{
+	const struct column *column = columns;
+
+	while (column->is_text || column->index != figure)
+		column++;
+	return column;
+}
+
+bool columns_parse(const char *list, struct table *table)
 {
 	char *copy = strdup(list), *rest = copy, *id;
 	bool ok = copy != NULL;
 
-	choice->count = 0;
-	choice->by_user = true;
+	table->columns = 0;
+	table->room = 0;
 	while (ok && (id = strsep(&rest, ","))) {
 		const struct column *column = columns_find(id);
 
 		if (!column) {
 			tool_error("there is no column '%s'; --help lists them", id);
 			ok = false;
-		} else if (choice->count == COLUMNS_MAX) {
+		} else if (table->columns == COLUMNS_MAX) {
 			tool_error("more than %d columns", COLUMNS_MAX);
 			ok = false;
 		} else {
-			choice->column[choice->count++] = column;
+			table_add(table, column);
 		}
 	}
 	free(copy);
@@ -87,31 +97,31 @@ void columns_help(FILE *out)
 		fprintf(out, "  %-11s %s\n", columns[i].id, columns[i].help);
 }
 
-uint32_t columns_wanted(const struct columns_choice *choice, const struct column *sort)
+uint32_t columns_wanted(const struct table *table, const struct column *sort)
 {
-	uint32_t wanted = sort && !sort->is_text ? FIG_BIT(sort->index) : 0;
+	uint32_t wanted = sort->is_text ? 0 : FIG_BIT(sort->index);
 
-	for (size_t i = 0; i < choice->count; i++)
-		if (!choice->column[i]->is_text)
-			wanted |= FIG_BIT(choice->column[i]->index);
+	for (size_t i = 0; i < table->columns; i++)
+		if (!table->column[i]->is_text)
+			wanted |= FIG_BIT(table->column[i]->index);
 	return wanted;
 }
 
-void columns_format(const struct figures *figures, enum figure figure, enum unit unit, char *buffer,
-                    size_t size)
+struct cell figure_cell(const struct figures *figures, enum figure figure)
 {
-	uint64_t value = figures->value[figure];
-	const char *tilde = figures->estimate & FIG_BIT(figure) ? "~" : "";
-	char human[16];
-
 	if (figures->unknown & FIG_BIT(figure))
-		snprintf(buffer, size, "-");
-	else if (figure == FIG_VMAS || unit == UNIT_BYTES)
-		snprintf(buffer, size, "%s%llu", tilde, (unsigned long long)value);
-	else if (unit == UNIT_HUMAN)
-		snprintf(buffer, size, "%s%s", tilde, tool_human(value, human));
-	else
-		snprintf(buffer, size, "%s%llu", tilde, (unsigned long long)(value / 1024 + (value % 1024 >= 512)));
+		return (struct cell){ .kind = CELL_UNKNOWN };
+	return (struct cell){
+		.kind = figure == FIG_VMAS ? CELL_COUNT : CELL_SIZE,
+		.value = figures->value[figure], .estimate = figures->estimate & FIG_BIT(figure),
+	};
+}
+
+const char *figure_human(const struct figures *figures, enum figure figure, char *buffer)
+{
+	struct cell cell = figure_cell(figures, figure);
+
+	return cell_format(&cell, UNIT_HUMAN, buffer);
 }
 
 static void key_name(const struct name_row *row, char *buffer, size_t size)
@@ -364,284 +374,92 @@ void rows_sort(struct rows *rows, const struct column *column)
 		qsort_r(rows->row, rows->count, sizeof(*rows->row), row_order, &copy);
 }
 
-size_t terminal_width(int fd)
+/* A cell does not own its text: each combination has a place. */
+const char *sources_text(unsigned sources)
 {
-	struct winsize size;
-
-	if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) || !size.ws_col)
-		return 0;
-	return size.ws_col;
-}
-
-bool terminal_color(void)
-{
-	const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && !(none && *none) && term && strcmp(term, "dumb");
-}
-
-/* The columns that one character takes, and its bytes. Names were made safe before. */
-static size_t character(const char *text, size_t *bytes)
-{
-	mbstate_t state = { 0 };
-	wchar_t wide;
-	size_t n = mbrtowc(&wide, text, strlen(text), &state);
-	int columns_taken;
-
-	if (n == 0 || n > 4) {
-		*bytes = 1;
-		return 1;
-	}
-	*bytes = n;
-	columns_taken = wcwidth(wide);
-	return columns_taken < 0 ? 1 : (size_t)columns_taken;
-}
-
-size_t text_width(const char *text)
-{
-	size_t width = 0, bytes;
-
-	for (; *text; text += bytes)
-		width += character(text, &bytes);
-	return width;
-}
-
-void text_fit(const char *text, size_t width, char *buffer, size_t size)
-{
-	size_t have = text_width(text), head, tail, taken = 0, skip = 0, bytes, out = 0;
-
-	if (have <= width || width < 4) {
-		/* Nothing to cut, or no room for a mark. */
-		for (; *text && out + 8 < size; text += bytes) {
-			taken += character(text, &bytes);
-			if (taken > width)
-				break;
-			memcpy(buffer + out, text, bytes);
-			out += bytes;
-		}
-		buffer[out] = '\0';
-		return;
-	}
-	/* The owner stands at the front, what differs at the end: cut between. */
-	head = (width - 2) / 2;
-	tail = width - 2 - head;
-	for (; out + 8 < size; text += bytes) {
-		size_t w = character(text, &bytes);
-
-		if (taken + w > head)
-			break;
-		taken += w;
-		memcpy(buffer + out, text, bytes);
-		out += bytes;
-	}
-	skip = have - taken;
-	while (*text && skip > tail) {
-		skip -= character(text, &bytes);
-		text += bytes;
-	}
-	out += (size_t)snprintf(buffer + out, size - out, "..%s", text);
-}
-
-/* Leaves out what matters least until the name has room. */
-static void fit_columns(struct columns_choice *choice, const size_t *widths, size_t width)
-{
-	const size_t room_for_name = 20;
-
-	while (!choice->by_user) {
-		size_t sum = 0, drop = choice->count, worst = 1;
-
-		for (size_t i = 0; i < choice->count; i++)
-			if (!choice->column[i]->is_text) {
-				sum += widths[choice->column[i] - columns] + 1;
-				if (choice->column[i]->keep > worst) {
-					worst = choice->column[i]->keep;
-					drop = i;
-				}
-			}
-		if (sum + room_for_name <= width || drop == choice->count)
-			return;
-		choice->count--;
-		memmove(&choice->column[drop], &choice->column[drop + 1],
-		        (choice->count - drop) * sizeof(*choice->column));
-	}
-}
-
-static void print_row(FILE *out, const struct row *row, const struct columns_choice *choice,
-                      const size_t *widths, const struct rows_style *style)
-{
-	char cell[NAME_PART_MAX], fitted[NAME_PART_MAX];
-	size_t used = 0;
-
-	for (size_t i = 0; i < choice->count; i++) {
-		const struct column *column = choice->column[i];
-		size_t width = widths[column - columns];
-		bool last = i + 1 == choice->count;
-
-		if (i) {
-			fputc(' ', out);
-			used++;
-		}
-		if (column->is_text) {
-			const char *text = row ? row_text(row, column->index) : column->header;
-
-			if (style->width)
-				text_fit(text, last ? (style->width > used ? style->width - used : 1) : width,
-				         fitted, sizeof(fitted));
-			else
-				snprintf(fitted, sizeof(fitted), "%s", text);
-			fputs(fitted, out);
-			if (!last)
-				fprintf(out, "%*s", (int)(width - (text_width(fitted) < width ? text_width(fitted) : width)), "");
-			used += width;
-			continue;
-		}
-		if (row)
-			columns_format(&row->figures, column->index, style->unit, cell, sizeof(cell));
-		else
-			snprintf(cell, sizeof(cell), "%s", column->header);
-		fprintf(out, "%*s", (int)width, cell);
-		used += width;
-	}
-}
-
-void rows_print_text(FILE *out, const struct rows *rows, const struct row *total,
-                     const struct rows_style *style)
-{
-	struct columns_choice choice = *style->choice;
-	size_t widths[COLUMNS_MAX] = { 0 }, shown = rows->count;
-	char cell[64];
-
-	if (style->limit && style->limit < shown)
-		shown = style->limit;
-	for (size_t i = 0; i < columns_count; i++) {
-		widths[i] = strlen(columns[i].header);
-		for (size_t r = 0; r <= shown; r++) {
-			const struct row *row = r < shown ? &rows->row[r] : total;
-			size_t width;
-
-			if (!row)
-				continue;
-			if (columns[i].is_text) {
-				width = text_width(row_text(row, columns[i].index));
-				if (width > 48 && style->width)
-					width = 48;
-			} else {
-				columns_format(&row->figures, columns[i].index, style->unit, cell, sizeof(cell));
-				width = strlen(cell);
-			}
-			if (width > widths[i])
-				widths[i] = width;
-		}
-	}
-	if (style->width)
-		fit_columns(&choice, widths, style->width);
-	if (style->color)
-		fputs("\033[1m", out);
-	print_row(out, NULL, &choice, widths, style);
-	fputs(style->color ? "\033[0m\n" : "\n", out);
-	for (size_t r = 0; r < shown; r++) {
-		print_row(out, &rows->row[r], &choice, widths, style);
-		fputc('\n', out);
-	}
-	if (total) {
-		if (style->color)
-			fputs("\033[1m", out);
-		print_row(out, total, &choice, widths, style);
-		fputs(style->color ? "\033[0m\n" : "\n", out);
-	}
-}
-
-void csv_text(FILE *out, const char *text)
-{
-	if (!text)
-		return;
-	if (!strpbrk(text, ",\"")) {
-		fputs(text, out);
-		return;
-	}
-	fputc('"', out);
-	for (; *text; text++) {
-		if (*text == '"')
-			fputc('"', out);
-		fputc(*text, out);
-	}
-	fputc('"', out);
-}
-
-void csv_header(FILE *out, const char *before, const struct columns_choice *choice)
-{
-	fputs(before, out);
-	for (size_t i = 0; i < choice->count; i++)
-		fprintf(out, "%s%s", i ? "," : "", choice->column[i]->id);
-	fputc('\n', out);
-}
-
-void csv_row(FILE *out, const char *before, const struct row *row, const struct columns_choice *choice)
-{
-	fputs(before, out);
-	for (size_t i = 0; i < choice->count; i++) {
-		const struct column *column = choice->column[i];
-
-		if (i)
-			fputc(',', out);
-		if (column->is_text)
-			csv_text(out, column->index == COLUMN_NAME ? row->name :
-			              column->index == COLUMN_OWNER ? row->owner : row->kind);
-		else if (!(row->figures.unknown & FIG_BIT(column->index)))
-			fprintf(out, "%llu", (unsigned long long)row->figures.value[column->index]);
-	}
-	fputc('\n', out);
-}
-
-void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice)
-{
-	csv_header(out, "", choice);
-	for (size_t r = 0; r < rows->count; r++)
-		csv_row(out, "", &rows->row[r], choice);
-}
-
-json_t *figures_json(const struct figures *figures)
-{
-	json_t *json = json_object(), *estimate = NULL;
-
-	for (size_t i = 0; i < columns_count; i++) {
-		unsigned bit;
-
-		if (columns[i].is_text)
-			continue;
-		bit = FIG_BIT(columns[i].index);
-		json_object_set_new(json, columns[i].id, figures->unknown & bit ? json_null() :
-		                    json_integer(json_bytes(figures->value[columns[i].index])));
-		if (figures->estimate & bit && !(figures->unknown & bit)) {
-			if (!estimate)
-				estimate = json_array();
-			json_array_append_new(estimate, json_string(columns[i].id));
-		}
-	}
-	if (estimate)
-		json_object_set_new(json, "estimate", estimate);
-	return json;
-}
-
-const char *sources_text(unsigned sources, char *buffer)
-{
+	static char texts[1 << NAME_SOURCES][sizeof("kernel,registry,outside")];
+	char *text = texts[sources];
 	size_t at = 0;
 
 	for (unsigned i = NAME_KERNEL; i < NAME_SOURCES; i++)
 		if (sources & NAME_BIT(i))
-			at += (size_t)snprintf(buffer + at, SOURCES_TEXT - at, "%s%s", at ? "," : "", source_names[i]);
-	return at ? buffer : NULL;
+			at += (size_t)snprintf(text + at, sizeof(*texts) - at, "%s%s", at ? "," : "", source_names[i]);
+	return *text ? text : NULL;
+}
+
+struct cell row_cell(const void *one, const struct column *column)
+{
+	const struct row *row = one;
+
+	if (!column->is_text)
+		return figure_cell(&row->figures, column->index);
+	switch ((enum column_text)column->index) {
+	case COLUMN_NAME: return cell_text(row->name);
+	case COLUMN_OWNER: return cell_text(row->owner);
+	case COLUMN_KIND: return cell_text(row->kind);
+	case COLUMN_SOURCE: break;
+	}
+	return cell_text(sources_text(row->sources));
+}
+
+void rows_print_text(FILE *out, const struct rows *rows, const struct row *total, const struct table *asked,
+                     size_t limit)
+{
+	size_t shown = limit && limit < rows->count ? limit : rows->count;
+	struct table table = *asked;
+
+	table_measure(&table, NULL);
+	for (size_t i = 0; i < shown; i++)
+		table_measure(&table, &rows->row[i]);
+	if (total)
+		table_measure(&table, total);
+	table_fit(&table);
+	table_line_bold(out, &table, NULL);
+	for (size_t i = 0; i < shown; i++) {
+		table_line(out, &table, &rows->row[i]);
+		fputc('\n', out);
+	}
+	if (total)
+		table_line_bold(out, &table, total);
+}
+
+void rows_print_csv(FILE *out, const char *before, const struct rows *rows, const struct table *table)
+{
+	for (size_t i = 0; i < rows->count; i++)
+		table_csv(out, before, table, &rows->row[i]);
+}
+
+static void add_figures(struct table *table)
+{
+	for (size_t i = 0; i < columns_count; i++)
+		if (!columns[i].is_text)
+			table_add(table, &columns[i]);
+}
+
+json_t *figures_json(const struct figures *figures)
+{
+	struct table table = { .cell = row_cell };
+	struct row row = { .figures = *figures };
+	json_t *json = json_object();
+
+	add_figures(&table);
+	table_json(json, &table, &row);
+	table_json_estimate(json, &table, &row);
+	return json;
 }
 
 json_t *row_json(const struct row *row)
 {
-	char sources[SOURCES_TEXT];
-	json_t *json = json_pack("{s:s, s:s?, s:s?, s:s?}", "name", row->name, "owner", row->owner, "kind", row->kind,
-	                         "source", sources_text(row->sources, sources));
-	json_t *figures = figures_json(&row->figures);
+	struct table table = { .cell = row_cell };
+	json_t *json = json_object();
 
-	json_object_update(json, figures);
-	json_decref(figures);
+	table_add(&table, columns_find("name"));
+	table_add(&table, columns_find("owner"));
+	table_add(&table, columns_find("kind"));
+	table_add(&table, &source_column);
+	add_figures(&table);
+	table_json(json, &table, row);
+	table_json_estimate(json, &table, row);
 	return json;
 }
 

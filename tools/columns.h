@@ -1,49 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows of figures and how they are shown: one table of columns, from which
- * -o, --sort, --help, the text, the CSV and the JSON are made; and one table of
- * keys for --by. report, top, diff and run --peak all print through this file.
+ * Rows of figures: one table of their columns, from which -o, --sort, --help and
+ * what table.h prints are made; and one table of keys for --by.
  */
 #ifndef ANONNAME_TOOLS_COLUMNS_H
 #define ANONNAME_TOOLS_COLUMNS_H
 
+#include "table.h"
 #include "tool.h"
 
 #include "../src/read/names.h"
 
-enum column_text { COLUMN_NAME, COLUMN_OWNER, COLUMN_KIND };
+enum column_text { COLUMN_NAME, COLUMN_OWNER, COLUMN_KIND, COLUMN_SOURCE };
 
-struct column {
-	const char *id;             /* for -o, --sort, JSON and CSV */
-	const char *header;
-	const char *help;
-	bool is_text;
-	unsigned index;             /* enum column_text or enum figure */
-	unsigned keep;              /* what a narrow terminal keeps longest: 1; 0: not shown unless asked for */
-};
-
-#define COLUMNS_MAX 24
 extern const struct column columns[];
 extern const size_t columns_count;
 
-struct columns_choice {
-	const struct column *column[COLUMNS_MAX];
-	size_t count;
-	bool by_user;               /* given with -o: nothing is left out */
-};
-
-void columns_default(struct columns_choice *choice);
-bool columns_parse(const char *list, struct columns_choice *choice);
+/* A table of rows with the columns that are shown unless others are asked for. */
+void columns_default(struct table *table);
+/* The columns of -o instead, none of which is left out. */
+bool columns_parse(const char *list, struct table *table);
 const struct column *columns_find(const char *id);
+/* The one of a figure. */
+const struct column *columns_figure(enum figure figure);
 void columns_help(FILE *out);
-/* FIG_BIT() of each figure that is shown or sorted by; sort may be NULL. */
-uint32_t columns_wanted(const struct columns_choice *choice, const struct column *sort);
+/* FIG_BIT() of each figure that is shown or sorted by. */
+uint32_t columns_wanted(const struct table *table, const struct column *sort);
 
-enum unit { UNIT_KIB, UNIT_BYTES, UNIT_HUMAN };
-
-/* "~" before an estimate, "-" for what is unknown. */
-void columns_format(const struct figures *figures, enum figure figure, enum unit unit, char *buffer,
-                    size_t size);
+struct cell figure_cell(const struct figures *figures, enum figure figure);
+/* As 12.3M. Buffer of CELL_TEXT_MAX. */
+const char *figure_human(const struct figures *figures, enum figure figure, char *buffer);
 
 struct row {
 	char *name;
@@ -85,41 +71,22 @@ void rows_merge_same(struct rows *rows);
 void rows_sort(struct rows *rows, const struct column *column);
 void rows_free(struct rows *rows);
 
-struct rows_style {
-	const struct columns_choice *choice;
-	enum unit unit;
-	bool color;
-	size_t width;               /* of the terminal; 0: no limit */
-	size_t limit;               /* rows; 0: all */
-};
+/* What a struct row has in one of the columns: for a table. */
+struct cell row_cell(const void *row, const struct column *column);
 
-/* total may be NULL; note follows its name. */
-void rows_print_text(FILE *out, const struct rows *rows, const struct row *total,
-                     const struct rows_style *style);
-void rows_print_csv(FILE *out, const struct rows *rows, const struct columns_choice *choice);
-/* One line of it each, behind other cells: before ends with a comma, or is "". */
-void csv_header(FILE *out, const char *before, const struct columns_choice *choice);
-void csv_row(FILE *out, const char *before, const struct row *row, const struct columns_choice *choice);
+/* At most limit rows, 0: all. total may be NULL. */
+void rows_print_text(FILE *out, const struct rows *rows, const struct row *total, const struct table *table,
+                     size_t limit);
+void rows_print_csv(FILE *out, const char *before, const struct rows *rows, const struct table *table);
 
 json_t *figures_json(const struct figures *figures);
 json_t *row_json(const struct row *row);
 /* The member "names": a list. */
 void rows_json(struct json_out *json, const struct rows *rows);
-/* "kernel", "registry,outside", ...; NULL where there is no name. Buffer of SOURCES_TEXT. */
-#define SOURCES_TEXT 32
-const char *sources_text(unsigned sources, char *buffer);
+/* "kernel", "registry,outside", ...; NULL where there is no name. */
+const char *sources_text(unsigned sources);
 
 /* figures with anon_rss, named_rss, labelled and by_source */
 json_t *totals_json(const struct name_totals *totals);
-void csv_text(FILE *out, const char *text);
-
-/* The width of a terminal, 0 when it is none. */
-size_t terminal_width(int fd);
-/* Whether standard output is a terminal that takes colour. */
-bool terminal_color(void);
-
-/* Cuts text in the middle so that it takes at most width columns. */
-void text_fit(const char *text, size_t width, char *buffer, size_t size);
-size_t text_width(const char *text);
 
 #endif

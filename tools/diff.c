@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -259,22 +258,23 @@ static const char *change_state(const struct change *change)
 	return !change->before ? "new" : !change->after ? "gone" : "";
 }
 
-static void format_change(const struct change *change, enum figure figure, enum unit unit, char *buffer,
-                          size_t size)
-{
-	int64_t value = change_of(change, figure);
-	uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-	bool estimate = (change->before && change->before->estimate & FIG_BIT(figure)) ||
-	                (change->after && change->after->estimate & FIG_BIT(figure));
-	char number[32];
-	struct figures one = { .value[FIG_SIZE] = magnitude, .value[FIG_VMAS] = magnitude };
+static const struct column state_column = { .id = "state", .header = "", .is_text = true };
 
-	if (!change_known(change, figure)) {
-		snprintf(buffer, size, "-");
-		return;
-	}
-	columns_format(&one, figure == FIG_VMAS ? FIG_VMAS : FIG_SIZE, unit, number, sizeof(number));
-	snprintf(buffer, size, "%s%s%s", estimate ? "~" : "", !magnitude ? "" : value < 0 ? "-" : "+", number);
+static struct cell change_cell(const void *row, const struct column *column)
+{
+	const struct change *change = row;
+	struct cell cell;
+
+	if (column == &state_column)
+		return cell_text(change_state(change));
+	if (column->is_text)
+		return cell_text(column->index == COLUMN_NAME ? change->name : change->kind);
+	if (!change_known(change, column->index))
+		return (struct cell){ .kind = CELL_UNKNOWN };
+	cell = cell_change(column->index == FIG_VMAS ? CELL_COUNT : CELL_SIZE, change_of(change, column->index));
+	cell.estimate = (change->before && change->before->estimate & FIG_BIT(column->index)) ||
+	                (change->after && change->after->estimate & FIG_BIT(column->index));
+	return cell;
 }
 
 struct diff {
@@ -325,104 +325,62 @@ static int find_changes(const struct moment *a, const struct moment *b, struct d
 	return 0;
 }
 
-static const enum figure diff_figures[] = {
-	FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP,
-};
-#define DIFF_FIGURES (sizeof(diff_figures) / sizeof(*diff_figures))
-
-static const struct column *figure_column(enum figure figure)
-{
-	const struct column *column = columns;
-
-	while (column->is_text || column->index != figure)
-		column++;
-	return column;
-}
-
-/* Leaves out what matters least until the name has room. widths: 0 is left out. */
-static size_t fit_diff(const struct diff *diff, size_t *widths, size_t width)
-{
-	const size_t room_for_name = 20;
-
-	for (;;) {
-		size_t sum = sizeof("gone"), drop = DIFF_FIGURES;
-
-		for (size_t k = 0; k < DIFF_FIGURES; k++) {
-			const struct column *column = figure_column(diff_figures[k]);
-
-			if (!widths[k])
-				continue;
-			sum += widths[k] + 1;
-			if (column != diff->column &&
-			    (drop == DIFF_FIGURES || column->keep > figure_column(diff_figures[drop])->keep))
-				drop = k;
-		}
-		if (!width || sum + room_for_name <= width || drop == DIFF_FIGURES)
-			return sum;
-		widths[drop] = 0;
-	}
-}
-
 static void print_text(const struct diff *diff)
 {
-	size_t widths[DIFF_FIGURES], width = terminal_width(STDOUT_FILENO), sum;
-	char cell[40], fitted[NAME_PART_MAX];
+	static const enum figure shown[] = { FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP };
+	struct table table = {
+		.cell = change_cell, .unit = diff->unit, .screen = terminal_width(STDOUT_FILENO), .room = 20,
+		.sort = diff->column,
+	};
 
-	for (size_t k = 0; k < DIFF_FIGURES; k++) {
-		widths[k] = strlen(figure_column(diff_figures[k])->header);
-		for (size_t i = 0; i <= diff->count; i++) {
-			format_change(i < diff->count ? &diff->change[i] : &diff->total, diff_figures[k], diff->unit,
-			              cell, sizeof(cell));
-			widths[k] = strlen(cell) > widths[k] ? strlen(cell) : widths[k];
-		}
-	}
-	sum = fit_diff(diff, widths, width);
-	for (size_t k = 0; k < DIFF_FIGURES; k++)
-		if (widths[k])
-			printf("%*s ", (int)widths[k], figure_column(diff_figures[k])->header);
-	puts("     NAME");
-	for (size_t i = 0; i <= diff->count; i++) {
-		const struct change *change = i < diff->count ? &diff->change[i] : &diff->total;
+	for (size_t i = 0; i < sizeof(shown) / sizeof(*shown); i++)
+		table_add(&table, columns_figure(shown[i]));
+	table_add(&table, &state_column);
+	table_add(&table, columns_find("name"));
+	table.width[table.columns - 2] = strlen("gone");
+	for (size_t i = 0; i < diff->count; i++)
+		table_measure(&table, &diff->change[i]);
+	table_measure(&table, NULL);
+	table_measure(&table, &diff->total);
+	table_fit(&table);
+	table_line_bold(stdout, &table, NULL);
+	for (size_t i = 0; i < diff->count; i++)
+		table_line_bold(stdout, &table, &diff->change[i]);
+	table_line_bold(stdout, &table, &diff->total);
+}
 
-		for (size_t k = 0; k < DIFF_FIGURES; k++) {
-			if (!widths[k])
-				continue;
-			format_change(change, diff_figures[k], diff->unit, cell, sizeof(cell));
-			printf("%*s ", (int)widths[k], cell);
-		}
-		if (width)
-			text_fit(change->name, width > sum ? width - sum : 1, fitted, sizeof(fitted));
-		printf("%-4s %s\n", change_state(change), width ? fitted : change->name);
+/* What JSON and CSV have of a change; without texts: of the total. */
+static void add_columns(struct table *table, bool with_texts)
+{
+	table->cell = change_cell;
+	if (with_texts) {
+		table_add(table, columns_find("name"));
+		table_add(table, columns_find("kind"));
+		table_add(table, &state_column);
 	}
+	for (unsigned k = 0; k < FIG_COUNT; k++)
+		table_add(table, columns_figure(k));
 }
 
 static void print_csv(const struct diff *diff)
 {
-	printf("name,kind,state");
-	for (unsigned k = 0; k < FIG_COUNT; k++)
-		printf(",%s", figure_column(k)->id);
-	putchar('\n');
-	for (size_t i = 0; i < diff->count; i++) {
-		csv_text(stdout, diff->change[i].name);
-		printf(",%s,%s", diff->change[i].kind, change_state(&diff->change[i]));
-		for (unsigned k = 0; k < FIG_COUNT; k++) {
-			putchar(',');
-			if (change_known(&diff->change[i], k))
-				printf("%" PRId64, change_of(&diff->change[i], k));
-		}
-		putchar('\n');
-	}
+	struct table table = { 0 };
+
+	add_columns(&table, true);
+	table_csv_header(stdout, "", &table);
+	for (size_t i = 0; i < diff->count; i++)
+		table_csv(stdout, "", &table, &diff->change[i]);
 }
 
-static json_t *change_json(const struct change *change, bool with_name)
+static json_t *change_json(const struct change *change, bool with_texts)
 {
-	json_t *json = with_name ? json_pack("{s:s, s:s, s:s?}", "name", change->name, "kind", change->kind,
-	                                     "state", *change_state(change) ? change_state(change) : "changed")
-	                         : json_object();
+	struct table table = { 0 };
+	json_t *json = json_object();
 
-	for (unsigned k = 0; k < FIG_COUNT; k++)
-		json_object_set_new(json, figure_column(k)->id, change_known(change, k)
-		                    ? json_integer(change_of(change, k)) : json_null());
+	add_columns(&table, with_texts);
+	table_json(json, &table, change);
+	if (with_texts && !*change_state(change))
+		json_object_set_new(json, "state", json_string("changed"));
 	return json;
 }
 

@@ -109,7 +109,7 @@ int tool_export(int argc, char **argv)
 	uint64_t number;
 	int c;
 
-	openmetrics_default(&request.metrics.choice);
+	openmetrics_default(&request.metrics.table);
 	while ((c = options_next(COMMAND_export, argc, argv)) != OPT_END) {
 		switch (c) {
 		case OPT_SELECTION:
@@ -123,7 +123,7 @@ int tool_export(int argc, char **argv)
 			break;
 		case OPT_GENTLE: request.mode = PROCESS_GENTLE; break;
 		case OPT_OUTPUT:
-			if (!columns_parse(optarg, &request.metrics.choice))
+			if (!columns_parse(optarg, &request.metrics.table))
 				return EXIT_USAGE;
 			break;
 		case OPT_LINES:

@@ -82,7 +82,7 @@ static int print_json(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
-	char name[NAME_SHOWN_MAX], source[SOURCES_TEXT];
+	char name[NAME_SHOWN_MAX];
 
 	text_clean(name, sizeof(name), vma->name);
 	fprintf(output->out, "%s{\"start\":%llu,\"end\":%llu,\"offset\":%llu,\"inode\":%llu,\"perms\":",
@@ -94,7 +94,7 @@ static int print_json(void *context, const struct region *region)
 	        (unsigned long long)vma->minor);
 	json_text(output->out, region->source != NAME_NONE ? name : NULL);
 	fputs(",\"source\":", output->out);
-	json_text(output->out, sources_text(NAME_BIT(region->source), source));
+	json_text(output->out, sources_text(NAME_BIT(region->source)));
 	fprintf(output->out, ",\"anonymous\":%s}", vma_is_anonymous(vma) ? "true" : "false");
 	return ferror(output->out) ? -EPIPE : 0;
 }
@@ -103,8 +103,7 @@ static int print_csv(void *context, const struct region *region)
 {
 	struct output *output = context;
 	const struct vma *vma = &region->vma;
-	char text[SOURCES_TEXT];
-	const char *source = sources_text(NAME_BIT(region->source), text);
+	const char *source = sources_text(NAME_BIT(region->source));
 	char name[NAME_SHOWN_MAX] = "";
 
 	if (region->source != NAME_NONE)
@@ -147,8 +146,7 @@ static int print_with_head(void *context, const struct region *region)
 static void print_holder(const struct address *found)
 {
 	const struct vma *vma = &found->holds.region.vma;
-	struct columns_choice choice;
-	struct rows_style style = { .choice = &choice, .color = terminal_color(), .width = terminal_width(STDOUT_FILENO) };
+	struct table table = { .color = terminal_color(), .screen = terminal_width(STDOUT_FILENO) };
 	char name[NAME_SHOWN_MAX];
 	struct row row = { .name = name, .figures = vma->figures };
 	struct rows rows = { .row = &row, .count = 1 };
@@ -157,8 +155,8 @@ static void print_holder(const struct address *found)
 	if (!*name)
 		snprintf(name, sizeof(name), "-");
 	printf("# %llx is %llu bytes into it\n", (unsigned long long)found->at, (unsigned long long)(found->at - vma->start));
-	columns_default(&choice);
-	rows_print_text(stdout, &rows, NULL, &style);
+	columns_default(&table);
+	rows_print_text(stdout, &rows, NULL, &table, 0);
 }
 
 static void print_figures(const struct figures *figures)

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void openmetrics_default(struct columns_choice *choice)
+void openmetrics_default(struct table *table)
 {
-	*choice = (struct columns_choice){
-		.column = { columns_find("pss"), columns_find("rss"), columns_find("swap") }, .count = 3,
+	*table = (struct table){
+		.column = { columns_find("pss"), columns_find("rss"), columns_find("swap") }, .columns = 3,
 	};
 }
 
@@ -19,7 +19,7 @@ void openmetrics_wants(struct openmetrics *metrics, struct wants *wants)
 {
 	*wants = (struct wants){
 		.comm = true, .places = PLACE_CGROUP, .each = openmetrics_process, .context = metrics,
-		.figures = columns_wanted(&metrics->choice, columns_find("pss")),
+		.figures = columns_wanted(&metrics->table, columns_find("pss")),
 	};
 }
 
@@ -222,9 +222,9 @@ int openmetrics_write(FILE *out, struct openmetrics *metrics, const struct measu
 	rows_sort(&metrics->rows, columns_find("pss"));
 	if (cut_rows(metrics))
 		return -ENOMEM;
-	for (size_t i = 0; i < metrics->choice.count; i++)
-		if (!metrics->choice.column[i]->is_text)
-			put_figure(out, &metrics->rows, metrics->choice.column[i]);
+	for (size_t i = 0; i < metrics->table.columns; i++)
+		if (!metrics->table.column[i]->is_text)
+			put_figure(out, &metrics->rows, metrics->table.column[i]);
 	put_share(out, &measurement->names.totals);
 	put_reading(out, metrics, measurement);
 	fputs("# EOF\n", out);

@@ -17,7 +17,7 @@
 #define OPENMETRICS_SETS 500
 
 struct openmetrics {
-	struct columns_choice choice;
+	struct table table;         /* which figures */
 	size_t limit;               /* sets of labels */
 	struct rows rows;           /* the labels are their names */
 	size_t room;
@@ -25,7 +25,7 @@ struct openmetrics {
 };
 
 /* The figures when nothing else is asked for: PSS, RSS, swap. */
-void openmetrics_default(struct columns_choice *choice);
+void openmetrics_default(struct table *table);
 
 /* What of each process and figure must be read. */
 void openmetrics_wants(struct openmetrics *metrics, struct wants *wants);

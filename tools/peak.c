@@ -147,9 +147,8 @@ static void look(struct watch *watch)
 
 static void print_sample(FILE *out, const char *title, const struct sample *sample)
 {
-	struct columns_choice choice;
+	struct table table = { .screen = terminal_width(fileno(out)) };
 	const size_t limit = 20;    /* the rest is in the JSON */
-	struct rows_style style = { .choice = &choice, .limit = limit, .width = terminal_width(fileno(out)) };
 	double labelled = names_labelled(&sample->measurement.names.totals);
 	char name[96] = "TOTAL";
 	struct row total = { .name = name, .figures = sample->measurement.names.totals.figures };
@@ -159,11 +158,11 @@ static void print_sample(FILE *out, const char *title, const struct sample *samp
 	        sample->measurement.count, sample->measurement.count == 1 ? "" : "es");
 	if (measure_rows(&sample->measurement, &groups[0], false, &rows))
 		return;
-	columns_default(&choice);
+	columns_default(&table);
 	rows_sort(&rows, columns_find("pss"));
 	if (labelled >= 0)
 		snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
-	rows_print_text(out, &rows, &total, &style);
+	rows_print_text(out, &rows, &total, &table, limit);
 	if (rows.count > limit)
 		fprintf(out, "# %zu smaller rows are not shown; --json has them\n", rows.count - limit);
 	rows_free(&rows);
@@ -186,30 +185,27 @@ static void sample_json(struct json_out *json, const char *key, const struct sam
 	rows_free(&rows);
 }
 
-static void sample_csv(FILE *out, const char *moment, const struct sample *sample)
+static void sample_csv(FILE *out, const char *moment, const struct sample *sample, const struct table *table)
 {
-	struct columns_choice choice;
 	char before[64];
 	struct rows rows;
 
 	if (!sample->taken || measure_rows(&sample->measurement, &groups[0], false, &rows))
 		return;
-	columns_default(&choice);
 	rows_sort(&rows, columns_find("pss"));
 	snprintf(before, sizeof(before), "%s,%.3f,", moment, (double)sample->at / 1e9);
-	for (size_t i = 0; i < rows.count; i++)
-		csv_row(out, before, &rows.row[i], &choice);
+	rows_print_csv(out, before, &rows, table);
 	rows_free(&rows);
 }
 
 static void print_csv(FILE *out, const struct watch *watch)
 {
-	struct columns_choice choice;
+	struct table table = { 0 };
 
-	columns_default(&choice);
-	csv_header(out, "moment,at_seconds,", &choice);
-	sample_csv(out, "peak", &watch->peak);
-	sample_csv(out, "end", &watch->last);
+	columns_default(&table);
+	table_csv_header(out, "moment,at_seconds,", &table);
+	sample_csv(out, "peak", &watch->peak, &table);
+	sample_csv(out, "end", &watch->last, &table);
 }
 
 static void print(FILE *out, const struct watch *watch, const struct peak_options *options,

@@ -16,9 +16,8 @@
 struct request {
 	const struct group *group;
 	const struct column *sort;
-	struct columns_choice choice;
+	struct table table;
 	enum process_mode mode;
-	enum unit unit;
 	bool fold, json, csv, folded, openmetrics;
 	size_t lines;
 	struct selection selection;
@@ -30,10 +29,6 @@ static int print(const struct request *request, const struct measurement *measur
 {
 	struct rows rows;
 	struct row total = { .figures = measurement->names.totals.figures };
-	struct rows_style style = {
-		.choice = &request->choice, .unit = request->unit, .color = terminal_color(),
-		.width = terminal_width(STDOUT_FILENO), .limit = request->lines,
-	};
 	double labelled = names_labelled(&measurement->names.totals);
 	char name[96];
 	int code;
@@ -59,7 +54,8 @@ static int print(const struct request *request, const struct measurement *measur
 		json_object_end(&json);
 		code = json_finish(&json);
 	} else if (request->csv) {
-		rows_print_csv(stdout, &rows, &request->choice);
+		table_csv_header(stdout, "", &request->table);
+		rows_print_csv(stdout, "", &rows, &request->table);
 		code = tool_finish(EXIT_DONE);
 	} else {
 		if (labelled < 0)
@@ -67,7 +63,7 @@ static int print(const struct request *request, const struct measurement *measur
 		else
 			snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
 		total.name = name;
-		rows_print_text(stdout, &rows, &total, &style);
+		rows_print_text(stdout, &rows, &total, &request->table, request->lines);
 		measure_print_cost(stdout, measurement);
 		code = tool_finish(EXIT_DONE);
 	}
@@ -137,13 +133,14 @@ static int report_folded(struct request *request)
 
 static int report_openmetrics(struct request *request)
 {
-	struct openmetrics metrics = { .choice = request->choice, .limit = request->lines ? request->lines : OPENMETRICS_SETS };
+	struct openmetrics metrics = { .table = request->table, .limit = request->lines ? request->lines : OPENMETRICS_SETS };
 	struct measurement measurement;
 	struct wants wants;
 	int code;
 
-	if (!request->choice.by_user)
-		openmetrics_default(&metrics.choice);
+	/* Not by -o, which leaves none out. */
+	if (request->table.room)
+		openmetrics_default(&metrics.table);
 	openmetrics_wants(&metrics, &wants);
 	measure_begin(&measurement, &wants);
 	code = measure(request, &measurement);
@@ -194,6 +191,7 @@ int tool_report(int argc, char **argv)
 {
 	struct request request = {
 		.group = &groups[0], .sort = columns_find("pss"), .mode = PROCESS_FIGURES, .input = -1,
+		.table = { .color = terminal_color(), .screen = terminal_width(STDOUT_FILENO) },
 	};
 	struct selection *selection = &request.selection;
 	struct measurement measurement;
@@ -201,7 +199,7 @@ int tool_report(int argc, char **argv)
 	uint64_t number;
 	int c, sources;
 
-	columns_default(&request.choice);
+	columns_default(&request.table);
 	while ((c = options_next(COMMAND_report, argc, argv)) != OPT_END) {
 		switch (c) {
 		case OPT_SELECTION:
@@ -216,7 +214,7 @@ int tool_report(int argc, char **argv)
 			break;
 		case OPT_FOLD: request.fold = true; break;
 		case OPT_OUTPUT:
-			if (!columns_parse(optarg, &request.choice))
+			if (!columns_parse(optarg, &request.table))
 				return EXIT_USAGE;
 			break;
 		case OPT_SORT:
@@ -230,8 +228,8 @@ int tool_report(int argc, char **argv)
 				return EXIT_USAGE;
 			request.lines = number;
 			break;
-		case OPT_HUMAN: request.unit = UNIT_HUMAN; break;
-		case OPT_BYTES: request.unit = UNIT_BYTES; break;
+		case OPT_HUMAN: request.table.unit = UNIT_HUMAN; break;
+		case OPT_BYTES: request.table.unit = UNIT_BYTES; break;
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
 		case OPT_STACKS: request.folded = true; break;
@@ -267,7 +265,7 @@ int tool_report(int argc, char **argv)
 	}
 	wants.comm = request.json || request.group->of_process;
 	wants.places = request.group->places;
-	wants.figures = columns_wanted(&request.choice, request.sort);
+	wants.figures = columns_wanted(&request.table, request.sort);
 	measure_begin(&measurement, &wants);
 	c = measure(&request, &measurement);
 	if (measurement.names.rows || c == EXIT_DONE) {

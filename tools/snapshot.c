@@ -17,7 +17,7 @@ int tool_snapshot(int argc, char **argv)
 	struct selection selection = { 0 };
 	struct measurement measurement;
 	const char *root = NULL;
-	struct columns_choice choice;
+	struct table table = { 0 };
 	bool csv = false;
 	struct rows rows;
 	int c;
@@ -53,8 +53,9 @@ int tool_snapshot(int argc, char **argv)
 	}
 	rows_sort(&rows, columns_find("name"));
 	if (csv) {
-		columns_default(&choice);
-		rows_print_csv(stdout, &rows, &choice);
+		columns_default(&table);
+		table_csv_header(stdout, "", &table);
+		rows_print_csv(stdout, "", &rows, &table);
 		c = tool_finish(EXIT_DONE);
 	} else {
 		struct json_out json = { .out = stdout };

@@ -19,24 +19,31 @@
 
 #define CPU_SHARE 0.02
 
-/* Cells in the order in which they stand; the narrower the screen, the fewer. */
-enum cell { CELL_PSS, CELL_RSS, CELL_USS, CELL_SWAP, CELL_GROWTH, CELL_RATE, CELL_NAME, CELL_COUNT };
+/* PSS of a row against the start, and against the last reading. */
+static const struct column growth_column = { .id = "growth", .header = "GROWTH", .keep = 1 };
+static const struct column rate_column = { .id = "growth_per_second", .header = "PER SEC", .keep = 2 };
+
+/* Cells in the order in which they stand, and the keys that sort by them. */
+enum cell_id { CELL_PSS, CELL_RSS, CELL_USS, CELL_SWAP, CELL_GROWTH, CELL_RATE, CELL_NAME, CELL_IDS };
 
 static const struct {
-	const char *id, *header, *title;
+	const char *id, *title;
 	char key;
-	int figure;                 /* -1: not one */
-	unsigned from_width;        /* shown from this many columns on */
-} cells[CELL_COUNT] = {
-	[CELL_PSS] = { "pss", "PSS", "PSS", 'p', FIG_PSS, 0 },
-	[CELL_RSS] = { "rss", "RSS", "RSS", 'r', FIG_RSS, 48 },
-	[CELL_USS] = { "uss", "USS", "USS", 'u', FIG_USS, 56 },
-	[CELL_SWAP] = { "swap", "SWAP", "swap", 's', FIG_SWAP, 64 },
-	[CELL_GROWTH] = { "growth", "GROWTH", "growth of PSS since the start", 'g', -1, 0 },
-	[CELL_RATE] = { "rate", "PER SEC", "growth of PSS per second", 't', -1, 40 },
-	[CELL_NAME] = { "name", "NAME", "name", 'n', -1, 0 },
+	const struct column *column; /* NULL: that of the id */
+} cells[CELL_IDS] = {
+	[CELL_PSS] = { "pss", "PSS", 'p', NULL },
+	[CELL_RSS] = { "rss", "RSS", 'r', NULL },
+	[CELL_USS] = { "uss", "USS", 'u', NULL },
+	[CELL_SWAP] = { "swap", "swap", 's', NULL },
+	[CELL_GROWTH] = { "growth", "growth of PSS since the start", 'g', &growth_column },
+	[CELL_RATE] = { "rate", "growth of PSS per second", 't', &rate_column },
+	[CELL_NAME] = { "name", "name", 'n', NULL },
 };
-#define CELL_WIDTH 8
+
+static const struct column *cell_column(enum cell_id id)
+{
+	return cells[id].column ? cells[id].column : columns_find(cells[id].id);
+}
 
 /* PSS of a row at the start and at the last reading. Sorted by name and kind: two kinds may share a name. */
 struct history {
@@ -54,7 +61,7 @@ struct line {
 struct top {
 	struct proc proc;
 	const struct group *group;
-	enum cell sort;
+	enum cell_id sort;
 	enum process_mode mode;
 	bool fold, batch, json, csv, frozen, helping;
 	char filter[64];
@@ -139,7 +146,7 @@ static bool take_growth(struct top *top, double seconds)
 
 static int line_order(const void *a, const void *b, void *context)
 {
-	enum cell sort = *(const enum cell *)context;
+	enum cell_id sort = *(const enum cell_id *)context;
 	const struct line *x = a, *y = b;
 	int64_t m = 0, n = 0;
 
@@ -150,8 +157,8 @@ static int line_order(const void *a, const void *b, void *context)
 		m = x->rate;
 		n = y->rate;
 	} else if (sort != CELL_NAME) {
-		m = (int64_t)x->row->figures.value[cells[sort].figure];
-		n = (int64_t)y->row->figures.value[cells[sort].figure];
+		m = (int64_t)x->row->figures.value[cell_column(sort)->index];
+		n = (int64_t)y->row->figures.value[cell_column(sort)->index];
 	}
 	if (m != n)
 		return m < n ? 1 : -1;
@@ -229,53 +236,34 @@ static bool take_reading(struct top *top)
 	return any;
 }
 
-static void format_growth(int64_t value, bool known, char *buffer, size_t size)
+static struct cell line_cell(const void *one, const struct column *column)
 {
-	char human[16];
+	const struct line *line = one;
+	int64_t change = column == &growth_column ? line->growth : line->rate;
 
-	if (!known)
-		snprintf(buffer, size, "-");
-	else if (!value)
-		snprintf(buffer, size, "0");
-	else
-		snprintf(buffer, size, "%c%s", value < 0 ? '-' : '+',
-		         tool_human(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, human));
+	if (column != &growth_column && column != &rate_column)
+		return row_cell(line->row, column);
+	if (!line->known)
+		return (struct cell){ .kind = CELL_UNKNOWN };
+	/* What does not grow is a plain 0: most rows do not. */
+	return cell_change(change ? CELL_SIZE : CELL_COUNT, change);
 }
 
-/* line NULL: the header. */
-static void format_line(const struct line *line, size_t width, char *buffer, size_t size)
+/* A figure takes seven columns whatever it is, so that nothing moves from one reading to the next. */
+static void make_table(struct table *table, size_t screen)
 {
-	char cell[64], name[NAME_PART_MAX];
-	size_t at = 0;
-
-	for (unsigned i = 0; i < CELL_NAME; i++) {
-		if (width && width < cells[i].from_width)
-			continue;
-		if (!line)
-			snprintf(cell, sizeof(cell), "%s", cells[i].header);
-		else if (i == CELL_GROWTH)
-			format_growth(line->growth, line->known, cell, sizeof(cell));
-		else if (i == CELL_RATE)
-			format_growth(line->rate, line->known, cell, sizeof(cell));
-		else
-			columns_format(&line->row->figures, (enum figure)cells[i].figure, UNIT_HUMAN, cell,
-			               sizeof(cell));
-		at += (size_t)snprintf(buffer + at, size - at, "%*s ", CELL_WIDTH - 1, cell);
-	}
-	if (!line)
-		snprintf(name, sizeof(name), "%s", cells[CELL_NAME].header);
-	else if (width)
-		text_fit(line->row->name, width > at ? width - at : 1, name, sizeof(name));
-	else
-		snprintf(name, sizeof(name), "%s", line->row->name);
-	snprintf(buffer + at, size - at, "%s", name);
+	*table = (struct table){ .cell = line_cell, .unit = UNIT_HUMAN, .least = 7, .room = 16, .screen = screen };
+	for (unsigned i = 0; i < CELL_IDS; i++)
+		table_add(table, cell_column(i));
+	table_measure(table, NULL);
+	table_fit(table);
 }
 
 static void format_summary(const struct top *top, char *first, char *second, size_t size)
 {
 	const struct name_totals *totals = &top->measurement.names.totals;
 	double labelled = names_labelled(totals);
-	char pss[32], rss[32], swap[32], share[32], clock[16];
+	char pss[CELL_TEXT_MAX], rss[CELL_TEXT_MAX], swap[CELL_TEXT_MAX], share[32], clock[16];
 	time_t now = time(NULL);
 	struct tm local;
 	size_t read = 0, denied = 0;
@@ -285,31 +273,33 @@ static void format_summary(const struct top *top, char *first, char *second, siz
 		denied += top->measurement.process[i].error != 0;
 	}
 	strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &local));
-	columns_format(&totals->figures, FIG_PSS, UNIT_HUMAN, pss, sizeof(pss));
-	columns_format(&totals->figures, FIG_RSS, UNIT_HUMAN, rss, sizeof(rss));
-	columns_format(&totals->figures, FIG_SWAP, UNIT_HUMAN, swap, sizeof(swap));
 	if (labelled < 0)
 		strcpy(share, "-");
 	else
 		snprintf(share, sizeof(share), "%.1f %%", 100 * labelled);
-	snprintf(first, size, "%s  PSS %s, RSS %s, swap %s, named %s%s", clock, pss, rss, swap, share,
+	snprintf(first, size, "%s  PSS %s, RSS %s, swap %s, named %s%s", clock,
+	         figure_human(&totals->figures, FIG_PSS, pss), figure_human(&totals->figures, FIG_RSS, rss),
+	         figure_human(&totals->figures, FIG_SWAP, swap), share,
 	         top->frozen ? "  FROZEN" : "");
 	snprintf(second, size, "%zu process%s%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
 	         read == 1 ? "" : "es", denied ? " (some not permitted)" : "", top->group->id, top->interval, 100 * top->cost,
 	         *top->filter ? ", filter " : "", top->filter);
 }
 
-static json_t *bytes_or_null(int64_t value, bool known)
+static void add_growth(struct table *table)
 {
-	return known ? json_integer(value) : json_null();
+	table->cell = line_cell;
+	table_add(table, &growth_column);
+	table_add(table, &rate_column);
 }
 
 static json_t *line_json(const struct line *line)
 {
 	json_t *row = row_json(line->row);
+	struct table table = { 0 };
 
-	json_object_set_new(row, "growth", bytes_or_null(line->growth, line->known));
-	json_object_set_new(row, "growth_per_second", bytes_or_null(line->rate, line->known));
+	add_growth(&table);
+	table_json(row, &table, line);
 	return row;
 }
 
@@ -332,40 +322,33 @@ static void print_json(const struct top *top, double seconds)
 
 static void print_csv(const struct top *top, double seconds, bool with_header)
 {
-	struct columns_choice choice;
-	char before[96];
+	struct table table = { 0 }, rows = { 0 };
+	char before[32];
 
-	columns_default(&choice);
+	add_growth(&table);
+	columns_default(&rows);
+	for (size_t i = 0; i < rows.columns; i++)
+		table_add(&table, rows.column[i]);
 	if (with_header)
-		csv_header(stdout, "at_seconds,growth,growth_per_second,", &choice);
-	for (size_t i = 0; i < top->lines; i++) {
-		const struct line *line = &top->line[i];
-
-		if (!line_is_shown(top, line))
-			continue;
-		if (line->known)
-			snprintf(before, sizeof(before), "%.3f,%" PRId64 ",%" PRId64 ",", seconds, line->growth,
-			         line->rate);
-		else
-			snprintf(before, sizeof(before), "%.3f,,,", seconds);
-		csv_row(stdout, before, line->row, &choice);
-	}
+		table_csv_header(stdout, "at_seconds,", &table);
+	snprintf(before, sizeof(before), "%.3f,", seconds);
+	for (size_t i = 0; i < top->lines; i++)
+		if (line_is_shown(top, &top->line[i]))
+			table_csv(stdout, before, &table, &top->line[i]);
 }
 
 static void print_text(const struct top *top, bool first_time)
 {
-	char buffer[NAME_PART_MAX + 128], first[256], second[256];
+	char first[256], second[256];
+	struct table table;
 
+	make_table(&table, 0);
 	format_summary(top, first, second, sizeof(first));
 	printf("%s%s\n%s\n", first_time ? "" : "\n", first, second);
-	format_line(NULL, 0, buffer, sizeof(buffer));
-	puts(buffer);
-	for (size_t i = 0; i < top->lines; i++) {
-		if (!line_is_shown(top, &top->line[i]))
-			continue;
-		format_line(&top->line[i], 0, buffer, sizeof(buffer));
-		puts(buffer);
-	}
+	table_line_bold(stdout, &table, NULL);
+	for (size_t i = 0; i < top->lines; i++)
+		if (line_is_shown(top, &top->line[i]))
+			table_line_bold(stdout, &table, &top->line[i]);
 }
 
 /* Nothing can be shown: why. */
@@ -417,7 +400,7 @@ static void draw_help(void)
 	attron(A_BOLD);
 	mvaddnstr(0, 0, "anonname top", COLS);
 	attroff(A_BOLD);
-	for (unsigned i = 0; i < CELL_COUNT; i++) {
+	for (unsigned i = 0; i < CELL_IDS; i++) {
 		char line[80];
 
 		snprintf(line, sizeof(line), "  %c  sort by %s", cells[i].key, cells[i].title);
@@ -432,10 +415,27 @@ static void draw_help(void)
 	refresh();
 }
 
+/* The table's line, drawn from the left; line NULL is the header. */
+static void draw_line(int row, const struct table *table, const struct line *line)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		return;
+	table_line(memory, table, line);
+	/* A name may have more bytes than it takes columns. */
+	if (!fclose(memory))
+		mvaddnstr(row, 0, text, line ? -1 : COLS);
+	free(text);
+}
+
 static void draw(struct top *top)
 {
-	char buffer[NAME_PART_MAX + 128], first[256], second[256];
-	size_t width = COLS > 0 ? (size_t)COLS : 1, skipped = 0;
+	char first[256], second[256];
+	struct table table;
+	size_t skipped = 0;
 	int row = 3;
 
 	if (top->helping) {
@@ -443,19 +443,18 @@ static void draw(struct top *top)
 		return;
 	}
 	erase();
+	make_table(&table, COLS > 0 ? (size_t)COLS : 1);
 	format_summary(top, first, second, sizeof(first));
 	mvaddnstr(0, 0, first, COLS);
 	mvaddnstr(1, 0, second, COLS);
 	attron(A_REVERSE);
-	format_line(NULL, width, buffer, sizeof(buffer));
 	mvhline(2, 0, ' ', COLS);
-	mvaddnstr(2, 0, buffer, COLS);
+	draw_line(2, &table, NULL);
 	attroff(A_REVERSE);
 	for (size_t i = 0; i < top->lines && row < LINES; i++) {
 		if (!line_is_shown(top, &top->line[i]) || skipped++ < top->scroll)
 			continue;
-		format_line(&top->line[i], width, buffer, sizeof(buffer));
-		mvaddstr(row++, 0, buffer);
+		draw_line(row++, &table, &top->line[i]);
 	}
 	refresh();
 }
@@ -499,7 +498,7 @@ static bool take_key(struct top *top, int key)
 		top->helping = false;
 		return key != 'q';
 	}
-	for (unsigned i = 0; i < CELL_COUNT; i++)
+	for (unsigned i = 0; i < CELL_IDS; i++)
 		if (key == cells[i].key) {
 			top->sort = i;
 			sort_lines(top);
@@ -624,9 +623,9 @@ int main(int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case OPT_SORT:
-			for (i = 0; i < CELL_COUNT && strcasecmp(optarg, cells[i].id); i++)
+			for (i = 0; i < CELL_IDS && strcasecmp(optarg, cells[i].id); i++)
 				;
-			if (i == CELL_COUNT) {
+			if (i == CELL_IDS) {
 				tool_error("cannot sort by '%s'; --help lists what can be", optarg);
 				return EXIT_USAGE;
 			}
