@@ -43,6 +43,7 @@ static const char *purge_of(enum heap_kind kind)
 {
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "malloc_trim", [HEAP_GLIBC_ARENA] = "malloc_trim", [HEAP_GLIBC_LARGE] = "malloc_trim",
+		[HEAP_JEMALLOC] = "A purge",
 	};
 
 	return words[kind];
@@ -144,10 +145,24 @@ static void advise_glibc(const struct speaker *speaker, const struct heaps *heap
 		    "caches of threads, M_MXFAST 0 the fastbins.", tool_human(all.cached, size));
 }
 
+static void advise_jemalloc(const struct speaker *speaker, const struct heaps *heaps)
+{
+	struct sums all = sum_of(heaps, HEAP_JEMALLOC, HEAP_JEMALLOC);
+	char size[16];
+
+	if (is_a_part(all.trimmable, all.resident, 5))
+		say(speaker, "A purge gives back %s: mallctl arena.4096.purge does it now, a smaller dirty_decay_ms in MALLOC_CONF sooner, and "
+		    "background_thread:true also while the program does nothing.", tool_human(all.trimmable, size));
+	if (is_a_part(all.pinned, all.resident, 20))
+		say(speaker, "No purge gives back the %s that are free in slabs with live regions. They serve allocations of their size; a program "
+		    "that can move what it has (Redis: activedefrag) gets them back.", tool_human(all.pinned, size));
+}
+
 void advice_give(const struct heaps *heaps, void (*each)(void *context, const char *sentence), void *context)
 {
 	const struct speaker speaker = { each, context };
 
 	tell_arenas(&speaker, heaps);
 	advise_glibc(&speaker, heaps);
+	advise_jemalloc(&speaker, heaps);
 }

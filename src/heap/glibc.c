@@ -170,7 +170,7 @@ static void read_lists(struct glibc *glibc, struct lists *lists)
 /* NULL: nobody knows. The caller frees it. */
 static struct cached *find_cached(struct glibc *glibc)
 {
-	struct lists lists = { .target = glibc->target };
+	struct lists lists = { .target = glibc->target, .pages = pages_new(glibc->target) };
 	struct list_range *range = calloc(glibc->heaps + 1, sizeof(*range));
 	struct cached *cached = calloc(glibc->arenas->count + 1, sizeof(*cached));
 
@@ -179,15 +179,15 @@ static struct cached *find_cached(struct glibc *glibc)
 	lists.range = range;
 	lists.ranges = glibc->heaps;
 	lists.cached = cached;
-	if (range && cached && !lists_open(&lists)) {
+	if (range && cached && lists.pages) {
 		read_lists(glibc, &lists);
-		lists_close(&lists);
-		free(range);
-		return cached;
+	} else {
+		free(cached);
+		cached = NULL;
 	}
+	pages_free(lists.pages);
 	free(range);
-	free(cached);
-	return NULL;
+	return cached;
 }
 
 /* --- what is shown ------------------------------------------------------------------ */

@@ -12,6 +12,7 @@
 
 static heap_reader *const readers[] = {
 	heap_glibc,
+	heap_jemalloc,
 };
 
 #define ARENAS_MAX 8192
@@ -23,6 +24,7 @@ const char *heap_allocator(enum heap_kind kind)
 {
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "glibc", [HEAP_GLIBC_ARENA] = "glibc", [HEAP_GLIBC_LARGE] = "glibc",
+		[HEAP_JEMALLOC] = "jemalloc",
 	};
 
 	return words[kind];

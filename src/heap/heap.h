@@ -25,7 +25,7 @@ enum heap_figure {
 #define HEAP_NAME_MAX 80
 
 /* Which allocator: what can be done about its free memory depends on it. */
-enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_KINDS };
+enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_KINDS };
 
 /* Chunks of one size, or of sizes above the one before and up to this. */
 struct heap_size {
@@ -64,6 +64,7 @@ uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure);
 typedef void heap_reader(struct target *target, const struct findings *findings, struct heaps *heaps);
 
 heap_reader heap_glibc;
+heap_reader heap_jemalloc;
 
 /* All of the above, of an open target that was recognised. */
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps);

@@ -2,57 +2,11 @@
 /* Follows the lists of chunks that were freed and look live. See lists.h. */
 #include "lists.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PREV_IN_USE 1
 #define CHUNK_HEAD  16
-#define LENGTH_MAX  (1L << 24)
 #define TRIES       5               /* for a list that changes while it is followed */
-
-/* Pages that lists led to, kept: most chunks of a list lie near others. */
-#define PAGES       4096
-#define PAGE_MAX    4096            /* of a larger page, so much around the address */
-
-struct list_pages {
-	uint64_t address[PAGES];
-	char bytes[PAGES][PAGE_MAX];
-};
-
-int lists_open(struct lists *lists)
-{
-	lists->pages = calloc(1, sizeof(*lists->pages));
-	return lists->pages ? 0 : -ENOMEM;
-}
-
-void lists_close(struct lists *lists)
-{
-	free(lists->pages);
-	lists->pages = NULL;
-}
-
-static void forget(struct lists *lists)
-{
-	memset(lists->pages->address, 0, sizeof(lists->pages->address));
-}
-
-static bool get(struct lists *lists, uint64_t address, void *buffer, size_t size)
-{
-	uint64_t page = address & ~(uint64_t)(PAGE_MAX - 1);
-	size_t slot = page / PAGE_MAX % PAGES;
-
-	if (address - page + size > PAGE_MAX)
-		return !memory_get(lists->target, address, buffer, size);
-	if (lists->pages->address[slot] != page) {
-		lists->pages->address[slot] = 0;
-		if (memory_get(lists->target, page, lists->pages->bytes[slot], PAGE_MAX))
-			return false;
-		lists->pages->address[slot] = page;
-	}
-	memcpy(buffer, lists->pages->bytes[slot] + (address - page), size);
-	return true;
-}
 
 /* What is cached of the arena that has the address; NULL: none has. */
 static struct cached *cached_at(const struct lists *lists, uint64_t address)
@@ -86,17 +40,27 @@ static void add(struct cached *cached, uint64_t size)
 	cached->counts.bytes[bucket] += size;
 }
 
+/* More chunks of a size than this have no room in all arenas together. */
+static long length_max(const struct lists *lists, uint64_t size)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < lists->ranges; i++)
+		bytes += lists->range[i].end - lists->range[i].start;
+	return (long)(bytes / size);
+}
+
 /* How many chunks are in it; -1: it does not end, or leaves the arenas. */
 static long follow(struct lists *lists, const struct list *list, bool shifted, bool adding)
 {
 	uint64_t at = list->head, word[3];
-	long length;
+	long length, most = at ? length_max(lists, list->least) : 0;
 
 	for (length = 0; at; length++) {
 		uint64_t chunk = at - list->back, size;
 		struct cached *cached = cached_at(lists, chunk);
 
-		if (!cached || at % CHUNK_STEP || length == LENGTH_MAX || !get(lists, chunk, word, sizeof(word)))
+		if (!cached || at % CHUNK_STEP || length == most || !pages_get(lists->pages, chunk, word, sizeof(word)))
 			return -1;
 		size = word[1] & ~(uint64_t)CHUNK_FLAGS;
 		if (size < list->least || size > list->most)
@@ -131,7 +95,7 @@ void lists_read_fastbins(struct lists *lists, size_t arena, uint64_t heads, unsi
 
 		for (unsigned tries = 0; !done && tries < TRIES; tries++) {
 			if (tries)
-				forget(lists);
+				pages_forget(lists->pages);
 			done = memory_word(lists->target, heads + i * sizeof(list.head), &list.head) && take(lists, &list, -1, true);
 		}
 		if (!done)
@@ -273,7 +237,7 @@ void lists_read_cache(struct lists *lists, uint64_t chunk)
 			take_all(lists, layout, bytes, true);
 			return;
 		}
-		forget(lists);
+		pages_forget(lists->pages);
 	}
 	leave_unknown(lists, layout, bytes);
 }

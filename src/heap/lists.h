@@ -15,6 +15,7 @@
 #ifndef ANONNAME_HEAP_LISTS_H
 #define ANONNAME_HEAP_LISTS_H
 
+#include "../recognise/pages.h"
 #include "chunks.h"
 
 /* Memory of an arena: chunks of a list lie there. */
@@ -34,7 +35,7 @@ struct lists {
 	const struct list_range *range; /* sorted */
 	size_t ranges;
 	struct cached *cached;      /* of each arena */
-	struct list_pages *pages;
+	struct pages *pages;
 };
 
 /* Chunks of that size may hold a cache: struct tcache_perthread_struct up to 2.29, to 2.41, and from 2.42 on. */
@@ -45,10 +46,6 @@ static inline bool lists_may_be_cache(uint64_t chunk_size)
 
 /* Whether what is in a chunk of that size, its bytes without the head, could be a cache that is not empty. */
 bool lists_look_like_cache(const char *bytes, uint64_t chunk_size);
-
-/* 0 or -ENOMEM; lists->target, range, ranges and cached are set. */
-int lists_open(struct lists *lists);
-void lists_close(struct lists *lists);
 
 /* Adds what is in them to cached[] of the arenas where the chunks lie. */
 void lists_read_cache(struct lists *lists, uint64_t chunk);

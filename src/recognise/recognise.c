@@ -15,6 +15,7 @@ static recogniser *const recognisers[] = {
 	recognise_threads,
 	recognise_loader,
 	recognise_arenas,
+	recognise_jemalloc,
 	recognise_hotspot,
 	recognise_v8,
 	recognise_python,

@@ -21,6 +21,7 @@ recogniser recognise_bss;
 recogniser recognise_threads;
 recogniser recognise_loader;
 recogniser recognise_arenas;
+recogniser recognise_jemalloc;
 recogniser recognise_hotspot;
 recogniser recognise_v8;
 recogniser recognise_python;

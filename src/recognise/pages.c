@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* A cache of pages, each in the one place that its address has. See pages.h. */
+#include "pages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGES 4096
+#define BYTES 4096                  /* of a larger page, so many around the address */
+
+struct pages {
+	struct target *target;
+	uint64_t address[PAGES];    /* 0: none */
+	char bytes[PAGES][BYTES];
+};
+
+struct pages *pages_new(struct target *target)
+{
+	struct pages *pages = calloc(1, sizeof(*pages));
+
+	if (pages)
+		pages->target = target;
+	return pages;
+}
+
+void pages_free(struct pages *pages)
+{
+	free(pages);
+}
+
+void pages_forget(struct pages *pages)
+{
+	memset(pages->address, 0, sizeof(pages->address));
+}
+
+bool pages_get(struct pages *pages, uint64_t address, void *buffer, size_t size)
+{
+	uint64_t page = address & ~(uint64_t)(BYTES - 1);
+	size_t slot = page / BYTES % PAGES;
+
+	if (address - page + size > BYTES)
+		return !memory_get(pages->target, address, buffer, size);
+	if (!page || pages->address[slot] != page) {
+		pages->address[slot] = 0;
+		if (!page || memory_get(pages->target, page, pages->bytes[slot], BYTES))
+			return false;
+		pages->address[slot] = page;
+	}
+	memcpy(buffer, pages->bytes[slot] + (address - page), size);
+	return true;
+}

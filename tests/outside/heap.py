@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""anonname heap against what the program's own allocator says: system bytes equal, live and free within 1 %.
+
+glibc by mallinfo2, jemalloc by mallctl in a program that loads it and by Redis's
+INFO. Looking changes nothing in the process.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
+from common import check, done, run, skip
+
+# Of chunks of many sizes one in five stays, beside what the interpreter has.
+PROGRAM = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+kept = []
+for i in range(60000):
+    size = 16 + i * 7919 % 3000
+    kept.append(libc.malloc(size))
+    libc.memset(kept[-1], 1, size)
+for i in range(60000):
+    if i % 5: libc.free(kept[i])
+"""
+GLIBC = PROGRAM + """
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+libc.mallinfo2.restype = Info
+info = libc.mallinfo2()
+print(json.dumps({"system": info.arena, "used": info.uordblks, "free": info.fordblks, "large": info.hblkhd}), flush=True)
+sys.stdin.read()
+"""
+JEMALLOC = PROGRAM + """
+def ask(name):
+    value, size, epoch = ctypes.c_size_t(), ctypes.c_size_t(8), ctypes.c_uint64(1)
+    libc.mallctl(b"epoch", None, None, ctypes.byref(epoch), ctypes.c_size_t(8))
+    libc.mallctl(name, ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0))
+    return value.value
+names = ["allocated", "active"]
+for i in range(2): truth = {name: ask(b"stats." + name.encode()) for name in names}
+print(json.dumps(truth), flush=True)
+sys.stdin.read()
+"""
+
+
+def figures(pid):
+    return json.loads(run("heap", "--json", "--sizes", pid).stdout)
+
+
+def near(value, truth, what):
+    check(value is not None and abs(value - truth) <= truth / 100, f"{what}: {value}, the allocator says {truth}")
+
+
+def unchanged(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    with open(f"/proc/{pid}/status") as file:
+        return fields[7], fields[21], re.search(r"VmPTE:\s*(\d+)", file.read())[1]
+
+
+def started(code, preload=None):
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    if preload:
+        environment["LD_PRELOAD"] = preload
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    return process, json.loads(process.stdout.readline() or "{}")
+
+
+def total(arenas, figure):
+    return None if any(arena[figure] is None for arena in arenas) else sum(arena[figure] for arena in arenas)
+
+
+def glibc():
+    process, truth = started(GLIBC)
+    try:
+        before = unchanged(process.pid)
+        result = figures(process.pid)
+        check(unchanged(process.pid) == before, "glibc: looked at, the process is unchanged")
+        main = next(arena for arena in result["arenas"] if arena["name"] == "[heap]")
+        check(main["system"] == truth["system"], f"glibc: system is {main['system']}, {truth['system']}")
+        # mallinfo2 calls what is cached used, but for fastbins.
+        near(main["free"] - main["cached"], truth["free"], "glibc: free")
+        near(main["live"] + main["cached"], truth["used"], "glibc: live")
+        large = next(arena for arena in result["arenas"] if arena["name"] == "glibc:large")
+        check(large["system"] == truth["large"], f"glibc: large chunks are {large['system']}, {truth['large']}")
+        check(any("malloc_trim" in sentence for sentence in result["advice"]), "glibc: it says what trim would give back")
+        text = run("heap", process.pid).stdout
+        check(text.startswith("   SYSTEM") and "[heap] holds" in text, "heap prints a table and sentences")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def jemalloc():
+    process, truth = started(JEMALLOC, "libjemalloc.so.2")
+    try:
+        if not truth:
+            return skip("libjemalloc.so.2 does not load")
+        before = unchanged(process.pid)
+        result = figures(process.pid)
+        check(unchanged(process.pid) == before, "jemalloc: looked at, the process is unchanged")
+        compare_jemalloc("jemalloc", result, truth)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare_jemalloc(name, result, truth):
+    arenas = [arena for arena in result["arenas"] if arena["allocator"] == "jemalloc"]
+    check(arenas, f"{name}: there are arenas")
+    near(total(arenas, "live"), truth["allocated"], f"{name}: live")
+    near(total(arenas, "live") + total(arenas, "pinned"), truth["active"], f"{name}: active")
+    check(all(arena["cached"] is None for arena in arenas), f"{name}: what threads cache is unknown")
+    check(all(sum(size["live"] for size in arena["sizes"]) == arena["live"] for arena in arenas), f"{name}: sizes add up")
+
+
+def redis():
+    if not shutil.which("redis-server"):
+        return skip("redis-server is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        socket = os.path.join(folder, "socket")
+        process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--enable-debug-command", "yes"],
+                                   stdout=subprocess.DEVNULL, cwd=folder)
+
+        def ask(*words):
+            return subprocess.run(["redis-cli", "-s", socket, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        try:
+            for _ in range(600):
+                if ask("ping").strip() == "PONG":
+                    break
+                time.sleep(0.1)
+            ask("debug", "populate", "100000", "key", "30")
+            ask("eval", "for i = 0, 99999 do if i % 4 ~= 0 then redis.call('del', 'key:' .. i) end end", "0")
+            info = ask("info", "memory")
+            truth = {name: int(re.search(rf"allocator_{name}:(\d+)", info)[1]) for name in ("allocated", "active")}
+            compare_jemalloc("redis", figures(process.pid), truth)
+        finally:
+            process.kill()
+            process.wait()
+
+
+glibc()
+jemalloc()
+redis()
+done()
