@@ -64,7 +64,8 @@ _anonname()
 	--cgroup) return ;;
 	--names) COMPREPLY=($(compgen -W "kernel registry outside" -- "$current")); return ;;
 	--root|--textfile) COMPREPLY=($(compgen -d -- "$current")); return ;;
-	-d|--delay|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
+	--at) COMPREPLY=($(compgen -W "start end peak" -- "$current")); return ;;
+	-d|--delay|--duration|--keep|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
 	esac
 	if [[ $current == -* ]]; then
 		COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null |
@@ -73,6 +74,7 @@ _anonname()
 		COMPREPLY=($(compgen -c -- "$current"))
 	else
 		COMPREPLY=($(compgen -W "$(cd /proc && printf '%s\n' [0-9]*)" -- "$current"))
+		[[ $command == view ]] && COMPREPLY=($(compgen -f -- "$current"))
 		[[ $command == diff ]] && COMPREPLY+=($(compgen -f -- "$current"))
 	fi
 }

@@ -1,30 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* The anonname command: finds the subcommand and runs it. */
+#include "options.h"
 #include "tool.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <string.h>
-#include <unistd.h>
 
 /*
- * A program of its own, as it alone draws: to load what that takes would cost
- * each report as much as a small process costs to read.
+ * Programs of their own, as they alone draw or need SQLite: to load what that
+ * takes would cost each report as much as a small process costs to read.
  */
 int tool_top(int argc, char **argv)
 {
-	char directory[PATH_MAX], path[PATH_MAX + 16];
-
 	(void)argc;
-	/* A build tree has it beside this one. */
-	if (tool_directory(directory, sizeof(directory))) {
-		snprintf(path, sizeof(path), "%s/anonname-top", directory);
-		execv(path, argv);
-	}
-	snprintf(path, sizeof(path), "%s/anonname-top", ANONNAME_LIBEXECDIR);
-	execv(path, argv);
-	tool_error("cannot start %s: %s. It is installed together with anonname.", path, strerror(errno));
+	tool_start("anonname-top", argv);
 	return EXIT_FAILED;
+}
+
+/* Without SQLite there is no such program, but what it would be can be asked. */
+static int start_record(enum command command, int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		return options_rest(command, OPT_HELP);
+	tool_start("anonname-record", argv);
+	return EXIT_FAILED;
+}
+
+int tool_record(int argc, char **argv)
+{
+	return start_record(COMMAND_record, argc, argv);
+}
+
+int tool_view(int argc, char **argv)
+{
+	return start_record(COMMAND_view, argc, argv);
 }
 
 static const struct {

@@ -6,8 +6,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define VERSION_READ 1
@@ -80,7 +82,7 @@ static bool is_comparable(const char *path, const json_t *json)
 	const char *format = json_string_value(json_object_get(json, "format"));
 	const char *by = json_string_value(json_object_get(json, "by"));
 
-	if (!format || (strcmp(format, SNAPSHOT_FORMAT) && strcmp(format, "anonname-report")) ||
+	if (!format || (strcmp(format, SNAPSHOT_FORMAT) && strcmp(format, MOMENT_FORMAT) && strcmp(format, "anonname-report")) ||
 	    !json_is_array(json_object_get(json, "names"))) {
 		tool_error("%s is no file of anonname snapshot or anonname report --json", path);
 		return false;
@@ -400,14 +402,86 @@ static int print_diff_json(const struct diff *diff)
 	return json_finish(&json);
 }
 
+static int peek_byte(FILE *file)
+{
+	int c = getc(file);
+
+	return c == EOF ? c : ungetc(c, file);
+}
+
+/* Only anonname view knows the tables of a recording: it prints the moment as a snapshot. */
+static int moment_from_recording(const char *path, const char *when, bool fold, struct moment *moment)
+{
+	char *argv[] = { (char []){ "anonname view" }, (char []){ "--at" }, strdup(when), (char []){ "--" }, strdup(path), NULL };
+	int ends[2] = { -1, -1 }, status = -1;
+	FILE *file = NULL;
+	pid_t child = -1;
+	bool ok = false;
+
+	memset(moment, 0, sizeof(*moment));
+	if (argv[2] && argv[4] && !pipe2(ends, O_CLOEXEC) && (file = fdopen(ends[0], "r")))
+		child = fork();
+	if (!child) {
+		dup2(ends[1], STDOUT_FILENO);
+		tool_start("anonname-record", argv);
+		_exit(EXIT_FAILED);
+	}
+	if (ends[1] >= 0)
+		close(ends[1]);
+	/* Where it failed it has said why. */
+	if (child < 0)
+		tool_error("%s: %s", path, strerror(errno));
+	else if (peek_byte(file) != EOF)
+		ok = moment_from_json(path, file, fold, moment);
+	if (file)
+		fclose(file);
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!ok)
+		rows_free(&moment->rows);
+	free(argv[2]);
+	free(argv[4]);
+	return ok && !status ? EXIT_DONE : EXIT_FAILED;
+}
+
+static bool is_recording(const char *path)
+{
+	static const char magic[16] = "SQLite format 3";
+	char first[sizeof(magic)] = "";
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	bool is = fd >= 0 && pread(fd, first, sizeof(first), 0) == sizeof(first) && !memcmp(first, magic, sizeof(magic));
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+/* FILE@TIME, or FILE for its end. A file whose own name is that goes before. False: it is no recording. */
+static bool find_recording(const char *argument, char *path, size_t size, const char **when)
+{
+	const char *at = strrchr(argument, '@');
+
+	snprintf(path, size, "%s", argument);
+	*when = "end";
+	if (is_recording(argument) || !at || !access(argument, F_OK))
+		return is_recording(argument);
+	path[(size_t)(at - argument) < size ? (size_t)(at - argument) : 0] = '\0';
+	*when = at + 1;
+	return is_recording(path);
+}
+
 /* One argument of diff: a number is a process id, whatever files there are. Of a file it is written as a path, ./1234. */
 static int read_moment(const char *argument, const struct proc *proc, bool fold, struct moment *moment)
 {
 	struct text rest = { argument, strlen(argument) };
+	char path[PATH_MAX];
+	const char *when;
 	uint64_t number;
 	pid_t pid;
 	int error;
 
+	if (find_recording(argument, path, sizeof(path), &when))
+		return moment_from_recording(path, when, fold, moment);
 	if (!text_u64(&rest, 10, &number) || rest.len)
 		return moment_from_file(argument, fold, moment) ? EXIT_DONE : EXIT_FAILED;
 	pid = tool_pid(argument);

@@ -79,6 +79,8 @@ void measure_print_cost(FILE *out, const struct measurement *measurement);
 
 /* The format of a report that anonname snapshot writes and anonname diff reads. */
 #define SNAPSHOT_FORMAT "anonname-snapshot"
+/* The same of a moment of a recording, which has the sums by name alone. */
+#define MOMENT_FORMAT "anonname-moment"
 
 /* The members of the object of report --json and of a snapshot, but for the rows: rows_json(). */
 void measure_json(struct json_out *json, const struct measurement *measurement, const char *format,

@@ -51,6 +51,22 @@ bool tool_directory(char *path, size_t size)
 	return slash != NULL;
 }
 
+void tool_start(const char *program, char **argv)
+{
+	char directory[PATH_MAX], path[PATH_MAX + 32];
+
+	/* A build tree has it beside this one. */
+	if (tool_directory(directory, sizeof(directory))) {
+		snprintf(path, sizeof(path), "%s/%s", directory, program);
+		execv(path, argv);
+	}
+	snprintf(path, sizeof(path), "%s/%s", ANONNAME_LIBEXECDIR, program);
+	execv(path, argv);
+	tool_error(errno == ENOENT && !strcmp(program, "anonname-record")
+	           ? "cannot start %s: %s. It is installed together with anonname where that was built with SQLite."
+	           : "cannot start %s: %s. It is installed together with anonname.", path, strerror(errno));
+}
+
 void tool_error(const char *format, ...)
 {
 	char raw[2 * PATH_MAX], safe[2 * PATH_MAX];

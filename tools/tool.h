@@ -75,6 +75,9 @@ bool tool_own_proc(struct proc *proc);
 /* The directory of the program that runs, without a / at its end; false where /proc does not say. */
 bool tool_directory(char *path, size_t size);
 
+/* Becomes a program that is installed together with anonname. Returns after an error message. */
+void tool_start(const char *program, char **argv);
+
 /* A file that can be read twice, from its start: it is itself, or a copy of a pipe. A descriptor or a negative errno. */
 int tool_rewindable(int fd);
 

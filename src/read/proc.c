@@ -341,7 +341,7 @@ void proc_comm(const struct proc *proc, pid_t pid, char *comm, size_t size)
 static int parse_stat(const struct proc_text *stat, struct proc_identity *identity)
 {
 	/* Field numbers as in proc(5), counted from the state, which is the third. */
-	enum { PARENT = 4, FLAGS = 9, START_TIME = 22, START_STACK = 28 };
+	enum { PARENT = 4, FLAGS = 9, MINOR_FAULTS = 10, MAJOR_FAULTS = 12, START_TIME = 22, SIZE = 23, RESIDENT = 24, START_STACK = 28 };
 	const uint64_t kernel_thread = 0x00200000;      /* PF_KTHREAD */
 	/* The name is the program's choice and may hold spaces and parentheses. */
 	const char *open = memchr(stat->text, '(', stat->len), *close = memrchr(stat->text, ')', stat->len);
@@ -365,6 +365,10 @@ static int parse_stat(const struct proc_text *stat, struct proc_identity *identi
 		switch (field) {
 		case PARENT: identity->parent = (pid_t)value; break;
 		case FLAGS: identity->kernel_thread = value & kernel_thread; break;
+		case MINOR_FAULTS:
+		case MAJOR_FAULTS: identity->faults += value; break;
+		case SIZE: identity->size = value; break;
+		case RESIDENT: identity->resident = value; break;
 		case START_TIME: identity->start_time = value; break;
 		case START_STACK: identity->start_stack = value; break;
 		default: break;

@@ -82,6 +82,7 @@ struct proc_identity {
 	bool kernel_thread;
 	unsigned long long start_time;
 	unsigned long long start_stack; /* changes at exec; 0 without permission */
+	unsigned long long faults, size, resident; /* page faults, and what stat says of its memory: who compares, sees a change */
 };
 
 /* The name only, safe to show; "?" when it cannot be had. */

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 
-from common import LIBRARY, SOURCE, Family, check, done, run, skip
+from common import LIBRARY, SOURCE, TOOL, Family, check, done, run, skip
 
 try:
     import jsonschema
@@ -82,6 +82,13 @@ def documents(pid):
     check(run("snapshot", pid).stdout.startswith("{"), "snapshot is JSON without --json, too")
     readings = run("top", "--json", "-n", "2", "-d", "0.1", pid).stdout.splitlines()
     check(len(readings) == 2 and all(valid("a line of top --json", line) for line in readings), "top --json: a line for each reading")
+    if os.path.exists(os.path.join(os.path.dirname(TOOL), "anonname-record")):
+        with tempfile.TemporaryDirectory() as room:
+            path = os.path.join(room, "a.db")
+            run("record", "-o", path, "-d", "1ms", pid)
+            valid("view --json", run("view", "--json", path).stdout)
+            valid("view --at", run("view", "--at", "end", path).stdout)
+            check({row["name"] for row in table("view", "--csv", path)} >= {"[heap]"}, "view --csv has the names")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(run("snapshot", pid).stdout)
         file.flush()
