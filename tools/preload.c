@@ -15,12 +15,9 @@
 #define ANONNAME_LIBDIR "/usr/local/lib"
 #endif
 
-#if defined(__x86_64__)
-#define MULTIARCH "x86_64-linux-gnu"
-#elif defined(__aarch64__)
-#define MULTIARCH "aarch64-linux-gnu"
-#else
-#define MULTIARCH "."
+/* Where Debian keeps libraries of this machine, below lib. */
+#ifndef ANONNAME_MULTIARCH
+#define ANONNAME_MULTIARCH "."
 #endif
 
 static const struct {
@@ -36,7 +33,7 @@ static const struct {
 };
 
 static const char *const library_dirs[] = {
-	ANONNAME_LIBDIR, "/usr/local/lib", ("/usr/lib/" MULTIARCH), "/usr/lib64", "/usr/lib",
+	ANONNAME_LIBDIR, "/usr/local/lib", ("/usr/lib/" ANONNAME_MULTIARCH), "/usr/lib64", "/usr/lib",
 };
 
 /* Its soname: the name without a number is there for linkers only, in a package of its own. */
@@ -48,7 +45,7 @@ bool preload_find_library(char *path, size_t size)
 {
 	/* From the directory of this program: a build tree, with libtool's and without, then an installation. */
 	static const char *const beside[] = {
-		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" MULTIARCH),
+		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" ANONNAME_MULTIARCH),
 	};
 	const char *wanted = getenv("ANONNAME_LIBRARY");
 	char self[PATH_MAX];

@@ -7,6 +7,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,13 +16,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#define MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define MACHINE EM_AARCH64
-#else
-#define MACHINE EM_NONE
-#endif
+/* The linker's: the first bytes of this command, which is for the same machine as the library. */
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
 #define MAX_STEPS   8           /* scripts, env and the like on the way to a program; the kernel takes five scripts */
 #define MAX_WORDS   16
@@ -285,7 +281,7 @@ static bool step(const struct command *from, struct command *to)
 		more = true;
 	} else if (len >= (ssize_t)sizeof(p.head) && !memcmp(line, ELFMAG, SELFMAG)) {
 		memcpy(&p.head, line, sizeof(p.head));
-		if (line[EI_CLASS] != ELFCLASS64 || (MACHINE != EM_NONE && p.head.e_machine != MACHINE)) {
+		if (line[EI_CLASS] != ELFCLASS64 || p.head.e_machine != __ehdr_start.e_machine) {
 			tool_error("warning: %s is made for another machine or word size than libanonname.so: its memory gets no "
 			           "names. Use a build for this machine", path);
 		} else if (!strncmp(base, "ld-", 3) || !strncmp(base, "ld.so", 5)) {

@@ -29,7 +29,7 @@ static bool parse(const char *line, const char *end, struct maps_line *out, char
 	while (line < end && *line == ' ')
 		line++;
 
-	struct text t;
+	struct text_buffer t;
 
 	if ((size_t)(end - line) >= room)
 		line = end - room + 1;
@@ -39,9 +39,9 @@ static bool parse(const char *line, const char *end, struct maps_line *out, char
 	out->end = stop;
 	out->path = path;
 	/* /proc shows no file for [heap], [stack], [anon:...]: their inode is 0 as well. */
-	out->special = text_starts(path, "[heap]") || text_starts(path, "[stack");
+	out->special = text_begins(path, "[heap]") || text_begins(path, "[stack");
 	out->anonymous = out->inode == 0 && out->perms[3] == 'p' &&
-			 (path[0] == '\0' || out->special || text_starts(path, "[anon:"));
+			 (path[0] == '\0' || out->special || text_begins(path, "[anon:"));
 	return true;
 }
 
@@ -80,7 +80,7 @@ static long read_file(const char *file, bool (*each)(const struct maps_line *lin
 	return count;
 }
 
-long maps_read(bool (*each)(const struct maps_line *line, void *context), void *context)
+long maps_each(bool (*each)(const struct maps_line *line, void *context), void *context)
 {
 	long count;
 
@@ -115,6 +115,6 @@ bool maps_find(uintptr_t addr, struct maps_line *line)
 {
 	struct find f = { .addr = addr, .line = line };
 
-	maps_read(find_one, &f);
+	maps_each(find_one, &f);
 	return f.found;
 }

@@ -23,7 +23,7 @@ struct maps_line {
  * Calls each(line, context) for every VMA in order until it returns false.
  * Returns the number of VMAs seen, or -errno.
  */
-long maps_read(bool (*each)(const struct maps_line *line, void *context), void *context);
+long maps_each(bool (*each)(const struct maps_line *line, void *context), void *context);
 
 /* The VMA that holds addr, without its path. Returns false where there is none or maps cannot be read. */
 bool maps_find(uintptr_t addr, struct maps_line *line);

@@ -336,7 +336,7 @@ static uint64_t *field_of(struct status *s, const char *line, size_t *key)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (*line != *fields[i].key || !text_starts(line, fields[i].key))
+		if (*line != *fields[i].key || !text_begins(line, fields[i].key))
 			continue;
 		*key = text_length(fields[i].key);
 		return (uint64_t *)((char *)s + fields[i].at);
@@ -351,7 +351,7 @@ static bool take_line(struct status *s, const char *line, const char *end)
 	uint64_t *field = field_of(s, line, &key);
 	const char *digits = line + key;
 
-	if (text_starts(line, "Name:\t"))
+	if (text_begins(line, "Name:\t"))
 		text_copy(s->name, sizeof(s->name), line + 6);
 	return field && text_read_number(&digits, end, 10, field) && field == &s->filters;
 }
@@ -391,7 +391,7 @@ static bool read_status(const char *path, struct status *out)
 static bool children_allowed(const struct status *own)
 {
 	struct status parent;
-	struct text path;
+	struct text_buffer path;
 	char buf[40];
 
 	text_init(&path, buf, sizeof(buf));

@@ -17,7 +17,11 @@ struct place {
 	uintptr_t end;
 	uint32_t used;          /* a thread is on it */
 	uint32_t tid;           /* 0: not known */
-	uint32_t index;
+	union {                 /* what the table's user keeps with it */
+		uint32_t arena; /* of a heap: its arena's number (owner/glibc.c) */
+		uint32_t given; /* a stack by the program, not by libc: goes when its thread ends (owner/stack.c) */
+		uint32_t rule;  /* that named it (label/rules.c) */
+	};
 	char comm[16];
 	char early[16];         /* a name given before the thread began, */
 	uint32_t early_tid;     /* and to which thread; 0: none */

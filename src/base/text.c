@@ -4,13 +4,13 @@
 
 #include "base/sys.h"
 
-void text_init(struct text *t, char *buf, size_t room)
+void text_init(struct text_buffer *t, char *buf, size_t room)
 {
-	*t = (struct text){ .at = buf, .room = room };
+	*t = (struct text_buffer){ .at = buf, .room = room };
 	buf[0] = '\0';
 }
 
-void text_add_bytes(struct text *t, const char *s, size_t len)
+void text_add_bytes(struct text_buffer *t, const char *s, size_t len)
 {
 	size_t left = t->room - 1 - t->used;
 
@@ -24,7 +24,7 @@ void text_add_bytes(struct text *t, const char *s, size_t len)
 	t->at[t->used] = '\0';
 }
 
-void text_add(struct text *t, const char *s)
+void text_add(struct text_buffer *t, const char *s)
 {
 	text_add_bytes(t, s, text_length(s));
 }
@@ -48,14 +48,14 @@ size_t text_number(char *buf, uint64_t n)
 	return number_in_base(buf, n, 10);
 }
 
-void text_add_number(struct text *t, uint64_t n)
+void text_add_number(struct text_buffer *t, uint64_t n)
 {
 	char digits[20];
 
 	text_add_bytes(t, digits, number_in_base(digits, n, 10));
 }
 
-void text_add_hex(struct text *t, uint64_t n)
+void text_add_hex(struct text_buffer *t, uint64_t n)
 {
 	char digits[20];
 
@@ -104,7 +104,7 @@ bool text_equal(const char *a, const char *b)
 	return *a == *b;
 }
 
-bool text_starts(const char *s, const char *prefix)
+bool text_begins(const char *s, const char *prefix)
 {
 	while (*prefix)
 		if (*s++ != *prefix++)
@@ -112,7 +112,7 @@ bool text_starts(const char *s, const char *prefix)
 	return true;
 }
 
-const char *text_base_name(const char *path)
+const char *text_last_part(const char *path)
 {
 	const char *base = path;
 
@@ -124,7 +124,7 @@ const char *text_base_name(const char *path)
 
 void text_copy(char *to, size_t room, const char *from)
 {
-	struct text t;
+	struct text_buffer t;
 
 	text_init(&t, to, room);
 	text_add(&t, from);
@@ -133,7 +133,7 @@ void text_copy(char *to, size_t room, const char *from)
 size_t text_clean_name(char to[80], const char *name)
 {
 	size_t len = text_length(name), head = len;
-	struct text t;
+	struct text_buffer t;
 
 	if (len > 79)
 		head = 39;
@@ -151,7 +151,7 @@ size_t text_clean_name(char to[80], const char *name)
 void text_complain(const char *const parts[], size_t n)
 {
 	char line[512];
-	struct text t;
+	struct text_buffer t;
 
 	text_init(&t, line, sizeof(line));
 	text_add(&t, "libanonname: ");

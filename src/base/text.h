@@ -10,18 +10,18 @@
 #include "format/name.h"
 
 /* A buffer that is filled from the left. It never overflows: what does not fit is dropped and `cut` is set. */
-struct text {
+struct text_buffer {
 	char *at;
 	size_t used;
 	size_t room;      /* the NUL included */
 	bool cut;
 };
 
-void text_init(struct text *t, char *buf, size_t room);
-void text_add(struct text *t, const char *s);
-void text_add_bytes(struct text *t, const char *s, size_t len);
-void text_add_number(struct text *t, uint64_t n);
-void text_add_hex(struct text *t, uint64_t n);
+void text_init(struct text_buffer *t, char *buf, size_t room);
+void text_add(struct text_buffer *t, const char *s);
+void text_add_bytes(struct text_buffer *t, const char *s, size_t len);
+void text_add_number(struct text_buffer *t, uint64_t n);
+void text_add_hex(struct text_buffer *t, uint64_t n);
 
 /* Writes decimal digits, no NUL. buf has room for 20. Returns their number. */
 size_t text_number(char *buf, uint64_t n);
@@ -34,8 +34,8 @@ bool text_read_number(const char **s, const char *end, unsigned base, uint64_t *
 
 size_t text_length(const char *s);
 bool text_equal(const char *a, const char *b);
-bool text_starts(const char *s, const char *prefix);
-const char *text_base_name(const char *path);
+bool text_begins(const char *s, const char *prefix);
+const char *text_last_part(const char *path);
 
 /* Copies at most room - 1 bytes and a NUL. */
 void text_copy(char *to, size_t room, const char *from);

@@ -13,7 +13,6 @@
 #include "label/label.h"
 #include "label/rules.h"
 #include "label/thread.h"
-#include "owner/glibc.h"
 #include "owner/owner.h"
 #include "owner/stack.h"
 
@@ -107,13 +106,13 @@ void event_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame)
 	if (!label_active())
 		return;
 	event_notice_fork();
-	glibc_chunk(&m);
+	owners_chunk_mapped(&m);
 }
 
 void event_chunk_in_heap(uintptr_t chunk)
 {
 	if (label_active())
-		glibc_heap_used(chunk);
+		owners_chunk_in_heap(chunk);
 }
 
 struct sink_unmap event_unmap_begin_in(uintptr_t frame)
@@ -152,5 +151,5 @@ void event_program_named(void)
 
 void event_sigstack(uintptr_t start, size_t len)
 {
-	stack_for_signals(start, len);
+	stack_for_signals(start, len, owners_heap_holds(start));
 }

@@ -141,7 +141,7 @@ bool event_by_guest(void)
 
 void event_stack_given(uintptr_t start, uintptr_t end)
 {
-	stack_given(start, end);
+	stack_given(start, end, owners_heap_holds(start));
 }
 
 void event_stack_not_given(uintptr_t start, uintptr_t end)

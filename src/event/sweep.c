@@ -105,7 +105,7 @@ void sweep_start(void)
 
 	if (sweep.late)
 		stack_find_threads();
-	if (maps_read(name_early, &sweep) < 0)
+	if (maps_each(name_early, &sweep) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
@@ -149,7 +149,7 @@ struct look {
 static bool forget_gap(const struct maps_line *line, void *context)
 {
 	struct look *look = context;
-	bool file = line->inode && !text_starts(line->path, "/dev/zero");
+	bool file = line->inode && !text_begins(line->path, "/dev/zero");
 	uintptr_t end = file ? line->end : line->start;
 
 	if (end > look->at)
@@ -163,7 +163,7 @@ void sweep_look_again(void)
 	/* What is set from now on is newer than what we are about to read, and stays. */
 	struct look look = { .unmap = sink_unmap_begin((uintptr_t)__builtin_frame_address(0)), .at = 0 };
 
-	maps_read(forget_gap, &look);
+	maps_each(forget_gap, &look);
 	sink_unmap_end(look.unmap, 0, 0, false);
 	sweep_again();
 }
@@ -173,6 +173,6 @@ long sweep_again(void)
 	long named = 0, seen;
 
 	registry_settle();
-	seen = maps_read(name_rest, &named);
+	seen = maps_each(name_rest, &named);
 	return seen < 0 ? seen : named;
 }

@@ -21,7 +21,7 @@ struct template {
 
 /* Templates from the environment are copied: programs overwrite theirs (setproctitle). */
 static char copies[1024] COLD_BSS;
-static struct text copied;
+static struct text_buffer copied;
 
 static struct template of_kinds[KIND_COUNT], of_rules[RULES_MAX] COLD_BSS;
 uint32_t config_fields[KIND_COUNT + RULES_MAX];
@@ -143,7 +143,7 @@ static void find_settings(void)
 	if (getauxval(AT_SECURE))
 		return;
 	for (char **e = environ; e && *e && !settings; e++)
-		if (text_starts(*e, "ANONNAME_"))
+		if (text_begins(*e, "ANONNAME_"))
 			settings = e;
 }
 
@@ -152,7 +152,7 @@ const char *config_setting(const char *variable)
 	size_t len = text_length(variable);
 
 	for (char **e = settings; e && *e; e++)
-		if (text_starts(*e, variable) && (*e)[len] == '=')
+		if (text_begins(*e, variable) && (*e)[len] == '=')
 			return *e + len + 1;
 	return NULL;
 }
@@ -169,7 +169,7 @@ static void read_choice(enum choice c)
 
 		while (word[len] && word[len] != ' ')
 			len++;
-		if (text_length(value) == len && text_starts(word, value)) {
+		if (text_length(value) == len && text_begins(word, value)) {
 			config_choice[c] = index;
 			return;
 		}
@@ -262,7 +262,7 @@ static size_t cut_name(const struct template *t, enum kind kind, const struct fi
 {
 	char longer[MAX_TEMPLATE + 16 * 64], digits[24];
 	size_t over = total - ANONNAME_NAME_MAX;
-	struct text out;
+	struct text_buffer out;
 	char cut = 0;
 
 	/* The first field in the order that is long enough to lose that much and keep its ends. */

@@ -108,7 +108,7 @@ const struct object *objects_named(const char *start)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct object *o = object_at(i);
 
-		if (o->end && text_starts(o->name, start))
+		if (o->end && text_begins(o->name, start))
 			return o;
 	}
 	return NULL;
@@ -144,7 +144,7 @@ static void find_program(void)
 {
 	const char *from = (const char *)getauxval(AT_EXECFN);
 
-	text_copy(program, sizeof(program), from ? text_base_name(from) : "program");
+	text_copy(program, sizeof(program), from ? text_last_part(from) : "program");
 }
 
 /* --- reading one object --------------------------------------------------------- */
@@ -167,7 +167,7 @@ static void read_dynamic(struct object *o)
 		}
 	}
 	if (*soname)
-		text_copy(o->name, sizeof(o->name), text_base_name(soname));
+		text_copy(o->name, sizeof(o->name), text_last_part(soname));
 }
 
 static bool same_file(const char *a, const char *b)
@@ -192,12 +192,12 @@ static const char *started_as(const char *path)
 	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
 		const char *start = starts[i];
 
-		if (!start || text_starts(start, "/proc/") || text_starts(start, "/dev/fd/"))
+		if (!start || text_begins(start, "/proc/") || text_begins(start, "/dev/fd/"))
 			continue;
-		if (text_equal(text_base_name(start), text_base_name(path)) || same_file(start, path))
-			return text_base_name(start);
+		if (text_equal(text_last_part(start), text_last_part(path)) || same_file(start, path))
+			return text_last_part(start);
 	}
-	return text_base_name(path);
+	return text_last_part(path);
 }
 
 void objects_program_is(const char *path)
@@ -215,7 +215,7 @@ void objects_program_is(const char *path)
 		objects_classify(o);
 	}
 	text_copy(program, sizeof(program), name);
-	text_copy(program_file, sizeof(program_file), text_base_name(path));
+	text_copy(program_file, sizeof(program_file), text_last_part(path));
 }
 
 static void read_object(struct object *o, const struct dl_phdr_info *info)
@@ -258,9 +258,9 @@ static void read_object(struct object *o, const struct dl_phdr_info *info)
 		o->unwind_end = o->unwind_start + ph->p_memsz;
 	}
 	text_copy(o->name, sizeof(o->name),
-		  info->dlpi_name && info->dlpi_name[0] ? text_base_name(info->dlpi_name) : program);
+		  info->dlpi_name && info->dlpi_name[0] ? text_last_part(info->dlpi_name) : program);
 	/* The vDSO's addresses are not relocated, and it asks for nothing. */
-	if (dynamic && !text_starts(o->name, "linux-vdso")) {
+	if (dynamic && !text_begins(o->name, "linux-vdso")) {
 		o->dynamic = o->base + dynamic->p_vaddr;
 		read_dynamic(o);
 	}

@@ -17,7 +17,7 @@ static bool starts_for_others(const struct object *o)
 	static const char *const names[] = { "libstdc++.so", "libglib-2.0.so", "libgomp.so", "libboost_thread.so", "libQt5Core.so", "libQt6Core.so" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (text_starts(o->name, names[i]))
+		if (text_begins(o->name, names[i]))
 			return true;
 	return false;
 }

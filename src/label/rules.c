@@ -58,7 +58,7 @@ struct word {
 
 static bool key_is(const struct word *w, const char *key)
 {
-	return (size_t)(w->value - w->start) == text_length(key) && text_starts(w->start, key);
+	return (size_t)(w->value - w->start) == text_length(key) && text_begins(w->start, key);
 }
 
 /* NULL, or what is wrong. */
@@ -101,7 +101,7 @@ static const char *read_prot(const struct word *w, int *prot)
 	static const char letters[] = "rwx";
 
 	*prot = 0;
-	if (w->end - w->value == 4 && text_starts(w->value, "none"))
+	if (w->end - w->value == 4 && text_begins(w->value, "none"))
 		return NULL;
 	for (const char *p = w->value; p < w->end; p++) {
 		int bit = 0;
@@ -132,7 +132,7 @@ static const char *read_flags(const struct word *w, int *flags)
 		while (comma < w->end && *comma != ',')
 			comma++;
 		while (k < ARRAY_SIZE(known) &&
-		       !((size_t)(comma - p) == text_length(known[k].name) && text_starts(p, known[k].name)))
+		       !((size_t)(comma - p) == text_length(known[k].name) && text_begins(p, known[k].name)))
 			k++;
 		if (k == ARRAY_SIZE(known))
 			return wanted;
@@ -149,13 +149,13 @@ static const char *read_addresses(const struct word *w, struct rule *r)
 	const char *p = w->value;
 	uint64_t from, upto;
 
-	if (w->end - p < 3 || !text_starts(p, "0x"))
+	if (w->end - p < 3 || !text_begins(p, "0x"))
 		return wanted;
 	p += 2;
 	if (!text_read_number(&p, w->end, 16, &from))
 		return wanted;
 	upto = from;
-	if (w->end - p > 3 && text_starts(p, "-0x")) {
+	if (w->end - p > 3 && text_begins(p, "-0x")) {
 		p += 3;
 		if (!text_read_number(&p, w->end, 16, &upto))
 			return wanted;
@@ -168,7 +168,7 @@ static const char *read_addresses(const struct word *w, struct rule *r)
 /* The only value of a word that says yes. */
 static const char *read_yes(const struct word *w, const char *only, const char *wrong, bool *to)
 {
-	*to = (size_t)(w->end - w->value) == text_length(only) && text_starts(w->value, only);
+	*to = (size_t)(w->end - w->value) == text_length(only) && text_begins(w->value, only);
 	return *to ? NULL : wrong;
 }
 
@@ -214,7 +214,7 @@ static void read_rule(const char *start, const char *end, const char *from, unsi
 			break;
 		any = true;
 		/* A name may hold blanks: it goes to the end of the line. */
-		if ((size_t)(end - p) >= 5 && text_starts(p, name_key)) {
+		if ((size_t)(end - p) >= 5 && text_begins(p, name_key)) {
 			w.value = p + 5;
 			w.end = end;
 			while (w.end > w.value && (w.end[-1] == ' ' || w.end[-1] == '\t' || w.end[-1] == '\r'))
@@ -245,7 +245,7 @@ static void read_rule(const char *start, const char *end, const char *from, unsi
 		wrong = read_word(&w, &r);
 		if (wrong) {
 			char word[40];
-			struct text t;
+			struct text_buffer t;
 
 			text_init(&t, word, sizeof(word));
 			text_add_bytes(&t, w.start, (size_t)(w.end - w.start));
@@ -460,7 +460,7 @@ static bool holds(struct place *p, void *context)
 {
 	struct search *s = context;
 
-	if (place_holds(p, s->start) && s->fits >> p->index & 1)
+	if (place_holds(p, s->start) && s->fits >> p->rule & 1)
 		s->found = p;
 	return !s->found;
 }
@@ -479,7 +479,7 @@ static __attribute__((noinline)) void reserve(const struct mapping *m, unsigned 
 
 	if (!p)
 		return;
-	p->index = rule;
+	p->rule = rule;
 	place_cover(p, m->start, m->start + m->len);
 	store_relaxed(&any_reserved, true);
 }
@@ -500,7 +500,7 @@ static unsigned rule_of(const struct mapping *m, uint64_t fits)
 	if (unlikely(m->flags & MAP_FIXED && fits && load_relaxed(&any_reserved)))
 		into = reservation_of(m->start, fits);
 	if (into)
-		return into->index;
+		return into->rule;
 	for (; fits; fits &= fits - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(fits);
 

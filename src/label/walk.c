@@ -140,7 +140,8 @@ static int *unwind_errno_location(void)
 static void *unwind_memcpy(void *to, const void *from, size_t n) { return memcpy(to, from, n); }
 static void *unwind_memmove(void *to, const void *from, size_t n) { return memmove(to, from, n); }
 static void *unwind_memset(void *to, int c, size_t n) { return memset(to, c, n); }
-static void *unwind_memchr(const void *in, int c, size_t n) { return memchr(in, c, n); }
+/* In brackets it is the function, and not C23's macro, which gives back a pointer to const. */
+static void *unwind_memchr(const void *in, int c, size_t n) { return (memchr)(in, c, n); }
 static size_t unwind_strlen(const char *s) { return strlen(s); }
 static int unwind_strcmp(const char *a, const char *b) { return strcmp(a, b); }
 

@@ -35,7 +35,7 @@ static THREAD_LOCAL uintptr_t new_heap;         /* whose arena it is in is not c
 static void name_heap(const struct place *p)
 {
 	label_range(KIND_ARENA, p->start, p->end - p->start,
-		    &(struct fields){ .allocator = "glibc", .index = p->index, .has_index = true, .tid = p->tid });
+		    &(struct fields){ .allocator = "glibc", .index = p->arena, .has_index = true, .tid = p->tid });
 }
 
 static void settle(void);
@@ -61,7 +61,7 @@ static void heap_mapped(uintptr_t start, size_t len)
 	if (!p)
 		p = &unknown;
 	place_cover(p, start, start + len);
-	p->index = my_arena;
+	p->arena = my_arena;
 	p->tid = thread_tid();
 	name_heap(p);
 	if (p == &unknown)
@@ -101,14 +101,14 @@ bool glibc_found(uintptr_t start, uintptr_t unused)
 		owner = table_add(&heaps, first);
 		if (!owner)
 			return false;
-		owner->index = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
+		owner->arena = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
 		owner->tid = TID_UNKNOWN;
 	}
 	p = table_add(&heaps, start);
 	if (!p)
 		return false;
 	place_cover(p, start, start + HEAP_SIZE);
-	p->index = owner->index;
+	p->arena = owner->arena;
 	p->tid = owner->tid;
 	name_heap(p);
 	return true;
@@ -142,17 +142,18 @@ static void set_right(uintptr_t heap, uintptr_t arena)
 	place_cover(p, heap, heap + HEAP_SIZE);
 	arena &= ~(HEAP_SIZE - 1);
 	owner = arena == heap ? NULL : table_find(&heaps, arena);
-	if (!owner || (owner->index == p->index && owner->tid == p->tid))
+	if (!owner || (owner->arena == p->arena && owner->tid == p->tid))
 		return;
 	/* It grows an arena that another thread made: the thread has none of its own yet. */
-	if (my_arena == p->index)
+	if (my_arena == p->arena)
 		my_arena = 0;
-	p->index = owner->index;
+	p->arena = owner->arena;
 	p->tid = owner->tid;
 	name_heap(p);
 }
 
-void glibc_heap_used(uintptr_t chunk)
+/* The heap is the calling thread's, or one that is known. */
+void glibc_chunk_in_heap(uintptr_t chunk)
 {
 	static THREAD_LOCAL uintptr_t last;
 	uintptr_t heap = chunk & ~(HEAP_SIZE - 1), arena;
@@ -220,7 +221,7 @@ bool glibc_mapped(const struct mapping *m, const struct object *asker, enum kind
 	return false;
 }
 
-void glibc_chunk(const struct mapping *m)
+void glibc_chunk_mapped(const struct mapping *m)
 {
 	struct fields f = { .allocator = "glibc", .size = m->len, .library = label_library(m, objects_find(m->caller), KIND_LARGE) };
 

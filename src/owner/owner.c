@@ -18,6 +18,9 @@ static const struct owner {
 	bool (*mapped)(const struct mapping *m, const struct object *asker, enum kind *kind);
 	void (*unmapped)(uintptr_t start, size_t len);
 	bool (*found)(uintptr_t vma, uintptr_t start);
+	bool (*heap_holds)(uintptr_t addr);
+	void (*chunk_mapped)(const struct mapping *m);
+	void (*chunk_in_heap)(uintptr_t chunk);
 	void (*start)(void);
 	void (*thread_begins)(const struct new_thread *new);
 	void (*thread_ends)(void);
@@ -34,7 +37,8 @@ static const struct owner {
 	},
 	[OWNER_GLIBC] = {
 		.objects = "libc.so.6 libpthread.so.0 libc_malloc_debug.so", .name = "glibc", .class = OBJECT_LIBC,
-		.mapped = glibc_mapped, .unmapped = glibc_unmapped, .found = glibc_found,
+		.mapped = glibc_mapped, .unmapped = glibc_unmapped, .found = glibc_found, .heap_holds = glibc_heap_holds,
+		.chunk_mapped = glibc_chunk_mapped, .chunk_in_heap = glibc_chunk_in_heap,
 	},
 	[OWNER_JEMALLOC] = {
 		.objects = "libjemalloc.so", .name = "jemalloc", .class = OBJECT_ALLOCATOR,
@@ -114,6 +118,24 @@ bool owners_found(uintptr_t vma, uintptr_t start)
 		if (owners[i].found && owners[i].found(vma, start))
 			return true;
 	return false;
+}
+
+bool owners_heap_holds(uintptr_t addr)
+{
+	EACH_ROW(i)
+		if (owners[i].heap_holds && owners[i].heap_holds(addr))
+			return true;
+	return false;
+}
+
+void owners_chunk_mapped(const struct mapping *m)
+{
+	TELL(chunk_mapped, m);
+}
+
+void owners_chunk_in_heap(uintptr_t chunk)
+{
+	TELL(chunk_in_heap, chunk);
 }
 
 void owners_start(void)

@@ -27,6 +27,13 @@ void owners_unmapped(uintptr_t start, size_t len);
 /* Mapped before we came: true: it was an owner's, who has named it. start: where in the VMA it begins. */
 bool owners_found(uintptr_t vma, uintptr_t start);
 
+/* The address lies in a heap of an arena, and what is there is given and taken by an allocator. */
+bool owners_heap_holds(uintptr_t addr);
+
+/* The program's own malloc, where no hook sees what libc maps: a chunk is a mapping of its own, or lies in a heap. */
+void owners_chunk_mapped(const struct mapping *m);
+void owners_chunk_in_heap(uintptr_t chunk);
+
 /* The library starts, in the process's first thread. */
 void owners_start(void);
 

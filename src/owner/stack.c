@@ -17,7 +17,6 @@
 #include "label/label.h"
 #include "label/objects.h"
 #include "label/thread.h"
-#include "owner/glibc.h"
 
 #define HUGE_PAGE (2UL << 20)
 
@@ -109,7 +108,7 @@ bool stack_found(uintptr_t vma, uintptr_t start)
 static void read_name(const char *tid, char name[COMM_SIZE])
 {
 	char path[64];
-	struct text t;
+	struct text_buffer t;
 	long fd, n;
 
 	text_init(&t, path, sizeof(path));
@@ -216,11 +215,11 @@ static struct place *own_stack(uintptr_t here, bool *was_unknown)
  * not out of the middle of a region that huge pages may back, which an edge
  * would split. Reads maps.
  */
-static bool fits(uintptr_t start, size_t len)
+static bool fits(uintptr_t start, size_t len, bool in_heap)
 {
 	struct maps_line line;
 
-	if (start & (page_size - 1) || glibc_heap_holds(start))
+	if (start & (page_size - 1) || in_heap)
 		return false;
 	if (!maps_find(start, &line) || !line.anonymous || line.special || start + len > line.end)
 		return false;
@@ -228,24 +227,24 @@ static bool fits(uintptr_t start, size_t len)
 	       line.end - line.start < HUGE_PAGE;
 }
 
-void stack_for_signals(uintptr_t start, size_t len)
+void stack_for_signals(uintptr_t start, size_t len, bool in_heap)
 {
 	struct thread *me = thread_self();
 
 	if (start < me->stack_end && start + len > me->stack_start)
 		me->alternate = true;
-	if (label_active() && fits(start, len))
+	if (label_active() && fits(start, len, in_heap))
 		label_range(KIND_SIGSTACK, start, page_up(len), &(struct fields){ .tid = 0 });
 }
 
-void stack_given(uintptr_t start, uintptr_t end)
+void stack_given(uintptr_t start, uintptr_t end, bool in_heap)
 {
-	struct place *p = fits(start, end - start) ? table_add(&stacks, end) : NULL;
+	struct place *p = fits(start, end - start, in_heap) ? table_add(&stacks, end) : NULL;
 
 	if (!p)
 		return;
 	place_cover(p, start, end);
-	p->index = 1;   /* not libc's: goes when the thread ends */
+	p->given = 1;
 }
 
 /*
@@ -304,7 +303,7 @@ void stack_thread_begins(const struct new_thread *new)
 		if (p) {
 			/* What follows comes after all that the stack's last thread did: see stack_thread_ends. */
 			(void)load_acquire(&p->used);
-			p->index = 0;
+			p->given = 0;
 		}
 	}
 	my_stack = p;
@@ -327,7 +326,7 @@ void stack_thread_ends(void)
 	my_stack = NULL;
 	if (!p)
 		return;
-	if (!p->index && !libc_keeps_stacks) {
+	if (!p->given && !libc_keeps_stacks) {
 		/* It will be unmapped, and nobody will tell us. */
 		sink_unname(p->start, p->end - p->start);
 		table_remove(p);
@@ -336,7 +335,7 @@ void stack_thread_ends(void)
 	store_relaxed(&p->used, 0U);
 	store_relaxed(&p->early_tid, 0U);
 	label_stack(p);
-	if (p->index)
+	if (p->given)
 		table_remove(p);
 	else
 		/* The next thread on it comes after us: libc keeps the stack, and orders the two. */

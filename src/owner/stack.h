@@ -23,10 +23,15 @@ void stack_fork_child(void);
 /* A part of a stack is executable, and to be called as the rest of it. */
 void stack_is_code(uintptr_t start, uintptr_t end);
 
+/*
+ * in_heap: malloc gives and takes the memory. It is not named: the name would stay
+ * when it is freed.
+ */
+
 /* The program gives a thread this stack: before it is created, so that it can be named before it begins. */
-void stack_given(uintptr_t start, uintptr_t end);
+void stack_given(uintptr_t start, uintptr_t end, bool in_heap);
 
 /* The calling thread has set a stack for its signal handlers. */
-void stack_for_signals(uintptr_t start, size_t len);
+void stack_for_signals(uintptr_t start, size_t len, bool in_heap);
 
 #endif

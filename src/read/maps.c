@@ -4,7 +4,6 @@
  * sscanf would cost as much again, this costs a twentieth.
  */
 #include "maps.h"
-#include "shmem.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +19,13 @@ static const struct {
 	{ "/dev/zero (deleted)", VMA_SHARED },
 	{ "/anon_hugepage (deleted)", VMA_SHARED },
 };
+
+/* Shared memory, by its path alone, as in a copy of smaps. */
+static bool is_shared_memory(struct text path)
+{
+	return text_starts(path, "/memfd:") || text_starts(path, "/dev/shm/") ||
+	       (text_starts(path, "/SYSV") && text_ends(path, " (deleted)"));
+}
 
 static void classify(struct vma *vma)
 {
@@ -42,7 +48,7 @@ static void classify(struct vma *vma)
 		prefix = sizeof(shmem) - 1;
 	} else if (bracketed && text_starts(*name, "[stack:")) {
 		vma->class = VMA_STACK;     /* Linux before 4.5 */
-	} else if (shmem_is_name(*name)) {
+	} else if (is_shared_memory(*name)) {
 		vma->class = VMA_SHM;
 	} else {
 		for (size_t i = 0; i < sizeof(known_names) / sizeof(*known_names); i++)

@@ -22,12 +22,6 @@ struct shmem {
 	} device[DEVICES_MAX];
 };
 
-bool shmem_is_name(struct text path)
-{
-	return text_starts(path, "/memfd:") || text_starts(path, "/dev/shm/") ||
-	       (text_starts(path, "/SYSV") && text_ends(path, " (deleted)"));
-}
-
 static void keep(struct shmem *shmem, uint64_t minor, bool shared)
 {
 	for (size_t i = 0; i < shmem->count; i++)

@@ -12,9 +12,6 @@
 
 #include <stdint.h>
 
-/* By its path alone, as in a copy of smaps. */
-bool shmem_is_name(struct text path);
-
 /* What is known of devices. live: those of this machine. */
 struct shmem *shmem_new(bool live);
 void shmem_free(struct shmem *shmem);

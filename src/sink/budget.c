@@ -45,7 +45,7 @@ void sink_budget_count(void)
 
 	if (sandbox_allows(MAY_READ_PROC)) {
 		limit = read_limit();
-		count = maps_read(NULL, NULL);
+		count = maps_each(NULL, NULL);
 	}
 	/* Blind: stay on the safe side. */
 	if (count < 0)
@@ -96,7 +96,7 @@ static bool more_vmas_can_be_had(void)
 static bool out_of_vmas(void)
 {
 	return sandbox_allows(MAY_MAP | MAY_UNMAP | MAY_PROTECT | MAY_READ_PROC) && !more_vmas_can_be_had() &&
-	       maps_read(NULL, NULL) > read_limit() - (long)(VMAS_NEEDED + 1);
+	       maps_each(NULL, NULL) > read_limit() - (long)(VMAS_NEEDED + 1);
 }
 
 /* A run of VMAs that touch and could carry names: cleared by one call. */
@@ -136,7 +136,7 @@ bool sink_give_back(void)
 	if (__atomic_exchange_n(&given_back, true, __ATOMIC_RELAXED))
 		return false;
 	store_relaxed(&sink_budget_level, (uint8_t)BUDGET_NO_NAMES);
-	maps_read(collect, &run);
+	maps_each(collect, &run);
 	clear_run(&run);
 	return true;
 }

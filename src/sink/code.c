@@ -211,5 +211,5 @@ void code_begins(uintptr_t start, size_t len, void (*name)(uintptr_t start, size
 	else if (!load_relaxed(&any_given) && !sys_failed(sink_kernel_name(start, p.end - start, NULL)))
 		name(start, p.end - start, context);
 	else
-		maps_read(vma_begins, &p);
+		maps_each(vma_begins, &p);
 }

@@ -107,7 +107,7 @@ static long keep(unsigned long addr, unsigned long len, const char *name, size_t
 	if (!sandbox_allows(MAY_READ_PROC))
 		return name_labelled(addr, addr + rounded, name, name_len);
 	registry_notice((uintptr_t)__builtin_frame_address(0));
-	if (maps_read(walk_vma, &w) < 0)
+	if (maps_each(walk_vma, &w) < 0)
 		return -EINVAL;
 	if (w.at < w.end && w.result == 0)
 		w.result = -ENOMEM;

@@ -14,7 +14,7 @@ static bool given_name(const char *path, char *name, size_t room)
 	static const char *const starts[] = { "[anon:", "[anon_shmem:" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
-		if (!text_starts(path, starts[i]))
+		if (!text_begins(path, starts[i]))
 			continue;
 		text_copy(name, room, path + text_length(starts[i]));
 
@@ -64,7 +64,7 @@ int shown_each(bool (*each)(const struct shown *range, void *context), void *con
 	registry_notice((uintptr_t)__builtin_frame_address(0));
 	registry_settle();
 	if (sink_modes() & ROOT_SINK_KERNEL) {
-		long seen = maps_read(visit_line, &v);
+		long seen = maps_each(visit_line, &v);
 
 		return seen < 0 ? (int)seen : 0;
 	}
@@ -99,7 +99,7 @@ int shown_at(uintptr_t addr, struct shown *found)
 	struct search s = { .addr = addr, .found = found };
 	struct registry_range r;
 	char name[ANONNAME_NAME_MAX + 1];
-	long seen = maps_read(search_line, &s);
+	long seen = maps_each(search_line, &s);
 
 	if (seen < 0)
 		return -ENOTSUP;

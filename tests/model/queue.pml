@@ -2,7 +2,7 @@
 /*
  * One thread unmaps A while another names its neighbour B alike, which may make
  * the two one range with one stamp: is A ever left with a name, or a note with
- * nobody to apply it? See src/sink/registry/queue.c.
+ * nobody to apply it? See src/sink/registry/queue.c and order.c.
  *
  * The memory is aarch64's: each thread's stores wait in a buffer, and leave it in
  * any order, except that a release leaves after all that were stored before it.

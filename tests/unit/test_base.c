@@ -17,7 +17,7 @@
 START_TEST(text_never_overflows)
 {
 	char buf[9] = "--------";
-	struct text t;
+	struct text_buffer t;
 
 	text_init(&t, buf, 8);
 	text_add(&t, "abc");
@@ -59,13 +59,13 @@ START_TEST(names_are_cleaned)
 	ck_assert_uint_eq(text_clean_name(name, longest), 79);
 	ck_assert_uint_eq(strlen(name), 79);
 	ck_assert(strstr(name, ".."));
-	ck_assert_str_eq(text_base_name("/usr/lib/libx.so"), "libx.so");
+	ck_assert_str_eq(text_last_part("/usr/lib/libx.so"), "libx.so");
 }
 END_TEST
 
 static bool count_one(struct place *p, void *context)
 {
-	ck_assert_uint_eq(p->index, p->key >> 12);
+	ck_assert_uint_eq(p->arena, p->key >> 12);
 	++*(int *)context;
 	return true;
 }
@@ -80,18 +80,18 @@ START_TEST(table_finds_what_was_added)
 		struct place *p = table_add(&t, i << 12);
 
 		ck_assert_ptr_nonnull(p);
-		p->index = (uint32_t)i;
+		p->arena = (uint32_t)i;
 		first = first ? first : p;
 	}
 	for (uintptr_t i = 1; i <= 5000; i++)
-		ck_assert_uint_eq(table_find(&t, i << 12)->index, i);
+		ck_assert_uint_eq(table_find(&t, i << 12)->arena, i);
 	ck_assert_ptr_eq(table_find(&t, 1 << 12), first);
 	ck_assert_ptr_null(table_find(&t, 5001UL << 12));
 	table_each(&t, count_one, &count);
 	ck_assert_int_eq(count, 5000);
 	table_remove(first);
 	ck_assert_ptr_null(table_find(&t, 1 << 12));
-	ck_assert_uint_eq(table_find(&t, 2 << 12)->index, 2);
+	ck_assert_uint_eq(table_find(&t, 2 << 12)->arena, 2);
 }
 END_TEST
 
@@ -169,7 +169,7 @@ START_TEST(maps_of_this_process)
 	ck_assert(!maps_find((uintptr_t)p + page_size, &line));
 	ck_assert(maps_find((uintptr_t)count_one, &line) && !line.anonymous && line.inode);
 	ck_assert(maps_find((uintptr_t)&line, &line) && line.special);
-	ck_assert_int_gt(maps_read(NULL, NULL), 10);
+	ck_assert_int_gt(maps_each(NULL, NULL), 10);
 }
 END_TEST
 

@@ -198,9 +198,9 @@ START_TEST(refusals)
 	refused[_i].change();
 	ck_assert(fd >= 0 && write(fd, image, image_size) == (ssize_t)image_size);
 	close(fd);
-	before = maps_read(NULL, NULL);
+	before = maps_each(NULL, NULL);
 	ck_assert_msg(borrow(changed, &lib) == -ENOEXEC, "%s: not refused", refused[_i].what);
-	ck_assert_msg(maps_read(NULL, NULL) == before, "%s: something is left mapped", refused[_i].what);
+	ck_assert_msg(maps_each(NULL, NULL) == before, "%s: something is left mapped", refused[_i].what);
 	unlink(changed);
 	ck_assert_int_eq(borrow(changed, &lib), -ENOENT);
 }

@@ -129,7 +129,7 @@ START_TEST(what_must_be_cut)
 	f.library = longest;
 	with("%a:large:%l:%t", &f);
 	ck_assert_uint_eq(strlen(name), ANONNAME_NAME_MAX);
-	ck_assert(text_starts(name, "jemalloc:large:begin"));
+	ck_assert(text_begins(name, "jemalloc:large:begin"));
 	ck_assert_msg(ends(name, "end.so.1:4711"), "%s", name);
 	ck_assert(strstr(name, "..") != NULL);
 	/* Exactly at the limit nothing is cut; one more and something is. */
@@ -243,7 +243,7 @@ START_TEST(bad_values)
 		const char *said = complaint(rows[i].variable, rows[i].value);
 		const char *newline = strchr(said, '\n');
 
-		ck_assert_msg(text_starts(said, "libanonname: ") && strstr(said, rows[i].variable) && newline && !newline[1],
+		ck_assert_msg(text_begins(said, "libanonname: ") && strstr(said, rows[i].variable) && newline && !newline[1],
 			      "%s=%s: '%s'", rows[i].variable, rows[i].value, said);
 		ck_assert_str_eq(format(KIND_MMAP, &all), "libfoo.so.1:mmap");
 		ck_assert_int_eq(config_choice[CHOICE_SINK], 0);

@@ -50,7 +50,7 @@ static void try_object(const struct object *o)
 
 		for (; have < ARRAY_SIZE(wanted); have++) {
 			char name[32];
-			struct text t;
+			struct text_buffer t;
 			const ElfW(Sym) *symbol;
 
 			text_init(&t, name, sizeof(name));

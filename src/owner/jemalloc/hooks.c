@@ -291,3 +291,21 @@ int jemalloc_arena_destroy(unsigned i)
 		jemalloc_arena_gone(i);
 	return -error;
 }
+
+/*
+ * Which arenas exist jemalloc tells from the state of the last `epoch`, and
+ * that is the program's to advance. But to ask for the hooks of one past the
+ * automatic ones makes none.
+ */
+void je_hook_all(void)
+{
+	unsigned n = je_narenas();
+
+	for (unsigned i = 0; i < MIN(n, MAX_ARENAS); i++) {
+		struct arena *a = arena_at(i);
+
+		if (!(a && load_relaxed(&a->state) == ARENA_HOOKED) && (i >= je.automatic || je_initialized(i)))
+			hooks_put(i);
+	}
+	store_relaxed(&je.arenas_known, n);
+}

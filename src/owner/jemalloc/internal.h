@@ -111,6 +111,9 @@ void je_settle_arena(void);
 /* What the calling thread is asked once, when jemalloc is there. */
 void je_join(void);
 
+/* An arena of the thread's own: where ANONNAME_JEMALLOC_ARENAS says so. */
+void je_take_arena(void);
+
 /* Some yields at most: a name is worth no hang. */
 void je_wait_while(const uint32_t *state, uint32_t value);
 
@@ -125,8 +128,7 @@ void hooks_stand_before(struct arena *a, struct extent_hooks *next);
 /* Puts our hooks before those of an arena that exists; false: it has them, or another thread is at it. */
 bool hooks_put(unsigned i);
 
-/* --- life.c */
-
+/* Before those of all arenas that exist. */
 void je_hook_all(void);
 
 #endif

@@ -85,24 +85,6 @@ static bool still_there(void)
 	return false;
 }
 
-/*
- * Which arenas exist jemalloc tells from the state of the last `epoch`, and
- * that is the program's to advance. But to ask for the hooks of one past the
- * automatic ones makes none.
- */
-void je_hook_all(void)
-{
-	unsigned n = je_narenas();
-
-	for (unsigned i = 0; i < MIN(n, MAX_ARENAS); i++) {
-		struct arena *a = arena_at(i);
-
-		if (!(a && load_relaxed(&a->state) == ARENA_HOOKED) && (i >= je.automatic || je_initialized(i)))
-			hooks_put(i);
-	}
-	store_relaxed(&je.arenas_known, n);
-}
-
 /* --- jemalloc inside a program ------------------------------------------------------ */
 
 /*
@@ -223,4 +205,21 @@ void jemalloc_seek(void)
 	je_wait_while(&je.state, 1);
 	if (jemalloc_calls())
 		je_join();
+}
+
+void jemalloc_thread_begins(const struct new_thread *new)
+{
+	(void)new;
+	if (!je_names_arenas())
+		return;
+	if (!jemalloc_calls())
+		jemalloc_seek();
+	if (!jemalloc_calls())
+		return;
+	if (load_relaxed(&je.automatic_hooked) < je.automatic)
+		je_settle_arena();
+	if (je_arena_a_thread())
+		je_take_arena();
+	if (je_narenas() != load_relaxed(&je.arenas_known))
+		je_hook_all();
 }

@@ -120,7 +120,7 @@ static int our_mallctl(const char *name, void *old, size_t *old_len, void *new, 
 	size_t mib[4] = { 0 }, len = ARRAY_SIZE(mib);
 	enum jemalloc_control means = CONTROL_OTHER;
 
-	if (name && (text_starts(name, "arena") || text_equal(name, "thread.arena")) &&
+	if (name && (text_begins(name, "arena") || text_equal(name, "thread.arena")) &&
 	    jemalloc_calls()->mallctlnametomib(name, mib, &len) == 0)
 		means = jemalloc_control(mib, len);
 	return controlled(means, (unsigned)mib[1], by_name, name, 0, old, old_len, new, new_len);

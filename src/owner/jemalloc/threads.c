@@ -80,7 +80,7 @@ static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;   /* of waiting ar
 static uint32_t pool;                   /* the first arena that waits for a thread, + 1 */
 
 /* From the arenas whose threads have ended, or a new one. Without one the thread shares, as jemalloc does. */
-static void take_arena(void)
+void je_take_arena(void)
 {
 	unsigned i;
 
@@ -133,23 +133,6 @@ void jemalloc_thread_renamed(uintptr_t self, const char *name)
 		else if (a->kind == KIND_THREAD_ARENA && a->self == self)
 			arena_give_to(i, KIND_THREAD_ARENA, a->tid, name);
 	}
-}
-
-void jemalloc_thread_begins(const struct new_thread *new)
-{
-	(void)new;
-	if (!je_names_arenas())
-		return;
-	if (!jemalloc_calls())
-		jemalloc_seek();
-	if (!jemalloc_calls())
-		return;
-	if (load_relaxed(&je.automatic_hooked) < je.automatic)
-		je_settle_arena();
-	if (je_arena_a_thread())
-		take_arena();
-	if (je_narenas() != load_relaxed(&je.arenas_known))
-		je_hook_all();
 }
 
 /*

@@ -6,7 +6,9 @@
  * signal handler that jumps or by a fork of another thread, and then the next one
  * begins.
  */
-#include "sink/registry/queue.h"
+#include "sink/registry/edit.h"
+
+#include "sink/registry/order.h"
 #include "sink/registry/store.h"
 
 /* --- leaves ----------------------------------------------------------------- */
@@ -17,7 +19,7 @@
  */
 static bool is_newer(uint32_t stamp, uint32_t than)
 {
-	return stamp - than - 1 < queue_stamp_last() - than;
+	return stamp - than - 1 < stamp_last() - than;
 }
 
 /* The first range that starts at or above addr. */
@@ -323,7 +325,7 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 	bool above = name >= 0 && q < leaf->count && leaf->range[q].start == new.end && leaf->range[q].name == name;
 
 	/* Neighbours of one name become one range, as the kernel's VMAs do. */
-	if ((below || above) && queue_is_quiet()) {
+	if ((below || above) && order_is_quiet()) {
 		new.start = below ? prior->start : new.start;
 		new.end = above ? leaf->range[q].end : new.end;
 		p -= below;

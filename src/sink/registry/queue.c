@@ -7,6 +7,7 @@
  *         | no
  *         v
  *     note -> waiting (newest first) -> applying (oldest first) -> the holder makes the change
+ *             order_waiting             order_applying
  *
  * A handler may leave any of this by a jump (longjmp), and a thread may end in
  * the middle of it. So whatever is held is marked with the address of the frame
@@ -54,9 +55,7 @@ static struct note *chunk[CHUNKS];
 #define MANY_ROUNDS 4U
 
 static uintptr_t holder;                /* the frame that holds the registry; 0: nobody */
-static struct note *waiting;            /* newest first */
-static struct note *cut;                /* the holder's: what it takes from `waiting`, newest first */
-static struct note *applying;           /* the holder's: the same, oldest first; the first is being applied */
+static struct note *cut;                /* the holder's: what it takes from those that wait, newest first */
 static bool left;                       /* a change was left in the middle: see recover */
 static bool short_of_notes;
 static bool crowded;                    /* the holder asks others to wait: see let_go */
@@ -65,156 +64,10 @@ static bool alone;                      /* in a fork's child, which has no other
 /* Handlers of fork run while it is held: no frame tells that it is not. */
 #define FORK_FRAME UINTPTR_MAX
 static THREAD_LOCAL bool fork_holds;
-THREAD_LOCAL struct registry_open registry_open;
 bool registry_lost_changes;
 bool queue_wanted;
 
-bool (*registry_frame_is_gone)(uintptr_t frame, uintptr_t here);
-bool (*registry_frame_is_mine)(uintptr_t frame);
-
-static bool is_mine(uintptr_t frame)
-{
-	return frame && registry_frame_is_mine && registry_frame_is_mine(frame);
-}
-
-static bool is_gone(uintptr_t frame, uintptr_t here)
-{
-	return frame && registry_frame_is_gone && registry_frame_is_gone(frame, here);
-}
-
-/* --- unmaps on their way ---------------------------------------------------------- */
-
-/*
- * Who unmaps takes a stamp before the system call, and clears what is older
- * after it. Neighbours that become one range have one stamp. So while an unmap
- * is on its way none do, or the stamp would no longer tell old from new. Each
- * one on its way has a slot, which holds its hook's frame.
- *
- *     unmap                                  set, with a neighbour of the same name
- *     slot = frame
- *     stamp = ++clock   (release)      --->  stamp = ++clock   (acquire): a later one
- *     munmap, clear: apply or leave a note   looks at the slots
- *     slot = 0          (release)      --->  0 (acquire): looks whether notes wait
- *
- * A set that is newer than an unmap comes after it on the clock, so it sees the
- * slot, or 0, and then it sees the note or the tree without the range.
- * tests/model/queue.pml tries every order.
- */
-#define UNMAPS 64U
-#define UNMAPS_MORE (4096U / sizeof(uintptr_t) - 1)
-
-struct unmaps {
-	struct unmaps *more;
-	uintptr_t frame[UNMAPS_MORE];
-};
-static uintptr_t unmaps[UNMAPS] COLD_BSS;
-static struct unmaps *more_unmaps;
-static uint32_t unmaps_used;            /* of `unmaps`: none from here on was ever taken */
-static uint32_t unmaps_without;         /* on their way without a slot, for which there was no memory */
-uint32_t queue_clock;
-
-static bool slot_claim(uintptr_t *slot, uintptr_t frame)
-{
-	uintptr_t none = 0;
-
-	return !load_relaxed(slot) &&
-	       __atomic_compare_exchange_n(slot, &none, frame, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-}
-
-static uintptr_t *slot_more(uintptr_t frame)
-{
-	for (struct unmaps **at = &more_unmaps;;) {
-		struct unmaps *u = load_acquire(at), *none = NULL;
-
-		for (uint32_t i = 0; u && i < UNMAPS_MORE; i++)
-			if (slot_claim(&u->frame[i], frame))
-				return &u->frame[i];
-		if (u) {
-			at = &u->more;
-			continue;
-		}
-		u = own_map(sizeof(*u), "registry");
-		if (!u)
-			return NULL;
-		u->frame[0] = frame;
-		/* Somebody was faster: theirs is tried, ours stays unused. It happens at most once a page. */
-		if (__atomic_compare_exchange_n(at, &none, u, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			return &u->frame[0];
-	}
-}
-
-static uintptr_t *slot_take(uintptr_t frame)
-{
-	for (uint32_t i = 0; i < UNMAPS; i++) {
-		uint32_t used = load_relaxed(&unmaps_used);
-
-		/* Before it is taken: one that nobody looks at would stay taken after a jump. */
-		while (used <= i && !__atomic_compare_exchange_n(&unmaps_used, &used, i + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			;
-		if (slot_claim(&unmaps[i], frame))
-			return &unmaps[i];
-	}
-	return slot_more(frame);
-}
-
-/* Nobody notices a jump out of an unmap without a slot, nor a fork beside it: it counts for ever, and no neighbours become one. */
-static uintptr_t *slot_or_count(uintptr_t frame)
-{
-	uintptr_t *slot = slot_take(frame);
-
-	if (unlikely(!slot))
-		__atomic_add_fetch(&unmaps_without, 1, __ATOMIC_ACQ_REL);
-	return slot;
-}
-
-/* Calls each(slot, its frame, here) for those that are taken, until it returns false. */
-static bool each_unmap(bool (*each)(uintptr_t *slot, uintptr_t frame, uintptr_t here), uintptr_t here)
-{
-	uint32_t used = load_acquire(&unmaps_used);
-	uintptr_t frame;
-
-	for (uint32_t i = 0; i < used; i++)
-		if ((frame = load_acquire(&unmaps[i])) && !each(&unmaps[i], frame, here))
-			return false;
-	for (struct unmaps *u = load_acquire(&more_unmaps); unlikely(u != NULL); u = load_acquire(&u->more))
-		for (uint32_t i = 0; i < UNMAPS_MORE; i++)
-			if ((frame = load_acquire(&u->frame[i])) && !each(&u->frame[i], frame, here))
-				return false;
-	return true;
-}
-
-static bool free_if_gone(uintptr_t *slot, uintptr_t frame, uintptr_t here)
-{
-	if (is_gone(frame, here))
-		__atomic_compare_exchange_n(slot, &frame, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-	else if (is_mine(frame))
-		registry_open.unmaps++;
-	return true;
-}
-
-static bool free_if_mine(uintptr_t *slot, uintptr_t frame, uintptr_t here)
-{
-	(void)here;
-	if (is_mine(frame))
-		__atomic_compare_exchange_n(slot, &frame, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-	return true;
-}
-
-static bool free_unless_mine(uintptr_t *slot, uintptr_t frame, uintptr_t here)
-{
-	(void)here;
-	if (!is_mine(frame))
-		__atomic_compare_exchange_n(slot, &frame, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-	return true;
-}
-
-static bool is_none(uintptr_t *slot, uintptr_t frame, uintptr_t here)
-{
-	(void)slot;
-	(void)frame;
-	(void)here;
-	return false;
-}
+/* --- unmaps ------------------------------------------------------------------------ */
 
 void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
 {
@@ -230,8 +83,8 @@ struct registry_unmap registry_unmap_begin(uintptr_t frame)
 
 	registry_notice(frame);
 	registry_open.unmaps++;
-	unmap.slot = slot_or_count(frame);
-	unmap.stamp = queue_stamp();
+	unmap.slot = order_unmap_begins(frame);
+	unmap.stamp = stamp_new();
 	return unmap;
 }
 
@@ -242,14 +95,9 @@ void registry_unmap_end(struct registry_unmap unmap, uintptr_t start, uintptr_t 
 	if (likely(unmap.slot != NULL))
 		store_release(unmap.slot, 0UL);
 	else
-		__atomic_sub_fetch(&unmaps_without, 1, __ATOMIC_RELEASE);
+		__atomic_sub_fetch(&order_unmaps_without, 1, __ATOMIC_RELEASE);
 	if (likely(registry_open.unmaps != 0))
 		registry_open.unmaps--;
-}
-
-bool queue_is_quiet(void)
-{
-	return !load_acquire(&unmaps_without) && each_unmap(is_none, 0) && !load_acquire(&waiting) && !applying;
 }
 
 /* --- notes --------------------------------------------------------------------------- */
@@ -311,10 +159,10 @@ static void collect(struct note *from, size_t count, uintptr_t here)
 	for (size_t i = 0; i < count; i++) {
 		struct note *note = &from[i];
 		uintptr_t taken = load_acquire(&note->taken);
-		bool nobodys = taken == DONE || is_gone(taken, here) || (alone && !is_mine(taken));
+		bool nobodys = taken == DONE || frame_is_gone(taken, here) || (alone && !frame_is_mine(taken));
 
-		if (taken && nobodys && !list_has(load_acquire(&waiting), note, false) &&
-		    !list_has(cut, note, false) && !list_has(applying, note, true))
+		if (taken && nobodys && !list_has(load_acquire(&order_waiting), note, false) &&
+		    !list_has(cut, note, false) && !list_has(order_applying, note, true))
 			store_release(&note->taken, 0UL);
 	}
 }
@@ -326,7 +174,7 @@ static void recover(uintptr_t here)
 
 	store_relaxed(&left, false);
 	store_relaxed(&short_of_notes, false);
-	if (applying || list_has(load_acquire(&waiting), cut, false))
+	if (order_applying || list_has(load_acquire(&order_waiting), cut, false))
 		cut = NULL;
 	collect(first_notes, FIRST_NOTES, here);
 	for (unsigned i = 0; i < CHUNKS && (more = load_acquire(&chunk[i])); i++)
@@ -334,17 +182,17 @@ static void recover(uintptr_t here)
 	alone = false;
 }
 
-/* Takes what waits off its list. It is in `waiting`, in `cut` or in `applying` at each instant. */
+/* Takes what waits off its list. It is in order_waiting, in `cut` or in order_applying at each instant. */
 static void take_waiting(void)
 {
 	struct note *newest, *oldest = NULL;
 
-	while (!cut && (newest = load_acquire(&waiting))) {
+	while (!cut && (newest = load_acquire(&order_waiting))) {
 		struct note *expected = newest;
 
 		cut = newest;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		if (!__atomic_compare_exchange_n(&waiting, &expected, NULL, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (!__atomic_compare_exchange_n(&order_waiting, &expected, NULL, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			cut = NULL;
 	}
 	for (struct note *n = cut, *after = NULL; n; after = n, n = n->next) {
@@ -352,7 +200,7 @@ static void take_waiting(void)
 		oldest = n;
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	applying = oldest;
+	order_applying = oldest;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	cut = NULL;
 }
@@ -361,17 +209,17 @@ static __attribute__((noinline)) void apply_waiting(uintptr_t frame)
 {
 	if (unlikely(load_relaxed(&left) || load_relaxed(&short_of_notes)))
 		recover(frame);
-	if (!applying)
+	if (!order_applying)
 		take_waiting();
-	while (applying) {
-		struct note *note = applying, *after = note->after;
+	while (order_applying) {
+		struct note *note = order_applying, *after = note->after;
 
 		registry_apply(&note->op);
 		/* These are addresses of the program's memory: see leaf_replace. */
 		note->op.start = note->op.end = note->op.to = 0;
 		store_relaxed(&note->taken, (uintptr_t)DONE);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		applying = after;
+		order_applying = after;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		store_release(&note->taken, 0UL);
 		if (!after)
@@ -381,7 +229,7 @@ static __attribute__((noinline)) void apply_waiting(uintptr_t frame)
 
 static inline bool something_waits(void)
 {
-	return load_relaxed(&waiting) || load_relaxed(&left);
+	return load_relaxed(&order_waiting) || load_relaxed(&left);
 }
 
 /* --- who holds it ----------------------------------------------------------------------- */
@@ -419,7 +267,7 @@ static bool held_below(void)
 {
 	uintptr_t frame = load_relaxed(&holder);
 
-	return fork_holds || (frame && frame == registry_open.holder) || is_mine(frame);
+	return fork_holds || (frame && frame == registry_open.holder) || frame_is_mine(frame);
 }
 
 /* true: it is somebody else's, or nobody's, and we are through. Else a note came just before, and we hold it again. */
@@ -427,7 +275,7 @@ static inline bool release(uintptr_t frame)
 {
 	__atomic_store_n(&holder, 0, __ATOMIC_SEQ_CST);
 	registry_open.holder = 0;
-	return likely(!__atomic_load_n(&waiting, __ATOMIC_SEQ_CST)) || !hold(frame);
+	return likely(!__atomic_load_n(&order_waiting, __ATOMIC_SEQ_CST)) || !hold(frame);
 }
 
 /*
@@ -462,7 +310,7 @@ static bool take_back(uintptr_t here)
 {
 	uintptr_t frame = load_relaxed(&holder);
 
-	if (!is_gone(frame, here))
+	if (!frame_is_gone(frame, here))
 		return false;
 	store_relaxed(&left, true);
 	return __atomic_compare_exchange_n(&holder, &frame, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
@@ -521,8 +369,8 @@ static __attribute__((noinline)) void submit_note(struct op *op, uintptr_t frame
 	if (!note)
 		return;
 	note->op = *op;
-	note->next = load_relaxed(&waiting);
-	while (!__atomic_compare_exchange_n(&waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+	note->next = load_relaxed(&order_waiting);
+	while (!__atomic_compare_exchange_n(&order_waiting, &note->next, note, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		;
 	/* The holder may have looked just before. */
 	registry_settle();
@@ -548,8 +396,7 @@ void registry_settle(void)
 
 void registry_notice_left(uintptr_t here)
 {
-	registry_open.unmaps = 0;
-	each_unmap(free_if_gone, here);
+	order_forget_gone(here);
 	if (take_back(here))
 		registry_settle();
 	else if (registry_open.holder != load_relaxed(&holder))
@@ -602,11 +449,11 @@ enum registry_waits registry_waiting(uintptr_t *addr, struct registry_range *ran
 	/* Else the notes are applied, or another thread does that now. */
 	if (!held_below() || !load_relaxed(&holder))
 		return REGISTRY_SAYS_NOTHING;
-	for (newest = applying; newest && newest->after;)
+	for (newest = order_applying; newest && newest->after;)
 		newest = newest->after;
-	said = search_back(load_acquire(&waiting), NULL, addr, &op);
+	said = search_back(load_acquire(&order_waiting), NULL, addr, &op);
 	if (said == REGISTRY_SAYS_NOTHING)
-		said = applying ? search_back(newest, applying, addr, &op) : search_back(cut, NULL, addr, &op);
+		said = order_applying ? search_back(newest, order_applying, addr, &op) : search_back(cut, NULL, addr, &op);
 	if (said != REGISTRY_NAMED)
 		return said;
 	range->start = op->start;
@@ -623,8 +470,7 @@ void registry_thread_end(void)
 {
 	uintptr_t frame = load_relaxed(&holder);
 
-	each_unmap(free_if_mine, 0);
-	registry_open.unmaps = 0;
+	order_forget_mine();
 	if (!frame || fork_holds || !held_below())
 		return;
 	store_relaxed(&left, true);
@@ -655,7 +501,7 @@ void registry_fork_parent(void)
 /* Only we exist here: what other threads held and had on its way is nobody's. */
 void registry_fork_child(void)
 {
-	each_unmap(free_unless_mine, 0);
+	order_forget_others();
 	if (!fork_holds && held_below())
 		return;         /* we are inside the change ourselves, and go on with it */
 	alone = true;

@@ -29,7 +29,7 @@ static void set(uintptr_t start, uintptr_t end, const char *name, size_t len, bo
 	op.kind = OP_SET;
 	op.start = start;
 	op.end = end;
-	op.stamp = queue_stamp();
+	op.stamp = stamp_new();
 	op.unless_newer = false;
 	op.code = code;
 	op.len = (uint8_t)MIN(len, ANONNAME_NAME_MAX);
@@ -49,7 +49,7 @@ void registry_set_code(uintptr_t start, uintptr_t end, const char *name, size_t 
 
 void registry_clear(uintptr_t start, uintptr_t end)
 {
-	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = queue_stamp() };
+	struct op op = { .kind = OP_CLEAR, .start = start, .end = end, .stamp = stamp_new() };
 
 	if (start < end)
 		queue_change(&op);
