@@ -65,7 +65,7 @@ static int make(enum jemalloc_control means, call_fn *call, const void *what, si
 static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, void *old, size_t *old_len, void *new,
 		 size_t new_len)
 {
-	struct extent_hooks *program, *wanted;
+	struct extent_hooks *program, *wanted = NULL;
 	int error;
 
 	if (!jemalloc_hooks_get(arena, &program)) {
@@ -92,7 +92,7 @@ static int hooks(call_fn *call, unsigned arena, const void *what, size_t len, vo
 		return error;
 	if (old && old_len && *old_len == sizeof(program))
 		__builtin_memcpy(old, &program, sizeof(program));
-	if (new)
+	if (wanted)
 		jemalloc_hooks_set(arena, wanted);
 	return 0;
 }
