@@ -3,7 +3,8 @@
  * Each hook is executed step by step, and at a chosen instruction of the library
  * a signal handler does something of its own: it maps, leaves by a jump, ends the
  * thread, forks. Afterwards every range has its own name, no name was dropped,
- * and neighbours of one name become one range.
+ * and neighbours of one name become one range. And where the hook makes its system
+ * call, frame pointers lead to the program, as profilers follow them.
  *   step [POINTS [HOOK]]       so many instructions of each hook and each handler; 0: all
  */
 #define ANONNAME_WEAK
@@ -54,6 +55,31 @@ static int find_text(struct dl_phdr_info *info, size_t size, void *unused)
 	return 0;
 }
 
+enum { FRAMES_SEEN = 16, CALLER_UNKNOWN = 1, CALLER_FOUND, CALLER_LOST };
+static volatile int caller;                     /* of the first system call that a hook makes for the program */
+extern char __executable_start, etext;
+
+static bool is_system_call(uintptr_t pc)
+{
+	return !memcmp((const void *)pc, "\x0f\x05", 2);
+}
+
+/* Frame pointers alone: libc has none, but leaves the register as it is. */
+static bool leads_to_program(const ucontext_t *u)
+{
+	uintptr_t low = (uintptr_t)u->uc_mcontext.gregs[REG_RSP], at = (uintptr_t)u->uc_mcontext.gregs[REG_RBP];
+
+	for (int i = 0; i < FRAMES_SEEN && at >= low && at < low + 64 * KIB && at % 8 == 0; i++) {
+		const uintptr_t *frame = (const uintptr_t *)at;
+
+		if (frame[1] >= (uintptr_t)&__executable_start && frame[1] < (uintptr_t)&etext)
+			return true;
+		low = at + 1;
+		at = frame[0];
+	}
+	return false;
+}
+
 static void on_step(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *u = context;
@@ -63,6 +89,8 @@ static void on_step(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
+	if (armed && caller == CALLER_UNKNOWN && is_system_call(pc))
+		caller = leads_to_program(u) ? CALLER_FOUND : CALLER_LOST;
 	/* A new thread begins with the flag of its creator, and with all signals blocked. */
 	if (pc == libc_pthread_create)
 		armed = false;
@@ -177,29 +205,30 @@ static const struct hook {
 	const char *inside;     /* the names at AREA + 8 pages, and around it */
 	const char *around;
 	bool locks;             /* it takes locks of libc's: no handler may leave it, or fork */
+	bool frames;            /* its first system call is the program's */
 } hooks[] = {
-	{ "mmap", do_mmap, "step:mmap", NULL, "step:mmap", false },
-	{ "mmap of code", do_exec, "step:jit", NULL, "step:mmap", false },
-	{ "mmap over a part", do_fixed, NULL, "step:jit", "step:mmap", false },
-	{ "munmap", do_munmap, NULL, "", NULL, false },
-	{ "munmap of a part", do_hole, NULL, "", "step:mmap", false },
-	{ "mremap of a part", do_move, NULL, "", "step:mmap", false },
-	{ "mremap", do_grow, "step:mmap", "", NULL, false },
-	{ "mprotect", do_mprotect, NULL, "step:mmap", "step:mmap", false },
-	{ "madvise", do_madvise, NULL, "step:mmap", "step:mmap", false },
-	{ "sbrk", do_sbrk, NULL, NULL, "step:mmap", false },
-	{ "brk", do_brk, NULL, NULL, "step:mmap", false },
-	{ "prctl", do_prctl, NULL, "by prctl", "step:mmap", false },
-	{ "anonname_set", do_set, NULL, "by set", "step:mmap", false },
-	{ "anonname_clear", do_clear, NULL, "", "step:mmap", false },
-	{ "labels", do_label, "step:mmap:label", NULL, "step:mmap", false },
-	{ "sigaltstack", do_sigstack, NULL, "sigstack:%t", "step:mmap", false },
-	{ "pthread_setname_np", do_rename, NULL, NULL, "step:mmap", true },
-	{ "malloc", do_large, "glibc:large:step", NULL, "step:mmap", true },
-	{ "free", do_free, NULL, NULL, "step:mmap", true },
-	{ "a heap", do_heap, NULL, NULL, "step:mmap", true },
-	{ "pthread_create", do_thread, NULL, NULL, "step:mmap", true },
-	{ "dlopen", do_dlopen, NULL, NULL, "step:mmap", true },
+	{ "mmap", do_mmap, "step:mmap", NULL, "step:mmap", false, true },
+	{ "mmap of code", do_exec, "step:jit", NULL, "step:mmap", false, true },
+	{ "mmap over a part", do_fixed, NULL, "step:jit", "step:mmap", false, true },
+	{ "munmap", do_munmap, NULL, "", NULL, false, true },
+	{ "munmap of a part", do_hole, NULL, "", "step:mmap", false, true },
+	{ "mremap of a part", do_move, NULL, "", "step:mmap", false, true },
+	{ "mremap", do_grow, "step:mmap", "", NULL, false, true },
+	{ "mprotect", do_mprotect, NULL, "step:mmap", "step:mmap", false, true },
+	{ "madvise", do_madvise, NULL, "step:mmap", "step:mmap", false, true },
+	{ "sbrk", do_sbrk, NULL, NULL, "step:mmap", false, false },
+	{ "brk", do_brk, NULL, NULL, "step:mmap", false, false },
+	{ "prctl", do_prctl, NULL, "by prctl", "step:mmap", false, false },
+	{ "anonname_set", do_set, NULL, "by set", "step:mmap", false, false },
+	{ "anonname_clear", do_clear, NULL, "", "step:mmap", false, false },
+	{ "labels", do_label, "step:mmap:label", NULL, "step:mmap", false, false },
+	{ "sigaltstack", do_sigstack, NULL, "sigstack:%t", "step:mmap", false, true },
+	{ "pthread_setname_np", do_rename, NULL, NULL, "step:mmap", true, false },
+	{ "malloc", do_large, "glibc:large:step", NULL, "step:mmap", true, false },
+	{ "free", do_free, NULL, NULL, "step:mmap", true, false },
+	{ "a heap", do_heap, NULL, NULL, "step:mmap", true, false },
+	{ "pthread_create", do_thread, NULL, NULL, "step:mmap", true, false },
+	{ "dlopen", do_dlopen, NULL, NULL, "step:mmap", true, false },
 };
 
 /* --- what a handler does ------------------------------------------------------------------ */
@@ -314,6 +343,7 @@ static bool left;
 static void *stepped(void *arg)
 {
 	steps = 0;
+	caller = hook->frames ? CALLER_UNKNOWN : 0;
 	step_on();
 	hook->run();
 	step_off();
@@ -370,6 +400,7 @@ static void look(long at)
 	}
 	if (handlers_own)
 		check_at(handlers_own, "step:jit", "what the handler made", at);
+	check(caller != CALLER_LOST, "%s, step %ld, %s: frame pointers do not lead to the program", hook->name, at, handler->name);
 	check(childs_status == 0, "%s, step %ld, %s: the child's status is %#x", hook->name, at, handler->name, (unsigned)childs_status);
 	p = map(P);
 	check_at(p, "step:mmap", "what is mapped afterwards", at);
