@@ -200,9 +200,25 @@ def peak():
     verdict("run --peak: CPU of watching, % of the command's time", 100 * value["cost_seconds"] / value["seconds"], 1)
 
 
+def chunks():
+    with Process("chunks", 1024) as target:
+        def state():
+            with open(f"/proc/{target.pid}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            return int(fields[7]), int(fields[21])
+
+        before = state()
+        results = interleaved({"anonname heap": [TOOL, "heap", target.pid]})
+        print("1 GiB of chunks of 32 to 64 bytes")
+        show(results)
+        verdict("heap of 1 GiB of small chunks, ms of CPU", 1000 * results["anonname heap"][0], 400)
+        verdict("faults and resident pages that it changed", sum(abs(a - b) for a, b in zip(before, state())), 0)
+
+
 many_vmas()
 ranges()
 machine()
 latency()
 million()
 peak()
+chunks()

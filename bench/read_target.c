@@ -8,6 +8,7 @@
  *   ranges N MIB         MIB of touched memory in N ranges, each with a name
  *   latency MIB SECONDS  MIB of touched memory; the percentiles of mmap + munmap
  *   memory MIB           MIB of touched memory
+ *   chunks MIB           MIB of chunks of 32 to 64 bytes, a few of them freed
  *
  * And what the readers are measured against, as plain as can be:
  *
@@ -51,6 +52,20 @@ static void *touched(size_t mib)
 
 	memset(p, 1, mib << 20);
 	return p;
+}
+
+/* What a chunk takes is its size and 8 bytes, rounded up to 16: 48 on average here. */
+static void make_chunks(size_t mib)
+{
+	for (size_t i = 0; i < (mib << 20) / 48; i++) {
+		char *p = malloc(24 + i % 3 * 16);
+
+		if (!p)
+			exit(1);
+		memset(p, 1, 24);
+		if (i % 16 == 7)
+			free(p);
+	}
 }
 
 static void make_vmas(size_t count)
@@ -218,8 +233,10 @@ int main(int argc, char **argv)
 		make_ranges(a, b);
 	else if (!strcmp(what, "memory"))
 		touched(a);
+	else if (!strcmp(what, "chunks"))
+		make_chunks(a);
 	else {
-		fprintf(stderr, "usage: read_target vmas N | ranges N MIB | latency MIB SECONDS | memory MIB |\n"
+		fprintf(stderr, "usage: read_target vmas N | ranges N MIB | latency MIB SECONDS | memory MIB | chunks MIB |\n"
 		        "       drain FILE... | drain-loop FILE | pagemap PID | query PID\n");
 		return 2;
 	}

@@ -72,25 +72,29 @@ static void tell_arena(const struct speaker *speaker, const struct heap_arena *a
 		    purge_of(arena->kind), trim);
 }
 
-/* The arenas with most free memory, largest first. */
+/* The one with most free memory of those that were not told yet. */
+static const struct heap_arena *most_free(const struct heaps *heaps, const struct heap_arena **told, unsigned count)
+{
+	const struct heap_arena *most = NULL;
+
+	for (size_t i = 0; i < heaps->count; i++) {
+		const struct heap_arena *arena = &heaps->arena[i];
+		bool again = false;
+
+		for (unsigned k = 0; k < count; k++)
+			again |= told[k] == arena;
+		if (!again && is_worth_it(arena) && (!most || arena->figure[HEAP_FREE] > most->figure[HEAP_FREE]))
+			most = arena;
+	}
+	return most;
+}
+
 static void tell_arenas(const struct speaker *speaker, const struct heaps *heaps)
 {
-	uint64_t below = HEAP_UNKNOWN;
+	const struct heap_arena *told[ARENAS_MAX];
 
-	for (unsigned told = 0; told < ARENAS_MAX; told++) {
-		const struct heap_arena *most = NULL;
-
-		for (size_t i = 0; i < heaps->count; i++) {
-			const struct heap_arena *arena = &heaps->arena[i];
-
-			if (is_worth_it(arena) && arena->figure[HEAP_FREE] < below && (!most || arena->figure[HEAP_FREE] > most->figure[HEAP_FREE]))
-				most = arena;
-		}
-		if (!most)
-			return;
-		tell_arena(speaker, most);
-		below = most->figure[HEAP_FREE];
-	}
+	for (unsigned i = 0; i < ARENAS_MAX && (told[i] = most_free(heaps, told, i)); i++)
+		tell_arena(speaker, told[i]);
 }
 
 struct sums {
