@@ -77,7 +77,7 @@ static uintptr_t *slot_take(uintptr_t frame)
 }
 
 /* Nobody notices a jump out of an unmap without a slot, nor a fork beside it: it counts for ever, and no neighbours become one. */
-uintptr_t *order_unmap_begins(uintptr_t frame)
+static uintptr_t *slot_or_count(uintptr_t frame)
 {
 	uintptr_t *slot = slot_take(frame);
 
@@ -133,6 +133,17 @@ static bool is_none(uintptr_t *slot, uintptr_t frame, uintptr_t here)
 	(void)frame;
 	(void)here;
 	return false;
+}
+
+/* On its way from here on, until its slot is 0 again. */
+struct registry_unmap registry_unmap_starts(uintptr_t frame)
+{
+	struct registry_unmap unmap;
+
+	registry_open.unmaps++;
+	unmap.slot = slot_or_count(frame);
+	unmap.stamp = stamp_new();
+	return unmap;
 }
 
 void order_forget_gone(uintptr_t here)

@@ -27,9 +27,6 @@ extern struct note *order_applying OURS;
 /* For the holder: no unmap is on its way, and no note of one that ended waits. */
 bool order_is_quiet(void);
 
-/* An unmap is on its way from now on, until its slot is 0 again. NULL: no memory, and it is one of those without. */
-uintptr_t *order_unmap_begins(uintptr_t frame);
-
 /* Unmaps on their way that have no slot, for which there was no memory. */
 extern uint32_t order_unmaps_without OURS;
 

@@ -77,17 +77,6 @@ void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp)
 		queue_change(&op);
 }
 
-struct registry_unmap registry_unmap_begin(uintptr_t frame)
-{
-	struct registry_unmap unmap;
-
-	registry_notice(frame);
-	registry_open.unmaps++;
-	unmap.slot = order_unmap_begins(frame);
-	unmap.stamp = stamp_new();
-	return unmap;
-}
-
 void registry_unmap_end(struct registry_unmap unmap, uintptr_t start, uintptr_t end, bool unmapped)
 {
 	if (unmapped)

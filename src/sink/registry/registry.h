@@ -28,7 +28,7 @@ struct registry_unmap {
 	uintptr_t *slot;
 	uint32_t stamp;
 };
-struct registry_unmap registry_unmap_begin(uintptr_t frame);
+static inline struct registry_unmap registry_unmap_begin(uintptr_t frame);
 void registry_unmapped(uintptr_t start, uintptr_t end, uint32_t stamp);
 void registry_unmap_end(struct registry_unmap unmap, uintptr_t start, uintptr_t end, bool unmapped);
 
@@ -47,6 +47,13 @@ static inline void registry_notice(uintptr_t here)
 {
 	if (unlikely(registry_open.holder | registry_open.unmaps))
 		registry_notice_left(here);
+}
+
+struct registry_unmap registry_unmap_starts(uintptr_t frame);
+static inline struct registry_unmap registry_unmap_begin(uintptr_t frame)
+{
+	registry_notice(frame);
+	return registry_unmap_starts(frame);
 }
 
 /* Names [start, end), whatever was there before. A range of length 0 is ignored. */
