@@ -442,7 +442,8 @@ static int look_at(struct check *check, const struct proc *proc, pid_t pid)
 	/* RSS is all that it takes, and mostly pagemap has it: that does not hold the process up as smaps does. */
 	int error = process_read_apart(proc, pid, PROCESS_GENTLE, NULL, take_region, check, &check->process);
 
-	if (!error && check->names.totals.rss_unknown) {
+	/* A second reading of one that takes too long would take as long again. */
+	if (!error && check->names.totals.rss_unknown && !check->process.late) {
 		take_region(check, NULL);
 		error = process_read_apart(proc, pid, PROCESS_FIGURES, NULL, take_region, check, &check->process);
 	}
