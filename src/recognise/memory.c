@@ -15,7 +15,6 @@
 #define PM_FILE    (1ULL << 61)
 
 #define AREAS_MAX  (1U << 18)
-#define ENTRIES    512             /* of pagemap, read at once: 2 MiB of addresses */
 
 bool area_is_anonymous(const struct area *area)
 {
@@ -107,34 +106,45 @@ static int own_read(void *context, uint64_t address, void *buffer, size_t size)
 	return process_memory_read(&((struct target *)context)->own, address, buffer, size);
 }
 
+/* Which of its pages are there, as pagemap had it: from here on, or earlier, and it is asked for once a piece. */
+static bool window_read(struct target *target, uint64_t from, uint64_t to)
+{
+	struct page_window *w = &target->window;
+	uint64_t page = target->own.page, count = (to - from + page - 1) / page;
+	ssize_t got;
+
+	if (from >= w->start && from < w->end)
+		return true;
+	target->reads++;
+	count = count < WINDOW_PAGES ? count : WINDOW_PAGES;
+	got = pread(target->own.pagemap, w->entry, count * sizeof(*w->entry), (off_t)(from / page * sizeof(*w->entry)));
+	w->start = from;
+	w->end = from + (got > 0 ? (size_t)got / sizeof(*w->entry) : 0) * page;
+	return w->end > from;
+}
+
 static uint64_t own_next(void *context, uint64_t from, uint64_t to)
 {
 	struct target *target = context;
-	uint64_t page = target->own.page, entry[ENTRIES];
+	struct page_window *w = &target->window;
+	uint64_t page = target->own.page;
 
-	for (from &= ~(page - 1); from < to && !target_is_spent(target); target->reads++) {
-		uint64_t count = (to - from + page - 1) / page;
-		ssize_t got;
-
-		count = count < ENTRIES ? count : ENTRIES;
-		got = pread(target->own.pagemap, entry, count * sizeof(*entry), (off_t)(from / page * sizeof(*entry)));
-		if (got <= 0)
-			return to;
-		for (size_t i = 0; i < (size_t)got / sizeof(*entry); i++, from += page)
-			if ((entry[i] & (PM_PRESENT | PM_FILE)) == PM_PRESENT)
+	from &= ~(page - 1);
+	while (from < to && !target_is_spent(target) && window_read(target, from, to))
+		for (; from < to && from < w->end; from += page)
+			if ((w->entry[(from - w->start) / page] & (PM_PRESENT | PM_FILE)) == PM_PRESENT)
 				return from;
-	}
 	return to;
 }
 
 static bool own_present(void *context, uint64_t from, size_t pages, uint64_t *bits)
 {
 	struct target *target = context;
-	uint64_t page = target->own.page, entry[ENTRIES];
+	uint64_t page = target->own.page, entry[WINDOW_PAGES];
 
 	memset(bits, 0, (pages + 63) / 64 * sizeof(*bits));
-	for (size_t done = 0; done < pages; done += ENTRIES) {
-		size_t count = pages - done < ENTRIES ? pages - done : ENTRIES;
+	for (size_t done = 0; done < pages; done += WINDOW_PAGES) {
+		size_t count = pages - done < WINDOW_PAGES ? pages - done : WINDOW_PAGES;
 
 		if (pread(target->own.pagemap, entry, count * sizeof(*entry), (off_t)((from / page + done) * sizeof(*entry))) !=
 		    (ssize_t)(count * sizeof(*entry)))

@@ -41,6 +41,13 @@ struct target_limits {
 	uint64_t reads, bytes, ns;
 };
 
+/* What pagemap says of the pages from start to end. */
+#define WINDOW_PAGES 512            /* 2 MiB of addresses */
+struct page_window {
+	uint64_t start, end;
+	uint64_t entry[WINDOW_PAGES];
+};
+
 struct target {
 	struct memory memory;       /* where bytes come from: a process, or a test */
 	uint64_t (*next)(void *context, uint64_t from, uint64_t to); /* see memory_next() */
@@ -53,6 +60,7 @@ struct target {
 	struct object *object;      /* object.h */
 	size_t objects;
 	struct process_memory own;  /* what memory reads */
+	struct page_window window;  /* where next() was last */
 	bool at_once;               /* the process can be read by its id */
 	struct target_limits limits;
 	uint64_t mount;             /* the minor number that object.c has looked up last, + 1 */
