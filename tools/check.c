@@ -167,7 +167,8 @@ static void advise_on_module(struct check *check)
 		              "anonname (where that fails, dmesg says why).");
 	else if (!strncmp(uts.release, "6.1.", 4) && !strcmp(uts.machine, "x86_64"))
 		advise(check, "For Linux 6.1 on x86-64, as Debian 12 has it, there is a module that lets it name memory "
-		              "without building the kernel anew: patches/module in the source of anonname.");
+		              "without building the kernel anew: the package anonname-dkms, or patches/module in the "
+		              "source of anonname.");
 }
 
 static void find_advice(struct check *check)
