@@ -4,7 +4,10 @@
 # Uprobes on libc's memory calls of a program that runs under the library:
 # armed before it starts, while it runs, and again. The program lives, its
 # labels are right, and each call is counted: as often as without the library.
-# perf and bpftrace the same, where they are installed.
+# perf and bpftrace the same, where they are installed. bcc's memleak is not run: it
+# compiles its program anew against the headers of the running kernel, which in a
+# virtual machine takes two minutes a run. Its probes are those that bpftrace puts here;
+# what it follows from them is frame pointers, which step.c looks at.
 # usage: probes.sh   (as root with tracefs, in the build directory)
 
 set -u
