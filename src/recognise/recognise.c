@@ -18,6 +18,7 @@ static recogniser *const recognisers[] = {
 	recognise_jemalloc,
 	recognise_hotspot,
 	recognise_v8,
+	recognise_go,
 	recognise_python,
 	recognise_large,
 };

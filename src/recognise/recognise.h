@@ -24,6 +24,7 @@ recogniser recognise_arenas;
 recogniser recognise_jemalloc;
 recogniser recognise_hotspot;
 recogniser recognise_v8;
+recogniser recognise_go;
 recogniser recognise_python;
 recogniser recognise_large;
 

@@ -65,6 +65,13 @@ def state(pid):
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
+def misplaced(pid):
+    """What the program says of its own addresses, and is not recognised as that."""
+    seen = maps(pid, "outside") if programs.places.get(pid) else []
+    names = [(name, at, [r["name"] for r in seen if r["start"] <= at < r["end"]]) for name, at in programs.places.pop(pid, [])]
+    return [f"{at:x} is {name}, recognised as {found}" for name, at, found in names if found != [name]]
+
+
 def share(pid):
     """How much of its anonymous memory has a name that no registry gave; looking may change nothing in it."""
     os.kill(pid, signal.SIGSTOP)
@@ -75,6 +82,8 @@ def share(pid):
     after = unchanged(pid)
     os.kill(pid, signal.SIGCONT)
     check(before == after, f"process {pid} is unchanged when it was looked at: {before}, {after}")
+    wrong = misplaced(pid)
+    check(not wrong, f"process {pid}: its own addresses have the right names {wrong[:5] or ''}")
     total = json.loads(text)["total"]
     return total["anon_rss"], total["named_rss"], json.loads(text)["cost"]["seconds"]
 

@@ -33,11 +33,12 @@ public class Ready { public static void main(String[] a) throws Exception {
     for (int i = 0; i < 3; i++) { var t = new Thread(() -> { try { Thread.sleep(1000000); } catch (Exception e) {} }); t.setDaemon(true); t.start(); }
     Thread.sleep(2000); System.out.println("ready"); Thread.sleep(1000000); } }
 """
-GO = """
+GO = r"""
 package main
-import ("fmt"; "runtime"; "time")
+import ("fmt"; "os"; "runtime"; "time"; "unsafe")
 type node struct { next *node; text [100]byte }
-func deep(n int, c chan bool) int { var a [256]byte; if n == 0 { c <- true; time.Sleep(time.Hour); return 0 }; a[n] = 1; return deep(n-1, c) + int(a[n]) }
+func at(name string, p uintptr) { fmt.Fprintf(os.Stdout, "at %s 0x%x\n", name, p) }
+func deep(n int, c chan bool) int { var a [256]byte; if n == 0 { at("go:stack", uintptr(unsafe.Pointer(&a))); c <- true; time.Sleep(time.Hour); return 0 }; a[n] = 1; return deep(n-1, c) + int(a[n]) }
 func main() {
     var first *node
     for i := 0; i < 200000; i++ { first = &node{next: first} }
@@ -45,11 +46,12 @@ func main() {
     c := make(chan bool)
     for i := 0; i < 200; i++ { go deep(100, c) }
     for i := 0; i < 200; i++ { <-c }
+    at("go:heap", uintptr(unsafe.Pointer(first))); at("go:heap", uintptr(unsafe.Pointer(&large[10<<20])))
     fmt.Println("ready"); time.Sleep(time.Hour)
     runtime.KeepAlive(first); runtime.KeepAlive(large)
 }
 """
-STATIC = """
+STATIC = r"""
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,11 +79,24 @@ ERLANG = 'L = [integer_to_list(I) || I <- lists:seq(1, 100000)], B = binary:copy
 PERL = 'my @a = map { "x$_" } 1 .. 200000; $| = 1; print "ready\\n"; sleep 1000'
 
 
+places = {}     # process: [(name, address)] that the program itself says: "at NAME 0x..."
+
+
 def says_ready(*command, feed=""):
     """A program that prints ready, and waits."""
     def begin(tmp):
         panel.need(command[0])
-        with panel.told(*(c.replace("TMP", tmp) for c in command), feed=feed) as p:
+        with panel.started(*(c.replace("TMP", tmp) for c in command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+            p.stdin.write(feed)
+            p.stdin.flush()
+            places[p.pid] = []
+            for line in p.stdout:
+                if line.strip() == "ready":
+                    break
+                if line.startswith("at "):
+                    places[p.pid].append((line.split()[1], int(line.split()[2], 16)))
+            else:
+                raise RuntimeError(f"{command[0]} ended: status {p.wait()}")
             yield [p.pid]
     return begin
 

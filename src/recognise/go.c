@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Go's heap and the goroutines' stacks in it, without symbols. Arenas are 64 MiB
+ * and begin at an address that the runtime asks for; its table of them says what
+ * each page of 8 KiB belongs to:
+ *
+ *   mheap_.arenas, in .bss --> table --[address / 64 MiB]--> heapArena
+ *                                  heapArena.spans[page] --> mspan: start, pages, state, ...
+ *
+ * (runtime/mheap.go; Go 1.12 to 1.24 differ in where spans and state lie, which is
+ * found out.) A table is believed when its spans say the addresses that they were
+ * found by. Beside them the runtime's chunks of 256 KiB, each of which points to
+ * the one before, must hold the mspans.
+ */
+#include "recognise.h"
+
+#include "object.h"
+#include "pages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_ARENA  0xc000000000ULL
+#define ARENA        (64ULL << 20)
+#define GO_PAGE      8192ULL
+#define PAGES        (ARENA / GO_PAGE)
+#define TABLE        ((1ULL << 22) * sizeof(uint64_t))
+#define CHUNK        (256ULL << 10)
+#define CHUNKS_MAX   65536
+#define AGREE_MIN    8              /* spans that say where they are */
+#define SUMMARIES    5
+
+/* struct mspan begins: next, prev, list, startAddr, npages. */
+enum { SPAN_START = 3, SPAN_PAGES = 4, SPAN_WORDS = 18 };
+enum { STATE_IN_USE = 1, STATE_MANUAL = 2, STATE_BAD = 3 };
+
+struct span {
+	uint64_t word[SPAN_WORDS];
+};
+
+enum kind { GO_HEAP, GO_STACK, GO_RUNTIME };
+
+struct go {
+	struct target *target;
+	struct findings *findings;
+	uint64_t table;
+	uint64_t bias;              /* added to an address before it is an index */
+	uint64_t spans;             /* offset of heapArena.spans; what lies in front of it are bitmaps */
+	size_t state;               /* offset of mspan.state */
+	struct pages *pages;        /* of mspans */
+	uint64_t list[PAGES];       /* spans of one arena */
+};
+
+/* A span that the page is in; of a free span's inner pages any old one may stand there. */
+static bool get_span(struct go *go, uint64_t at, uint64_t page, struct span *span)
+{
+	return at && at % 8 == 0 && pages_get(go->pages, at, span, sizeof(*span)) && span->word[SPAN_PAGES] &&
+	       span->word[SPAN_PAGES] < 1ULL << 32 && span->word[SPAN_START] <= page &&
+	       page < span->word[SPAN_START] + span->word[SPAN_PAGES] * GO_PAGE;
+}
+
+static bool read_spans(struct go *go, uint64_t heap_arena, uint64_t offset)
+{
+	bool any = false;
+
+	memset(go->list, 0, sizeof(go->list));
+	for (uint64_t at = 0; at < sizeof(go->list); at += 4096)
+		any |= !memory_get(go->target, heap_arena + offset + at, (char *)go->list + at, 4096);
+	return any;
+}
+
+static uint64_t entry_of(const struct go *go, uint64_t address)
+{
+	return go->table + ((address + go->bias) / ARENA) * sizeof(uint64_t);
+}
+
+/* State is followed by flags, and 8-aligned by the size of an element and the span's end, which can be checked. */
+static bool find_state(struct go *go, uint64_t arena)
+{
+	static const size_t offsets[] = { 99, 107, 115, 91 };
+	struct span span;
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+		size_t limit = (offsets[i] + 13) / 8, good = 0, bad = 0;
+
+		for (uint64_t k = 0; k < PAGES && good < 4 * AGREE_MIN; k++) {
+			uint64_t at = arena + k * GO_PAGE;
+
+			if (limit >= SPAN_WORDS || !get_span(go, go->list[k], at, &span))
+				continue;
+			bool in = span.word[limit] > span.word[SPAN_START] &&
+			          span.word[limit] <= span.word[SPAN_START] + span.word[SPAN_PAGES] * GO_PAGE;
+			unsigned state = ((unsigned char *)&span)[offsets[i]];
+
+			good += in && state && state < STATE_BAD;
+			bad += state >= STATE_BAD || (state && !in);
+		}
+		if (good >= AGREE_MIN && !bad) {
+			go->state = offsets[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_table(struct go *go, uint64_t table)
+{
+	static const uint64_t offsets[] = { 0, (1U << 20) + (16U << 10), 2U << 20 };
+	uint64_t heap_arena;
+	struct span span;
+
+	go->table = table;
+	if (!memory_word(go->target, entry_of(go, FIRST_ARENA), &heap_arena) || !heap_arena || heap_arena % 4096)
+		return false;
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+		unsigned agree = 0;
+
+		if (!read_spans(go, heap_arena, offsets[i]))
+			continue;
+		for (uint64_t k = 0; k < PAGES && agree < AGREE_MIN; k++)
+			agree += get_span(go, go->list[k], FIRST_ARENA + k * GO_PAGE, &span);
+		if (agree == AGREE_MIN) {
+			go->spans = offsets[i];
+			return find_state(go, FIRST_ARENA);
+		}
+	}
+	return false;
+}
+
+/* Spans that are managed by hand and have elements are stacks; those without are the collector's own lists. */
+static enum kind kind_of(const struct go *go, const struct span *span)
+{
+	if (((const unsigned char *)span)[go->state] != STATE_MANUAL)
+		return GO_HEAP;
+	return span->word[(go->state + 5) / 8] ? GO_STACK : GO_RUNTIME;
+}
+
+static void name_run(struct go *go, uint64_t start, uint64_t end, enum kind kind)
+{
+	static const char *const names[] = { [GO_HEAP] = "go:heap", [GO_STACK] = "go:stack", [GO_RUNTIME] = "go:runtime" };
+
+	for (size_t i = area_seek(go->target, start); i < go->target->areas && go->target->area[i].start < end; i++) {
+		const struct area *area = &go->target->area[i];
+
+		if (area->class == VMA_UNNAMED && area_is_anonymous(area))
+			found_add(go->findings, start > area->start ? start : area->start, end < area->end ? end : area->end, "%s", names[kind]);
+	}
+}
+
+static void name_arena(struct go *go, uint64_t arena)
+{
+	uint64_t run = arena;
+	enum kind kind = GO_HEAP;
+	struct span span;
+
+	for (uint64_t k = 0; k < PAGES; k++) {
+		uint64_t at = arena + k * GO_PAGE;
+		enum kind next = get_span(go, go->list[k], at, &span) ? kind_of(go, &span) : GO_HEAP;
+
+		if (next != kind) {
+			name_run(go, run, at, kind);
+			run = at;
+			kind = next;
+		}
+	}
+	name_run(go, run, arena + ARENA, kind);
+}
+
+static void name_arenas(struct go *go)
+{
+	for (size_t i = 0; i < go->target->areas && !target_is_spent(go->target); i++) {
+		const struct area *area = &go->target->area[i];
+		uint64_t heap_arena;
+
+		if (!area_is_anonymous(area))
+			continue;
+		for (uint64_t arena = area->start & ~(ARENA - 1); arena < area->end; arena += ARENA) {
+			/* An arena of several areas is done with the first. */
+			if ((arena < area->start && i && area[-1].end > arena) || !memory_word(go->target, entry_of(go, arena), &heap_arena) ||
+			    !heap_arena || !read_spans(go, heap_arena, go->spans))
+				continue;
+			name_arena(go, arena);
+			name_run(go, heap_arena, heap_arena + go->spans + sizeof(go->list), GO_RUNTIME);
+		}
+	}
+}
+
+/* Chunks of the runtime's own: each begins with the address of the one before, the first with none. */
+static bool name_chunks(struct go *go, uint64_t head, uint64_t must_hold)
+{
+	uint64_t at = head;
+	bool holds = false;
+
+	for (unsigned round = 0; round < 2; round++, at = head)
+		for (unsigned steps = 0; at; steps++) {
+			const struct area *area = at % 4096 ? NULL : area_at(go->target, at);
+
+			if (steps > CHUNKS_MAX || !area || !area_is_anonymous(area) || CHUNK > area->end - at)
+				return false;
+			holds |= at <= must_hold && must_hold < at + CHUNK;
+			if (round && holds)
+				name_run(go, at, at + CHUNK, GO_RUNTIME);
+			if (!memory_word(go->target, at, &at))
+				return false;
+		}
+	return holds;
+}
+
+/* pageAlloc.summary: five slices (address, length, capacity), each level 8 times as long as the one above. */
+static bool name_summaries(struct go *go, const uint64_t *word)
+{
+	for (unsigned i = 0; i < SUMMARIES; i++)
+		if (!word[3 * i] || word[3 * i] % 4096 || word[3 * i + 1] > word[3 * i + 2] || word[3 * i + 2] != 1ULL << (14 + 3 * i))
+			return false;
+	for (unsigned i = 0; i < SUMMARIES; i++)
+		name_run(go, word[3 * i], word[3 * i] + word[3 * i + 2] * sizeof(*word), GO_RUNTIME);
+	return true;
+}
+
+/* Calls each for the words of the program's variables, a page and what is left of the summaries at a time, until it says true. */
+static bool search_variables(struct go *go, const struct object *program, bool (*each)(struct go *, const uint64_t *))
+{
+	uint64_t word[512 + 3 * SUMMARIES];
+
+	for (size_t i = program->first; i < go->target->areas && go->target->area[i].start < program->end; i++) {
+		const struct area *area = &go->target->area[i];
+
+		for (uint64_t at = area->start; area_is_writable(area) && at < area->end && at < program->end; at += 4096) {
+			if (memory_get(go->target, at, word, 4096))
+				continue;
+			memset(word + 512, 0, sizeof(word) - 4096);
+			memory_get(go->target, at + 4096, word + 512, sizeof(word) - 4096);
+			for (size_t k = 0; k < 512; k++)
+				if (word[k] && each(go, word + k))
+					return true;
+		}
+	}
+	return false;
+}
+
+static bool try_table(struct go *go, const uint64_t *word)
+{
+	const struct area *area = *word % 4096 ? NULL : area_at(go->target, *word);
+
+	return area && area_is_anonymous(area) && TABLE <= area->end - *word && is_table(go, *word);
+}
+
+static bool try_chunks(struct go *go, const uint64_t *word)
+{
+	return *word % 4096 == 0 && name_chunks(go, *word, go->list[0]);
+}
+
+void recognise_go(struct target *target, struct findings *findings)
+{
+	const struct area *first = area_at(target, FIRST_ARENA);
+	struct object *program = target->objects ? &target->object[0] : NULL;
+	struct go *go = first && first->start == FIRST_ARENA && program && object_read(target, program) ? calloc(1, sizeof(*go)) : NULL;
+
+	if (!go)
+		return;
+	go->target = target;
+	go->findings = findings;
+	go->bias = program->machine == EM_X86_64 ? 1ULL << 47 : 0;
+	go->pages = pages_new(target);
+	if (go->pages && search_variables(go, program, try_table)) {
+		search_variables(go, program, try_chunks);
+		search_variables(go, program, name_summaries);
+		name_run(go, go->table, go->table + TABLE, GO_RUNTIME);
+		name_arenas(go);
+	}
+	pages_free(go->pages);
+	free(go);
+}
