@@ -27,6 +27,17 @@ struct candidates {
 	struct found found[CANDIDATES];
 };
 
+/* How far the anonymous memory goes on; advice on a part of a chunk cuts its mapping. */
+static uint64_t end_of_memory(const struct target *target, uint64_t end)
+{
+	const struct area *area;
+
+	while ((area = area_at(target, end)) && area->start == end && area->class == VMA_UNNAMED && area_is_anonymous(area) &&
+	       area_is_writable(area))
+		end = area->end;
+	return end;
+}
+
 uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
 {
 	uint64_t head[2], size, page = target->own.page;
@@ -37,7 +48,9 @@ uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
 	size = head[1] & ~(uint64_t)FLAGS;
 	/* From 2.43 on the head is not counted. */
 	size += size % page == page - sizeof(head) ? sizeof(head) : 0;
-	return size >= page && size % page == 0 && size <= end - address ? size : 0;
+	if (size < page || size % page || size > UINT64_MAX - address)
+		return 0;
+	return address + size <= end || address + size <= end_of_memory(target, end) ? size : 0;
 }
 
 /* mp_ ends with where [heap] begins; in front of that are the sums. glibc 2.35 put a flag before the numbers. */
@@ -70,7 +83,8 @@ bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
 	return known;
 }
 
-static void search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
+/* Where it ended: the last chunk may go on behind what is searched. */
+static uint64_t search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
 {
 	uint64_t at = start;
 	unsigned gap = 0;
@@ -88,6 +102,7 @@ static void search(struct target *target, uint64_t start, uint64_t end, struct c
 			at = memory_next(target, at + target->own.page, end);
 		}
 	}
+	return at > end ? at : end;
 }
 
 void recognise_large(struct target *target, struct findings *findings)
@@ -98,8 +113,8 @@ void recognise_large(struct target *target, struct findings *findings)
 
 	if (c && read_counters(data, glibc_heap(target), &c->counted, &c->counted_bytes)) {
 		c->count = c->bytes = 0;
-		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
-			search(target, start, end, c);
+		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end);)
+			start = search(target, start, end, c);
 		bool all = c->count == c->counted && c->bytes == c->counted_bytes;
 
 		for (size_t i = 0; all && i < c->count; i++)

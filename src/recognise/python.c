@@ -96,7 +96,7 @@ static void search(struct target *target, struct findings *findings, const struc
 		if (is_arena(target, sizes, start)) {
 			found_add(findings, start, start + sizes->arena, "python:arena");
 			start += sizes->arena;
-		} else if ((large = large_at(target, start, end))) {
+		} else if ((large = large_at(target, start, end)) && large <= end - start) {
 			start += large;
 		} else {
 			break;

@@ -34,7 +34,7 @@ void recognise_all(struct target *target, struct findings *findings);
 /* For struct proc: the same. 0 or a negative errno. */
 recognise_function recognise;
 
-/* A chunk of glibc's that has its own mapping, with its header there: how long it is; 0: there is none. */
+/* A chunk of glibc's that has its own mapping, with its header there: how long it is, behind end, too; 0: there is none. */
 uint64_t large_at(struct target *target, uint64_t address, uint64_t end);
 
 #endif
