@@ -19,6 +19,8 @@ static recogniser *const recognisers[] = {
 	recognise_hotspot,
 	recognise_v8,
 	recognise_go,
+	recognise_php,
+	recognise_ruby,
 	recognise_python,
 	recognise_large,
 };

@@ -25,6 +25,8 @@ recogniser recognise_jemalloc;
 recogniser recognise_hotspot;
 recogniser recognise_v8;
 recogniser recognise_go;
+recogniser recognise_php;
+recogniser recognise_ruby;
 recogniser recognise_python;
 recogniser recognise_large;
 

@@ -178,8 +178,8 @@ PROGRAMS = [
     ("mariadb", mariadb, 0.50, False),
     ("memcached", memcached, 0.95, False),
     ("sqlite", panel.sqlite, 0.95, False),
-    ("ruby", says_ready("ruby", "-e", RUBY), 0.95, False),
-    ("php", says_ready("php", "-r", PHP), 0.95, False),
+    ("ruby", says_ready("ruby", "-e", RUBY), 0.75, False),
+    ("php", says_ready("php8.2", "-r", PHP), 0.95, False),
     ("php-fpm", php_fpm, 0.95, False),
     ("erlang", says_ready("erl", "-noshell", "-eval", ERLANG), 0.95, False),
 ]
