@@ -180,7 +180,8 @@ static bool moment_from_smaps(const char *path, int fd, bool fold, struct moment
 /* What a file holds is told by its first character: JSON, or the first line of smaps. */
 static bool moment_from_file(const char *path, bool fold, struct moment *moment)
 {
-	int pipe = open(path, O_RDONLY | O_CLOEXEC), fd = pipe < 0 ? -errno : tool_rewindable(pipe);
+	int pipe = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = pipe < 0 ? -errno : tool_is_device(pipe) ? -ENODEV : tool_rewindable(pipe);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
 	char first = '\0';
 	bool ok = false;
@@ -189,7 +190,7 @@ static bool moment_from_file(const char *path, bool fold, struct moment *moment)
 	if (pipe >= 0)
 		close(pipe);
 	if (!file) {
-		tool_error("%s: %s", path, strerror(fd < 0 ? -fd : errno));
+		tool_error("%s: %s", path, fd == -ENODEV ? "it is a device" : strerror(fd < 0 ? -fd : errno));
 		return false;
 	}
 	for (off_t at = 0; pread(fd, &first, 1, at) == 1 && isspace((unsigned char)first); at++)

@@ -708,7 +708,8 @@ void measure_complain(const struct measurement *measurement)
 	found = list_pids(measurement, is_broken, list, sizeof(list));
 	if (found)
 		tool_error("%zu of %zu processes could not be read (%s): %s", found, measurement->count, list,
-		           strerror(-first_error(measurement)));
+		           first_error(measurement) == PROC_NO_FILE ? "a pipe, a device or a directory lies where a file belongs"
+		                                                    : strerror(-first_error(measurement)));
 	if (measurement->without_smaps)
 		tool_error("there is no smaps: the kernel was built without it (CONFIG_PROC_PAGE_MONITOR), or it was "
 		           "not recorded. Shown is what maps and pagemap tell.");

@@ -76,10 +76,14 @@ static int measure_file(const struct request *request, struct measurement *measu
 	bool standard = request->input >= 0;
 	const char *name = standard ? "standard input" : request->smaps;
 	int fd = standard ? request->input : open(request->smaps, O_RDONLY | O_CLOEXEC);
-	int error = fd < 0 ? -errno : measure_smaps(measurement, fd);
+	int error = fd < 0 ? -errno : tool_is_device(fd) ? -ENODEV : measure_smaps(measurement, fd);
 
 	if (fd >= 0)
 		close(fd);
+	if (error == -ENODEV) {
+		tool_error("%s is a device. Give a copy of /proc/PID/smaps.", name);
+		return EXIT_FAILED;
+	}
 	if (error) {
 		tool_error("%s: %s", name, strerror(-error));
 		return EXIT_FAILED;

@@ -133,6 +133,9 @@ int tool_process_error(pid_t pid, int error)
 	case PROCESS_IS_EMPTY:
 		tool_error("process %d was recorded without a VMA: its smaps or maps is empty", (int)pid);
 		return EXIT_FAILED;
+	case PROC_NO_FILE:
+		tool_error("process %d was recorded with a pipe, a device or a directory where one of its files belongs", (int)pid);
+		return EXIT_FAILED;
 	case -ESRCH:
 	case -ENOENT:
 		tool_error("no process %d: it does not exist, or ended while it was read", (int)pid);
@@ -278,18 +281,35 @@ bool tool_own_proc(struct proc *proc)
 	return false;
 }
 
+bool tool_is_device(int fd)
+{
+	struct stat st;
+
+	return !file_stat_of(fd, &st) && (S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
+}
+
+/* Of a pipe that has no end no more than this is kept. */
+#define COPY_MAX (1U << 30)
+
 int tool_rewindable(int fd)
 {
 	static char buffer[65536];
+	size_t all = 0;
 	ssize_t len = 0;
 	int copy;
 
 	if (lseek(fd, 0, SEEK_SET) == 0)
 		return dup(fd);
 	copy = file_in_memory("anonname");
-	while (copy >= 0 && (len = read(fd, buffer, sizeof(buffer))) > 0)
-		if (write(copy, buffer, (size_t)len) != len)
+	while (copy >= 0 && (len = read(fd, buffer, sizeof(buffer))) > 0) {
+		all += (size_t)len;
+		if (all > COPY_MAX)
+			errno = EFBIG;
+		if (all > COPY_MAX || write(copy, buffer, (size_t)len) != len)
 			len = -1;
+		if (len < 0)
+			break;
+	}
 	if (copy < 0 || len < 0 || lseek(copy, 0, SEEK_SET)) {
 		int error = errno;
 

@@ -78,6 +78,9 @@ bool tool_directory(char *path, size_t size);
 /* Becomes a program that is installed together with anonname. Returns after an error message. */
 void tool_start(const char *program, char **argv);
 
+/* Whether it is a device: it has no end, or is no text. What is typed at a terminal has one. */
+bool tool_is_device(int fd);
+
 /* A file that can be read twice, from its start: it is itself, or a copy of a pipe. A descriptor or a negative errno. */
 int tool_rewindable(int fd);
 

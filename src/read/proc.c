@@ -107,6 +107,20 @@ bool proc_is_own(const struct proc *proc)
 	return readlinkat(proc->fd, "self", self, sizeof(self) - 1) > 0 && atoi(self) == (int)getpid();
 }
 
+/* In a recorded tree anything may lie: what is no file is not waited for, nor read without an end. */
+static int open_file(int directory, const char *path, bool live)
+{
+	struct stat st;
+	int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | (live ? 0 : O_NONBLOCK));
+
+	if (fd < 0)
+		return -errno;
+	if (live || (!file_stat_of(fd, &st) && S_ISREG(st.st_mode)))
+		return fd;
+	close(fd);
+	return PROC_NO_FILE;
+}
+
 int proc_open(const struct proc *proc, pid_t pid, const char *name)
 {
 	char path[PATH_MAX];
@@ -116,11 +130,9 @@ int proc_open(const struct proc *proc, pid_t pid, const char *name)
 	          : snprintf(path, sizeof(path), "%s", name);
 	if (len < 0 || (size_t)len >= sizeof(path))
 		return -ENAMETOOLONG;
-	fd = openat(proc->fd, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		/* A process that ended takes its directory with it. */
-		return pid && errno == ENOENT && proc_exists(proc, pid) ? -ESRCH : -errno;
-	return fd;
+	fd = open_file(proc->fd, path, proc->live);
+	/* A process that ended takes its directory with it. */
+	return pid && fd == -ENOENT && proc_exists(proc, pid) ? -ESRCH : fd;
 }
 
 int proc_exists(const struct proc *proc, pid_t pid)

@@ -8,6 +8,7 @@
 
 #include "text.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -41,6 +42,9 @@ void proc_close(struct proc *proc);
 
 /* Whether process ids mean here what they mean to us: /proc may be that of another PID namespace. */
 bool proc_is_own(const struct proc *proc);
+
+/* What lies there in a recorded tree is a pipe, a device or a directory. */
+#define PROC_NO_FILE (-EMEDIUMTYPE)
 
 /* A file descriptor or a negative errno. pid 0: a file of /proc itself. */
 int proc_open(const struct proc *proc, pid_t pid, const char *name);

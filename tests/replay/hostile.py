@@ -146,6 +146,22 @@ def locked(directory):
     process.process.stdout.close()
 
 
+def recorded(directory):
+    """What was recorded is a tree of files. A pipe would keep its reader waiting, and a device has no end."""
+    tree = os.path.join(directory, "tree", "77")
+    os.makedirs(tree)
+    for name in ("maps", "smaps", "stat", "status"):
+        os.mkfifo(os.path.join(tree, name))
+    for command in ("report", "maps", "check", "snapshot"):
+        result = run(command, "--root", os.path.dirname(tree), 77, timeout=LONGEST)
+        check(result.returncode == 1 and "a pipe" in result.stderr, f"a recorded pipe: {command} says so: {result.stderr.strip()[:90]}")
+    result = run("report", "--root", os.path.dirname(tree), "--all", timeout=LONGEST)
+    check("a pipe" in result.stderr, f"a recorded pipe: report --all says so: {result.stderr.strip()[:90]}")
+    for command in (["report", "--smaps", "/dev/zero"], ["diff", "/dev/zero", "/dev/zero"]):
+        result = run(*command, timeout=LONGEST)
+        check(result.returncode == 1 and "is a device" in result.stderr, f"{' '.join(command)}: {result.stderr.strip()[:90]}")
+
+
 def planted():
     """A number is a process id, whatever lies in the directory; what others put there is not written to."""
     with tempfile.TemporaryDirectory() as directory:
@@ -166,6 +182,7 @@ def planted():
             check(result.returncode == 125 and "others may write" in result.stderr, f"run -o {name} in a directory of all: {result.stderr.strip()[:90]}")
         with open(precious) as file:
             check(file.read() == "kept", "what the link leads to is left alone")
+        recorded(directory)
         for again in range(2):
             result = run("run", "--peak", "-o", os.path.join(directory, "new"), "true", timeout=LONGEST)
             check(result.returncode == 0 and os.path.getsize(os.path.join(directory, "new")), f"run -o of a file of ours: {result.stderr.strip()}")
