@@ -20,6 +20,7 @@
 #define MAPS_MAX  4096
 #define MAP_WORDS 128               /* of struct link_map that are looked at */
 #define DTV_MAX   256
+#define WORDS     512               /* of a page, 4 KiB */
 #define AREAS_MAX 64
 #define SMALL_MAX (64ULL << 10)
 #define SPAN_MAX  (256ULL << 10)    /* from the first page that is ld.so's to the last, in one area */
@@ -144,6 +145,20 @@ static void take_variables(struct target *target, struct linker *linker, uint64_
 		take_pointed(target, linker, entry[0]);
 }
 
+/* Where a process has one thread, libc's symbols are not read; but on x86-64 a control block points to itself, twice. */
+static void find_block(struct target *target, struct linker *linker, const struct area *area)
+{
+	uint64_t page = target->own.page, word[WORDS];
+
+	for (uint64_t at = memory_next(target, area->start, area->end); at < area->end; at = memory_next(target, at + page, area->end)) {
+		if (memory_get(target, at, word, sizeof(word)))
+			continue;
+		for (size_t i = 0; i + 2 < WORDS; i++)
+			if (word[i] == at + i * sizeof(*word) && word[i + 2] == word[i])
+				take_variables(target, linker, word[i], sizeof(*word));
+	}
+}
+
 void recognise_loader(struct target *target, struct findings *findings)
 {
 	struct object *libc = object_named(target, "libc.so.6");
@@ -155,6 +170,10 @@ void recognise_loader(struct target *target, struct findings *findings)
 	for (size_t i = 0; libc && i < findings->threads; i++)
 		if (findings->thread[i].tid == target->pid && glibc_offset(target, libc, "_thread_db_pthread_dtvp", &dtv))
 			take_variables(target, &linker, findings->thread[i].control_block, dtv);
+	for (size_t i = 0; linker.areas && !findings->threads && i < target->areas; i++)
+		if (target->area[i].class == VMA_UNNAMED && area_is_anonymous(&target->area[i]) && area_is_writable(&target->area[i]) &&
+		    target->area[i].end - target->area[i].start <= SMALL_MAX)
+			find_block(target, &linker, &target->area[i]);
 	for (size_t i = 0; i < linker.areas; i++)
 		found_add(findings, linker.area[i].low & ~(page - 1), (linker.area[i].high & ~(page - 1)) + page,
 		          linker.area[i].variables ? "ld.so:tls" : "ld.so:early");
