@@ -473,7 +473,7 @@ static int look_at_new_program(struct check *check, const struct proc *proc)
 	int hold[2], status, error;
 	pid_t pid;
 
-	if (!preload_find_library(library, sizeof(library)))
+	if (!preload_find_library(preload_is_by_library(), library, sizeof(library)))
 		return 0;               /* it said so; the kernel's part is still worth printing */
 	if (!preload_add(library) || pipe(hold))
 		return -errno;

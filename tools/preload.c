@@ -38,42 +38,67 @@ static const char *const library_dirs[] = {
 
 /* Its soname: the name without a number is there for linkers only, in a package of its own. */
 #define LIBRARY "libanonname.so.0"
+/* The one with a malloc by library has the same name, in a folder of the library's directory. */
+#define FOLDER "libanonname"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
-bool preload_find_library(char *path, size_t size)
+bool preload_is_by_library(void)
 {
-	/* From the directory of this program: a build tree, with libtool's and without, then an installation. */
-	static const char *const beside[] = {
-		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" ANONNAME_MULTIARCH),
-	};
-	const char *wanted = getenv("ANONNAME_LIBRARY");
+	const char *value = getenv("ANONNAME_MALLOC");
+
+	return value && !strcmp(value, "library");
+}
+
+/* From the directory of this program: a build tree, with libtool's and without, then an installation. */
+static bool find_beside(const char *const *beside, size_t count, char *path, size_t size)
+{
 	char self[PATH_MAX];
 
+	if (!tool_directory(self, sizeof(self)))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		char candidate[PATH_MAX + 64], real[PATH_MAX];
+
+		snprintf(candidate, sizeof(candidate), "%s/%s/" LIBRARY, self, beside[i]);
+		if (realpath(candidate, real) && strlen(real) < size) {
+			strcpy(path, real);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool preload_find_library(bool by_library, char *path, size_t size)
+{
+	static const char *const plain[] = {
+		".libs", "../.libs", "../../.libs", "../src/.libs", "../lib", ("../lib/" ANONNAME_MULTIARCH),
+	};
+	static const char *const with_malloc[] = {
+		"../malloc/.libs", "../../malloc/.libs", "../lib/" FOLDER, ("../lib/" ANONNAME_MULTIARCH "/" FOLDER),
+	};
+	const char *wanted = getenv("ANONNAME_LIBRARY");
+	char real[PATH_MAX];
+
 	if (wanted && *wanted) {
-		if (realpath(wanted, self) && strlen(self) < size) {
-			strcpy(path, self);
+		if (realpath(wanted, real) && strlen(real) < size) {
+			strcpy(path, real);
 			return true;
 		}
 		tool_error("ANONNAME_LIBRARY is '%s', which cannot be used: %s", wanted, strerror(errno));
 		return false;
 	}
-	if (tool_directory(self, sizeof(self))) {
-		for (size_t i = 0; i < COUNT(beside); i++) {
-			char candidate[PATH_MAX + 64], real[PATH_MAX];
-
-			snprintf(candidate, sizeof(candidate), "%s/%s/" LIBRARY, self, beside[i]);
-			if (realpath(candidate, real) && strlen(real) < size) {
-				strcpy(path, real);
-				return true;
-			}
-		}
-	}
-	snprintf(path, size, "%s/" LIBRARY, ANONNAME_LIBDIR);
+	if (by_library ? find_beside(with_malloc, COUNT(with_malloc), path, size) : find_beside(plain, COUNT(plain), path, size))
+		return true;
+	snprintf(path, size, by_library ? "%s/" FOLDER "/" LIBRARY : "%s/" LIBRARY, ANONNAME_LIBDIR);
 	if (access(path, R_OK) == 0)
 		return true;
-	tool_error(LIBRARY " is neither beside this program nor in %s. "
-	           "Set ANONNAME_LIBRARY to its path.", ANONNAME_LIBDIR);
+	if (by_library)
+		tool_error("malloc by library needs a library of its own, and there is no %s. Install libanonname-malloc "
+		           "(built from source: libmimalloc-dev first), or set ANONNAME_LIBRARY to its path.", path);
+	else
+		tool_error(LIBRARY " is neither beside this program nor in %s. "
+		           "Set ANONNAME_LIBRARY to its path.", ANONNAME_LIBDIR);
 	return false;
 }
 

@@ -10,8 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Finds libanonname.so; false after an error message that says where it was looked for. */
-bool preload_find_library(char *path, size_t size);
+/* The environment asks for malloc by library. */
+bool preload_is_by_library(void);
+
+/*
+ * Finds libanonname.so, or the one that has a malloc by library; false after an error
+ * message that says where it was looked for.
+ */
+bool preload_find_library(bool by_library, char *path, size_t size);
 
 /* Finds the library of an allocator by our name for it; "" for libc. False after an error message. */
 bool preload_find_allocator(const char *name, char *path, size_t size);

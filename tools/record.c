@@ -785,7 +785,7 @@ static bool start_command(struct recorder *recorder)
 	char library[PATH_MAX], end;
 	int started[2];
 
-	if (!preload_find_library(library, sizeof(library)) || !preload_add(library))
+	if (!preload_find_library(preload_is_by_library(), library, sizeof(library)) || !preload_add(library))
 		return false;
 	if (pipe2(started, O_CLOEXEC)) {
 		tool_error("pipe: %s", strerror(errno));

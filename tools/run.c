@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,7 +43,7 @@ int tool_run(int argc, char **argv)
 	char library[PATH_MAX], allocator[PATH_MAX] = "", list[128];
 	const char *extra[64];
 	struct peak_options peak_options = { .interval_ms = 20 };
-	bool peak = false, peak_only = false;
+	bool peak = false, peak_only = false, by_library = false;
 	size_t extras = 0;
 	uint64_t number;
 	int c;
@@ -52,6 +53,9 @@ int tool_run(int argc, char **argv)
 		case OPT_ALLOCATOR:
 			if (!preload_find_allocator(optarg, allocator, sizeof(allocator)))
 				return EXIT_RUN_FAILED;
+			break;
+		case OPT_BY_LIBRARY:
+			by_library = true;
 			break;
 		case OPT_LIBRARY:
 			if (extras == sizeof(extra) / sizeof(*extra)) {
@@ -98,7 +102,14 @@ int tool_run(int argc, char **argv)
 		tool_error("-i, -o, -J and --csv go with --peak");
 		return tool_usage_error();
 	}
-	if (!preload_find_library(library, sizeof(library)))
+	if (by_library)
+		setenv("ANONNAME_MALLOC", "library", 1);
+	by_library = preload_is_by_library();
+	if (by_library && *allocator) {
+		tool_error("--by-library (ANONNAME_MALLOC=library) is a malloc of its own: it does not go with -a");
+		return tool_usage_error();
+	}
+	if (!preload_find_library(by_library, library, sizeof(library)))
 		return EXIT_RUN_FAILED;
 	program_warn(argv + optind);
 	/* Each goes in front of what is there: ours first, so that its mmap is the one that counts. */

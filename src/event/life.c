@@ -7,6 +7,7 @@
 
 #include "base/own.h"
 #include "base/peek.h"
+#include "base/root.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -62,6 +63,22 @@ static bool can_be_read(uintptr_t from, size_t len)
 	return objects_can_be_read(from, len);
 }
 
+/* By then the first call of malloc may have been, and have found one that is not ours. */
+static void start_by_library(void)
+{
+	bool wanted = config_choice[CHOICE_MALLOC] == MALLOC_LIBRARY;
+
+	if (root.part_state[PART_BY_LIBRARY] != PART_UNTRIED)
+		return;
+	if (owner_is_above()) {
+		part_set(PART_BY_LIBRARY, PART_ACTIVE, REASON_NONE);
+		return;
+	}
+	part_set(PART_BY_LIBRARY, PART_DECLINED, wanted ? REASON_PLAIN_LIBRARY : REASON_ABSENT);
+	if (wanted)
+		complain("ANONNAME_MALLOC=library: this libanonname.so leaves malloc alone. Use anonname run --by-library.");
+}
+
 void event_start(void)
 {
 	objects_classify = owner_classify;
@@ -75,6 +92,7 @@ void event_start(void)
 	thread_start();
 	owners_start();
 	walk_start(config_walk());
+	start_by_library();
 	if (!label_active())
 		return;
 	sweep_start();

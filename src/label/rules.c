@@ -30,12 +30,23 @@ struct rule {
 static struct rule rules[RULES_MAX] COLD_BSS;
 static unsigned rule_count;
 
+/* Of malloc by library: what an object's memory is called, or that it allocates for its callers. */
+static struct malloc_rule {
+	const char *lib, *sym;          /* as above */
+	const char *name;               /* NULL: */
+	bool to_caller;
+} malloc_rules[64] COLD_BSS;
+static unsigned malloc_rule_count;
+
 /* What rules point to: their globs and templates. */
-static char kept[6144] COLD_BSS;
+static char kept[8192] COLD_BSS;
 static size_t kept_used;
 
 static const char standard[] =
 #include "label/runtimes.inc"
+;
+static const char standard_malloc[] =
+#include "label/malloc.inc"
 ;
 
 /* --- reading ------------------------------------------------------------------------ */
@@ -195,62 +206,114 @@ static void tell(const char *from, unsigned line, size_t column, const char *wha
 	complain(from, ":", numbers[0], ":", numbers[1], ": ", what, why, ". The rule is skipped.");
 }
 
-static void read_rule(const char *start, const char *end, const char *from, unsigned line)
+/* The next word; false: there is none. A name may hold blanks: it goes to the end of the line. */
+static bool next_word(const char **at, const char *end, struct word *w)
 {
 	static const char name_key[] = "name=";
-	struct rule r = { .prot = ANY_PROT, .at_most = SIZE_MAX, .upto = UINTPTR_MAX };
-	const char *template = NULL, *wrong = NULL;
+	const char *p = *at;
+
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\r'))
+		p++;
+	if (p == end || *p == '#')
+		return false;
+	w->start = p;
+	if ((size_t)(end - p) >= sizeof(name_key) - 1 && text_begins(p, name_key)) {
+		w->value = p + sizeof(name_key) - 1;
+		w->end = end;
+		while (w->end > w->value && (w->end[-1] == ' ' || w->end[-1] == '\t' || w->end[-1] == '\r'))
+			w->end--;
+		*at = end;
+		return true;
+	}
+	while (p < end && *p != '=' && *p != ' ' && *p != '\t')
+		p++;
+	w->value = p < end && *p == '=' ? p + 1 : p;
+	while (p < end && *p != ' ' && *p != '\t' && *p != '\r')
+		p++;
+	w->end = p;
+	*at = p;
+	return true;
+}
+
+/* A bad word, and what is wrong with it. */
+static void tell_word(const char *from, unsigned line, const char *start, const struct word *w, const char *wrong)
+{
+	char word[40];
+	struct text_buffer t;
+
+	text_init(&t, word, sizeof(word));
+	text_add_bytes(&t, w->start, (size_t)(w->end - w->start));
+	text_add(&t, ": ");
+	tell(from, line, (size_t)(w->start - start) + 1, key_is(w, "name=") ? "name: " : word, wrong);
+}
+
+static const char *read_template(const struct word *w, const char **template)
+{
+	*template = keep(w->value, (size_t)(w->end - w->value));
+	return !*template ? "there is no room for so many rules" :
+	       !**template ? "it is empty" :
+	       rule_count < RULES_MAX ? config_rule(rule_count, *template) : "there are 64 rules already";
+}
+
+/* --- rules for malloc by library --- */
+
+static const char *read_group(const struct word *w, const char **name)
+{
+	*name = keep(w->value, (size_t)(w->end - w->value));
+	return !*name ? "there is no room for so many rules" : !**name ? "it is empty" : NULL;
+}
+
+static const char *read_malloc_word(const struct word *w, struct malloc_rule *r)
+{
+	return key_is(w, "lib=") ? read_glob(w, &r->lib) :
+	       key_is(w, "sym=") ? read_glob(w, &r->sym) :
+	       key_is(w, "charge=") ? read_yes(w, "caller", "it can only be caller", &r->to_caller) :
+	       key_is(w, "name=") ? read_group(w, &r->name) :
+	       "it is none of lib= sym= charge= name=";
+}
+
+static void read_malloc_rule(const char *p, const char *start, const char *end, const char *from, unsigned line)
+{
+	struct malloc_rule r = { .lib = NULL };
+	const char *wrong = NULL;
 	size_t before = kept_used;
+	struct word w;
+
+	while (!wrong && next_word(&p, end, &w)) {
+		wrong = read_malloc_word(&w, &r);
+		if (wrong)
+			tell_word(from, line, start, &w, wrong);
+	}
+	if (!wrong) {
+		wrong = !r.lib ? "lib=PATTERN is missing" :
+			!r.name == !r.to_caller ? "it needs either name=NAME or charge=caller" :
+			malloc_rule_count == ARRAY_SIZE(malloc_rules) ? "there are 64 rules for malloc already" : NULL;
+		if (wrong)
+			tell(from, line, (size_t)(end - start) + 1, "", wrong);
+	}
+	if (wrong)
+		kept_used = before;
+	else
+		malloc_rules[malloc_rule_count++] = r;
+}
+
+static void read_rule(const char *start, const char *end, const char *from, unsigned line)
+{
+	struct rule r = { .prot = ANY_PROT, .at_most = SIZE_MAX, .upto = UINTPTR_MAX };
+	const char *template = NULL, *wrong = NULL, *p = start;
+	size_t before = kept_used;
+	struct word w;
 	bool any = false;
 
-	for (const char *p = start; p < end;) {
-		struct word w = { .start = p };
-
-		if (*p == ' ' || *p == '\t') {
-			p++;
-			continue;
+	while (next_word(&p, end, &w)) {
+		if (!any && w.value == w.end && key_is(&w, "malloc")) {
+			read_malloc_rule(p, start, end, from, line);
+			return;
 		}
-		if (*p == '#')
-			break;
 		any = true;
-		/* A name may hold blanks: it goes to the end of the line. */
-		if ((size_t)(end - p) >= 5 && text_begins(p, name_key)) {
-			w.value = p + 5;
-			w.end = end;
-			while (w.end > w.value && (w.end[-1] == ' ' || w.end[-1] == '\t' || w.end[-1] == '\r'))
-				w.end--;
-			p = end;
-			template = keep(w.value, (size_t)(w.end - w.value));
-			if (!template)
-				wrong = "there is no room for so many rules";
-			else if (!*template)
-				wrong = "it is empty";
-			else if (rule_count < RULES_MAX)
-				wrong = config_rule(rule_count, template);
-			else
-				wrong = "there are 64 rules already";
-			if (wrong) {
-				tell(from, line, (size_t)(w.start - start) + 1, "name: ", wrong);
-				kept_used = before;
-				return;
-			}
-			continue;
-		}
-		while (p < end && *p != '=' && *p != ' ' && *p != '\t')
-			p++;
-		w.value = p < end && *p == '=' ? p + 1 : p;
-		while (p < end && *p != ' ' && *p != '\t' && *p != '\r')
-			p++;
-		w.end = p;
-		wrong = read_word(&w, &r);
+		wrong = key_is(&w, "name=") ? read_template(&w, &template) : read_word(&w, &r);
 		if (wrong) {
-			char word[40];
-			struct text_buffer t;
-
-			text_init(&t, word, sizeof(word));
-			text_add_bytes(&t, w.start, (size_t)(w.end - w.start));
-			text_add(&t, ": ");
-			tell(from, line, (size_t)(w.start - start) + 1, word, wrong);
+			tell_word(from, line, start, &w, wrong);
 			kept_used = before;
 			return;
 		}
@@ -382,6 +445,60 @@ static const char *symbol_of(const struct object *o, uintptr_t caller)
 		return "";
 	s = elf_symbol_at(&symbols, caller);
 	return s ? elf_string(&symbols, s->st_name) : "";
+}
+
+/* --- malloc by library: each answer is kept by who asks --- */
+
+void rules_read_malloc(void)
+{
+	read_text(standard_malloc, standard_malloc + sizeof(standard_malloc) - 1, "malloc.rules", '\0');
+}
+
+const char *rules_malloc_name(const char *library)
+{
+	for (unsigned i = 0; i < malloc_rule_count; i++)
+		if (malloc_rules[i].name && glob(malloc_rules[i].lib, library))
+			return malloc_rules[i].name;
+	return library;
+}
+
+/* A function by its whole name is looked for: few objects have an xmalloc. */
+static bool may_have(const struct object *o, const char *sym)
+{
+	struct elf_symbols symbols;
+
+	for (const char *p = sym; p && *p; p++)
+		if (*p == '*' || *p == '?')
+			return true;
+	return !sym || (object_symbols(o, &symbols) && elf_find(&symbols, sym));
+}
+
+bool rules_malloc_charges(const struct object *o)
+{
+	for (unsigned i = 0; i < malloc_rule_count; i++) {
+		const struct malloc_rule *r = &malloc_rules[i];
+
+		if (r->to_caller && glob(r->lib, o->name) && may_have(o, r->sym))
+			return true;
+	}
+	return false;
+}
+
+enum malloc_charge rules_malloc_charge(const struct object *o, uintptr_t code)
+{
+	const char *symbol = NULL;
+
+	for (unsigned i = 0; i < malloc_rule_count; i++) {
+		const struct malloc_rule *r = &malloc_rules[i];
+
+		if (!r->to_caller || !glob(r->lib, o->name) || !may_have(o, r->sym))
+			continue;
+		if (!symbol)
+			symbol = symbol_of(o, code);
+		if (!r->sym || glob(r->sym, symbol))
+			return CHARGE_CALLER;
+	}
+	return symbol && !*symbol ? CHARGE_UNKNOWN : CHARGE_ITSELF;
 }
 
 /*

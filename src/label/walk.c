@@ -8,6 +8,11 @@
 
 void walk_start(bool wanted) { part_set(PART_WALK, PART_DECLINED, wanted ? REASON_NOT_INSTALLED : REASON_OFF); }
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame) { (void)caller; (void)frame; return NULL; }
+bool walk_frames(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *context)
+{
+	(void)caller; (void)frame; (void)visit; (void)context;
+	return false;
+}
 bool walk_pause(uintptr_t frame) { (void)frame; return false; }
 void walk_resume(bool paused) { (void)paused; }
 void walk_fork_prepare(void) { }
@@ -171,8 +176,8 @@ static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, i
 	}
 	memcpy(value, (const void *)addr, sizeof(*value));
 	/* libunwind 1.6 knows nothing of signatures, 1.8 asks a callback that 1.6 has no room for. */
-	if (registers_unsign(*value) != *value && objects_find(registers_unsign(*value)))
-		*value = registers_unsign(*value);
+	if (arch_unsign(*value) != *value && objects_find(arch_unsign(*value)))
+		*value = arch_unsign(*value);
 	return 0;
 }
 
@@ -329,44 +334,76 @@ static bool find_word(uintptr_t low, uintptr_t high, uintptr_t value, uintptr_t 
 	return false;
 }
 
-static __attribute__((noinline)) const struct object *walk(uintptr_t caller, uintptr_t frame, struct path *path)
+/* Each frame from the caller's on. False: the walk ended before visit had enough. */
+static __attribute__((noinline)) bool each_frame(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *context)
 {
 	unw_cursor_t cursor;
 	unw_word_t ip = 0, sp = 0, last_sp = 0;
-	bool seen_caller = false, keep = true;
+	bool seen_caller = false;
 
 	memset(start_regs, 0, sizeof(start_regs));
 	registers_take(start_regs);
 	stack_low = start_regs[UNW_REG_SP];
 	stack_high = thread_self()->stack_end;
 	if (unwind.init_remote(&cursor, space, NULL) < 0)
-		return NULL;
-	path->depth = 0;
+		return false;
 	for (int frames = 0; frames < MAX_FRAMES; frames++) {
-		const struct object *o;
+		uint16_t offset;
+		uintptr_t at = 0;
 
 		if (unwind.get_reg(&cursor, UNW_REG_IP, &ip) < 0 || unwind.get_reg(&cursor, UNW_REG_SP, &sp) < 0 || !ip)
-			return NULL;
-		if (seen_caller) {
-			keep = keep && path->depth < PATH_FRAMES &&
-			       find_word(last_sp, sp, ip, frame, &path->offset[path->depth]);
-			if (keep)
-				path->word[path->depth++] = ip;
-		}
+			return false;
+		if (seen_caller && find_word(last_sp, sp, ip, frame, &offset))
+			at = frame + offset;
 		seen_caller = seen_caller || ip == caller;
 		last_sp = sp;
-		/* A return address may lie behind the end of its function: look just before it. */
-		o = objects_find(ip - 1);
-		if (seen_caller && (!o || o->class == OBJECT_APP || o->class == OBJECT_LOADER)) {
-			path->owner = o;
-			path->owner_start = o ? o->start : 0;
-			path->caller = keep ? caller : 0;
-			return o;
-		}
+		if (seen_caller && !visit(ip, at, context))
+			return true;
 		if (unwind.step(&cursor) <= 0)
-			return NULL;
+			return false;
 	}
-	return NULL;
+	return false;
+}
+
+struct to_owner {
+	struct path *path;
+	uintptr_t frame;
+	const struct object *owner;
+	bool seen, keep;
+};
+
+static bool visit_to_owner(uintptr_t ip, uintptr_t at, void *context)
+{
+	struct to_owner *t = context;
+	struct path *path = t->path;
+	/* A return address may lie behind the end of its function: look just before it. */
+	const struct object *o = objects_find(ip - 1);
+
+	if (t->seen) {
+		t->keep = t->keep && path->depth < PATH_FRAMES && at;
+		if (t->keep) {
+			path->offset[path->depth] = (uint16_t)(at - t->frame);
+			path->word[path->depth++] = ip;
+		}
+	}
+	t->seen = true;
+	if (o && o->class != OBJECT_APP && o->class != OBJECT_LOADER)
+		return true;
+	t->owner = o;
+	return false;
+}
+
+static const struct object *walk(uintptr_t caller, uintptr_t frame, struct path *path)
+{
+	struct to_owner t = { .path = path, .frame = frame, .keep = true };
+
+	path->depth = 0;
+	if (!each_frame(caller, frame, visit_to_owner, &t))
+		return NULL;
+	path->owner = t.owner;
+	path->owner_start = t.owner ? t.owner->start : 0;
+	path->caller = t.keep ? caller : 0;
+	return t.owner;
 }
 
 /* --- the cache ------------------------------------------------------------------------ */
@@ -388,7 +425,7 @@ static bool path_matches(const struct path *p, uintptr_t caller, uintptr_t frame
 		if (p->offset[i] + sizeof(word) > room)
 			return false;
 		memcpy(&word, (const char *)frame + p->offset[i], sizeof(word));
-		if (word != p->word[i] && registers_unsign(word) != p->word[i])
+		if (word != p->word[i] && arch_unsign(word) != p->word[i])
 			return false;
 	}
 	return true;
@@ -517,6 +554,28 @@ const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame)
 		enabled = false;
 	end();
 	return owner;
+}
+
+bool walk_frames(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *context)
+{
+	const struct thread *me = thread_self();
+	bool whole = false;
+
+	if (!enabled || frame < me->stack_start || frame >= me->stack_end || frame - me->stack_start < STACK_NEEDED ||
+	    !begin(20000, (uintptr_t)__builtin_frame_address(0), frame))
+		return false;
+	if (ready()) {
+		count_add(COUNT_WALKS, 1);
+		in_libunwind = true;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		whole = each_frame(caller, frame, visit, context);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		in_libunwind = false;
+	} else {
+		enabled = false;
+	}
+	end();
+	return whole;
 }
 
 bool walk_pause(uintptr_t frame)

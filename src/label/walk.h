@@ -20,6 +20,15 @@ void walk_start(bool wanted);
 const struct object *walk_to_owner(uintptr_t caller, uintptr_t frame);
 
 /*
+ * The same walk for others: visit hears of each frame from the caller's on, until
+ * it says that it has enough (false). ip: its return address. at: where on the
+ * stack that stands; 0: not found, or the first frame's. Returns false where
+ * there was no end of it.
+ */
+typedef bool walk_visit(uintptr_t ip, uintptr_t at, void *context);
+bool walk_frames(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *context);
+
+/*
  * While objects go away nobody may be walking through them; who would is told
  * "unknown". frame: the caller's, which ends with the pause, also by a jump.
  */

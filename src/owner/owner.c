@@ -6,6 +6,30 @@
 #include "owner/jemalloc/jemalloc.h"
 #include "owner/stack.h"
 
+static void above_start(void)
+{
+	if (owner_is_above())
+		owner_above.start();
+}
+
+static void above_thread_ends(void)
+{
+	if (owner_is_above())
+		owner_above.thread_ends();
+}
+
+static void above_look(void)
+{
+	if (owner_is_above())
+		owner_above.look();
+}
+
+static void above_fork_child(void)
+{
+	if (owner_is_above())
+		owner_above.fork_child();
+}
+
 /*
  * An allocator that is known by its name alone is a row of three words. One that
  * says more about its memory (arenas) hears what the others leave empty. Who asks
@@ -47,6 +71,7 @@ static const struct owner {
 		.thread_renamed = jemalloc_thread_renamed, .look = jemalloc_look,
 		.program_named = jemalloc_program_named, .fork_child = jemalloc_fork_child,
 	},
+	{ .objects = "", .name = "", .start = above_start, .thread_ends = above_thread_ends, .look = above_look, .fork_child = above_fork_child },
 	{ .objects = "libtcmalloc", .name = "tcmalloc", .class = OBJECT_ALLOCATOR },
 	{ .objects = "libmimalloc", .name = "mimalloc", .class = OBJECT_ALLOCATOR },
 	{ .objects = "libsnmalloc", .name = "snmalloc", .class = OBJECT_ALLOCATOR },

@@ -12,6 +12,19 @@
 #include "label/objects.h"
 #include "label/thread.h"
 
+/*
+ * What a room above hears as the rows do: src/malloc, which is in one of the two
+ * libraries that are built. Its address is NULL in the other.
+ */
+struct owner_above {
+	void (*start)(void);
+	void (*thread_ends)(void);
+	void (*look)(void);
+	void (*fork_child)(void);
+};
+extern const struct owner_above owner_above __attribute__((weak)) OURS;
+static inline bool owner_is_above(void) { return &owner_above != NULL; }
+
 /* The first rows. The others are known by their objects' names alone. */
 enum { OWNER_NONE, OWNER_STACKS, OWNER_GLIBC, OWNER_JEMALLOC };
 

@@ -58,6 +58,12 @@ under() {
 	told "$title" $?
 }
 
+# served TITLE [VAR=VALUE...] PROGRAM [ARG...]: the same under the library that has a malloc.
+served() {
+	local library=$build/malloc/.libs/libanonname.so
+	under "$@"
+}
+
 # plain TITLE [VAR=VALUE...] PROGRAM [ARG...]: without it; the program knows where it is.
 plain() {
 	local title=$1 vars=()

@@ -41,6 +41,7 @@ src/label arch base format sink
 src/owner arch base format sink label
 src/event base format sink label owner
 src/hook arch base format sink label event
+src/malloc arch base format sink label owner event hook
 src/api base format sink label owner event
 src/read format
 src/recognise arch base format read

@@ -40,6 +40,25 @@ static inline unsigned long arch_thread_pointer(void)
 	return (unsigned long)__builtin_thread_pointer();
 }
 
+/* What lies that far from the control block: a thread-local variable by its place. */
+static inline void *arch_thread_word(long offset)
+{
+	return *(void **)(arch_thread_pointer() + (unsigned long)offset);
+}
+
+/*
+ * A return address as it was before the processor signed it into the stack
+ * (pointer authentication). Without that feature the instruction is a hint and
+ * changes nothing.
+ */
+static inline unsigned long arch_unsign(unsigned long word)
+{
+	register unsigned long x30 __asm__("x30") = word;
+
+	__asm__("hint #7" : "+r"(x30));         /* xpaclri */
+	return x30;
+}
+
 /* The system call instruction. */
 static inline long sys_call6(long nr, long a, long b, long c, long d, long e, long f)
 {

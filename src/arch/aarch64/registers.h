@@ -21,17 +21,4 @@ static inline __attribute__((always_inline)) void registers_take(uintptr_t *r)
 	_Static_assert(UNW_AARCH64_SP == 31 && UNW_AARCH64_PC == 32, "the offsets above");
 }
 
-/*
- * A return address as it was before the processor signed it into the stack
- * (pointer authentication). Without that feature the instruction is a hint and
- * changes nothing.
- */
-static inline uintptr_t registers_unsign(uintptr_t word)
-{
-	register uintptr_t x30 __asm__("x30") = word;
-
-	__asm__("hint #7" : "+r"(x30));         /* xpaclri */
-	return x30;
-}
-
 #endif

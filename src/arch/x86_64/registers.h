@@ -22,10 +22,4 @@ static inline __attribute__((always_inline)) void registers_take(uintptr_t *r)
 			 : "rax");
 }
 
-/* A return address as the call left it: on x86-64 nothing signs it. */
-static inline uintptr_t registers_unsign(uintptr_t word)
-{
-	return word;
-}
-
 #endif
