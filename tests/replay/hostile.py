@@ -13,6 +13,7 @@ from common import BUILD, MIB, TOOL, check, done, run, skip
 
 FORGED = os.path.join(BUILD, "tests", "replay", "libanonname-forged.so")
 FUSE = os.path.join(BUILD, "tests", "replay", "silent_fuse")
+MISLEADING = os.path.join(BUILD, "tests", "replay", "misleading")
 # No command needs ten seconds; this is how long a machine at work may make of them.
 LONGEST = 120
 COMMANDS = (["maps"], ["maps", "--json"], ["report"], ["report", "--json"], ["report", "--gentle"], ["check"],
@@ -85,6 +86,28 @@ def many():
         check(sum(name.startswith("forged:") for name in names_in(out)) == 63000, "63,000 names are all shown")
 
 
+def misled(*how):
+    """Memory from which names are told from outside, made to keep whoever looks at it."""
+    process = subprocess.Popen([MISLEADING, *how], stdout=subprocess.PIPE)
+    try:
+        if not process.stdout.readline():
+            return skip(f"misleading {how[0]}: libc has not what it takes, or the memory is not to be had")
+        for command in (["maps"], ["report"], ["check"], ["snapshot"]):
+            code, out, memory = measured(*command, process.pid)
+            text = out.read()
+            check(code == 0 and memory < 256, f"misleading {how[0]}: {command[0]} ends with {code} and took {memory:.0f} MiB")
+            check("arena1" not in text and "[anon:stack" not in text, f"misleading {how[0]}: {command[0]} believes none of it")
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def misleading():
+    for how in ("ring", "arenas", "sparse"):
+        misled(how)
+
+
 def answered(what, process):
     for command in COMMANDS:
         code, _, _ = measured(*command, process.pid)
@@ -120,6 +143,7 @@ def fuse():
                 return skip("a FUSE server that never answers: FUSE cannot be mounted here")
             with Forged(f"file {directory}/silent") as process:
                 answered("pages in a FUSE file that never come", process)
+            misled("object", f"{directory}/silent")
             locked(directory)
         finally:
             # With the server its connection ends, and with that whatever waits for it.
@@ -189,7 +213,7 @@ def planted():
 
 
 # hostile.py [PART...]: all parts, or these.
-PARTS = {"planted": planted, "many": many, "faults": faults, "fuse": fuse}
+PARTS = {"planted": planted, "many": many, "misleading": misleading, "faults": faults, "fuse": fuse}
 for part in sys.argv[1:] or PARTS:
     PARTS[part]()
 done()
