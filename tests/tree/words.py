@@ -6,6 +6,7 @@ The tables: tools/options.def, seen through the --help that is made from it;
 src/format/options.def, the variables; src/format/parts.def, the detours.
 usage: words.py   (in the build directory; srcdir: the source tree)
 """
+import json
 import os
 import re
 import subprocess
@@ -155,6 +156,23 @@ def check_bash():
     compare("completions/anonname.bash, run's options with a value,", set(ends.split("|")), valued(OPTIONS["run"]))
 
 
+# --- columns --------------------------------------------------------------------
+
+def check_columns():
+    """The manual of report has each; a row of JSON has each, in the manual and in the schema."""
+    wanted = set(re.findall(r"^  (\w+) ", help_of("report").split("\nColumns:\n")[1], re.M))
+    section = read("doc", "anonname-report.1").split(".SH COLUMNS\n")[1].split("\n.SH ")[0]
+    heads = " ".join(re.findall(r"^\.TP\n\.B (.*)$", section, re.M))
+    compare("doc/anonname-report.1, COLUMNS,", set(re.findall(r"\w+", re.sub(r"\\f[BIRP]", "", heads))), wanted)
+    figures = wanted - {"owner", "kind", "name"}
+    listed = re.search(r"\.BR (vmas .*?page_tables) \.", read("doc", "anonname-json.7"), re.S)
+    compare("doc/anonname-json.7, its list of figures,", set(re.findall(r"\w+", listed.group(1))) - {"and", "BR"} if listed else set(), figures)
+    definitions = json.loads(read("doc", "anonname.schema.json"))["definitions"]
+    for name, definition in definitions.items():
+        if "page_tables" in definition.get("required", []):
+            compare(f"doc/anonname.schema.json, {name},", set(definition["required"]), figures)
+
+
 # --- detours and variables ------------------------------------------------------
 
 def check_detours():
@@ -204,6 +222,7 @@ check_manuals()
 check_prose()
 check_zsh()
 check_bash()
+check_columns()
 check_detours()
 check_variables()
 sys.exit(failed)
