@@ -27,7 +27,7 @@
 #define HEADER_MIN 16
 #define HEADER_MAX 128
 
-static struct table heaps COLD_BSS;     /* by start; index and tid are the arena's */
+static struct table heaps COLD_BSS;     /* by start; tid is the arena's */
 static uint32_t arenas_made;
 static THREAD_LOCAL uint32_t my_arena;          /* the arena that this thread made; 0: none */
 static THREAD_LOCAL uintptr_t new_heap;         /* whose arena it is in is not certain yet; 0: none */
@@ -88,12 +88,12 @@ static uintptr_t arena_of(uintptr_t heap)
  * arena that is cannot be known. The arena's first heap is in the table with its
  * number, whichever heap was found first.
  */
-bool glibc_found(uintptr_t start, uintptr_t unused)
+bool glibc_found(uintptr_t vma, uintptr_t start)
 {
-	uintptr_t first = arena_of(start);
+	uintptr_t first = arena_of(vma);
 	struct place *p, *owner;
 
-	(void)unused;
+	(void)start;
 	if (!first)
 		return false;
 	owner = table_find(&heaps, first);
@@ -104,10 +104,10 @@ bool glibc_found(uintptr_t start, uintptr_t unused)
 		owner->arena = __atomic_add_fetch(&arenas_made, 1, __ATOMIC_RELAXED);
 		owner->tid = TID_UNKNOWN;
 	}
-	p = table_add(&heaps, start);
+	p = table_add(&heaps, vma);
 	if (!p)
 		return false;
-	place_cover(p, start, start + HEAP_SIZE);
+	place_cover(p, vma, vma + HEAP_SIZE);
 	p->arena = owner->arena;
 	p->tid = owner->tid;
 	name_heap(p);

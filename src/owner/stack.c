@@ -35,7 +35,7 @@ static bool libc_keeps_stacks;
 static void label_part(const struct place *p, const char *comm, uintptr_t start, uintptr_t end, bool code)
 {
 	label_range(p->used ? KIND_STACK : KIND_STACK_UNUSED, start, end - start,
-		    &(struct fields){ 
+		    &(struct fields){
 			.thread = comm, .routine = p->routine, .tid = p->tid, .memory = code ? MEMORY_CODE : MEMORY_OLD });
 }
 

@@ -13,7 +13,7 @@ quiet() {
 	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
 	# With its own malloc in place of jemalloc's there would be no extents.
 	env "${vars[@]}" LIVE_ALARM=900 LD_PRELOAD="$library" valgrind -q --error-exitcode=9 --trace-children=yes \
-		--soname-synonyms=somalloc=nouserintercepts "tests/live/$@"
+		--soname-synonyms=somalloc=nouserintercepts "tests/live/$1" "${@:2}"
 	local status=$?
 	echo "valgrind: $*: exit status $status"
 	[ "$status" = 0 ] || failed=1
