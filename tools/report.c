@@ -4,6 +4,7 @@
 #include "measure.h"
 #include "openmetrics.h"
 #include "options.h"
+#include "page.h"
 #include "select.h"
 
 #include <ctype.h>
@@ -18,7 +19,7 @@ struct request {
 	const struct column *sort;
 	struct table table;
 	enum process_mode mode;
-	bool fold, json, csv, folded, openmetrics;
+	bool fold, json, csv, folded, openmetrics, html;
 	size_t lines;
 	struct selection selection;
 	const char *smaps, *root;
@@ -107,10 +108,10 @@ static int measure(struct request *request, struct measurement *measurement)
 /* One of the formats that are lines by process and name, not rows of a table. */
 static bool has_one_format(const struct request *request)
 {
-	if (request->json + request->csv + request->folded + request->openmetrics > 1)
-		tool_error("give one of: --json, --csv, --folded, --openmetrics");
+	if (request->json + request->csv + request->folded + request->openmetrics + request->html > 1)
+		tool_error("give one of: --json, --csv, --html, --folded, --openmetrics");
 	else if (request->group != &groups[0])
-		tool_error("--by is for rows; %s has its own", request->folded ? "--folded" : "--openmetrics");
+		tool_error("--by is for rows; %s has its own", request->folded ? "--folded" : request->html ? "--html" : "--openmetrics");
 	else if (request->folded && request->sort->is_text)
 		tool_error("--sort %s: a folded line ends in a number. Give rss, pss, uss, swap or size.", request->sort->id);
 	else
@@ -133,6 +134,22 @@ static int report_folded(struct request *request)
 	if (folded.unknown)
 		tool_error("%zu lines are missing: their %s cannot be known here", folded.unknown, request->sort->header);
 	return tool_finish(code);
+}
+
+static int report_page(struct request *request)
+{
+	struct page_rows rows = { .fold = request->fold };
+	const struct wants wants = { .comm = true, .each = page_process, .context = &rows };
+	struct measurement measurement;
+	int code, printed = EXIT_DONE;
+
+	measure_begin(&measurement, &wants);
+	code = measure(request, &measurement);
+	if (rows.count || code == EXIT_DONE)
+		printed = page_report(stdout, &rows, &measurement, request->root);
+	page_rows_free(&rows);
+	measure_free(&measurement);
+	return code ? code : printed;
 }
 
 static int report_openmetrics(struct request *request)
@@ -236,6 +253,7 @@ int tool_report(int argc, char **argv)
 		case OPT_BYTES: request.table.unit = UNIT_BYTES; break;
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
+		case OPT_HTML: request.html = true; break;
 		case OPT_STACKS: request.folded = true; break;
 		case OPT_OPENMETRICS: request.openmetrics = true; break;
 		case OPT_ROOT: request.root = optarg; break;
@@ -260,10 +278,10 @@ int tool_report(int argc, char **argv)
 		return EXIT_FAILED;
 	if (!select_arguments(selection, argc - optind, argv + optind))
 		return EXIT_USAGE;
-	if (request.folded || request.openmetrics) {
+	if (request.folded || request.openmetrics || request.html) {
 		if (!has_one_format(&request))
 			return tool_usage_error();
-		c = request.folded ? report_folded(&request) : report_openmetrics(&request);
+		c = request.folded ? report_folded(&request) : request.html ? report_page(&request) : report_openmetrics(&request);
 		select_free(selection);
 		return c;
 	}

@@ -3,6 +3,7 @@
 #include "measure.h"
 #include "options.h"
 #include "recording.h"
+#include "view_page.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +18,7 @@ struct request {
 	struct recording recording;
 	enum unit unit;
 	size_t lines;               /* names; 0: all */
-	bool json, csv;
+	bool json, csv, html;
 };
 
 static const char *bytes_text(const struct request *request, int64_t bytes, char *buffer)
@@ -251,6 +252,7 @@ int tool_view(int argc, char **argv)
 		case OPT_BYTES: request.unit = UNIT_BYTES; break;
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
+		case OPT_HTML: request.html = true; break;
 		default: return options_rest(COMMAND_view, c);
 		}
 	}
@@ -260,7 +262,7 @@ int tool_view(int argc, char **argv)
 	}
 	if (!recording_open(&request.recording, argv[optind]))
 		return EXIT_FAILED;
-	c = at ? print_at(&request, at) : view(&request);
+	c = at ? print_at(&request, at) : request.html ? view_page(stdout, &request.recording) : view(&request);
 	recording_close(&request.recording);
 	return c;
 }
