@@ -137,12 +137,21 @@ static void make_name(struct state *s, char text[NAME_MAX_LEN + 1])
 	text[head + pad] = '\0';
 }
 
+/*
+ * A name that lies in the arena is not the caller's alone: before the kernel reads it,
+ * another thread may write zeros there (and the empty name is a name) or such a name of
+ * its own.  One character gives no third possibility.
+ */
+#define FROM_ARENA "a"
+
 static void check_name(char *shown)
 {
 	unsigned pad;
 	int head = 0;
 	size_t len = strlen(shown);
 
+	if (!strcmp(shown, "[anon:" FROM_ARENA "]") || !strcmp(shown, "[anon:]"))
+		return;
 	if (len < 8 || sscanf(shown, "[anon:s:%u:%n", &pad, &head) != 1 || !head ||
 	    shown[len - 1] != ']' || strspn(shown + head, "p") != pad || len != head + pad + 1)
 		broken("a name that nobody set: %s", shown);
@@ -238,17 +247,16 @@ static void op_name_wrong(struct state *s)
 static void op_name_from_arena(struct state *s)
 {
 	static const int allowed[] = { ENOMEM, EAGAIN, EBADF, EINVAL, EFAULT, 0 };
-	char text[NAME_MAX_LEN + 1];
+	static const char text[] = FROM_ARENA;
 	size_t len, at;
 	char *start = range(s, &len), *from = range(s, &at);
 	int fds[2];
 
-	make_name(s, text);
 	if (pipe2(fds, O_CLOEXEC))
 		return;
 	/* Through a pipe: a copy that may fail, where a store would be a signal. */
-	from += PAGE - strlen(text) - 1;
-	if (write(fds[1], text, strlen(text) + 1) > 0 && read(fds[0], from, strlen(text) + 1) > 0)
+	from += PAGE - sizeof text;
+	if (write(fds[1], text, sizeof text) > 0 && read(fds[0], from, sizeof text) > 0)
 		expect(set_name(start, len, from), allowed, "a name from shared memory");
 	close(fds[0]);
 	close(fds[1]);
@@ -582,7 +590,10 @@ static int run(long seconds, uint64_t seed)
 
 	counters = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	/* Of zeros: what a thread maps where another has a name may become that name. */
+	file = memfd_create("stress", MFD_CLOEXEC);
+	if (file >= 0 && ftruncate(file, PAGES * PAGE))
+		close(file), file = -1;
 	open_uffd();
 	if (uffd < 0) {
 		perror("stress: userfaultfd");
