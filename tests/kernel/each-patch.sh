@@ -48,7 +48,7 @@ for patch in "$top"/patches/linux-5.10/*.patch "$top"/patches/linux-5.10/optiona
 	0003) option=y ;;
 	0005) shows="named, not shown" ;;
 	0006) shows="named, shown" ;;
-	0010) shows="named, shown, shared too" ;;
+	0011) shows="named, shown, shared too" ;;
 	esac
 	[ -z "$option" ] || scripts/config -e ANON_VMA_NAME
 	made "$number"

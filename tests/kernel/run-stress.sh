@@ -26,7 +26,7 @@ kernel=linux-5.10-debug
 header=$build/header/linux
 mkdir -p "$header"
 rm -f "$header"/*
-touch "$header"/{atomic,mm_types,mmap_lock,slab,string}.h
+touch "$header"/{mm_types,mmap_lock,refcount,slab,string}.h
 cat "$top"/patches/linux-5.10/*.patch |
 	awk '/^diff --git / { on = / b\/include\/linux\/vma_name\.h$/ } /^From 0/ { on = 0 } on' |
 	patch -d "$header" -p3 -s -F0 || fail "the series' header cannot be taken out"
