@@ -65,10 +65,16 @@ struct cache {
 };
 
 /*
- * Above every size that can be had, and all ones. So in an entry that is not
- * empty `size - 1 < serves` and `p & serves` are true for all but 0, and in an
- * empty one for nothing. (Of p the low half will do, and for that gcc needs one
- * instruction less: what has only zeros there goes the slow way.)
+ * One comparison each decides whether an allocation or a free can go the short way:
+ *
+ *                              serves == SERVES          serves == 0, no cache
+ *     size - 1 < serves        every size but 0          never
+ *     (low half of) p & serves every pointer but NULL    never
+ *
+ * So it is larger than any size that can be had, and has only ones. What is left
+ * over, the size 0 and NULL, goes the long way, which knows what they mean. Of p only
+ * the low half is tested, as that is one instruction less: a pointer that has nothing
+ * but zeros there goes the long way, too, and is freed all the same.
  */
 #define SERVES (((uintptr_t)1 << 56) - 1)
 

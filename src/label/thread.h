@@ -54,7 +54,20 @@ bool thread_is_first(void);
 /* Is the frame on the stack of the calling thread? */
 bool thread_frame_is_mine(uintptr_t frame);
 
-/* Two frames of the calling thread: did the first one end without returning? True only where that is certain. */
+/*
+ * A function of ours was called in `frame`, and has not said that it is through. Now
+ * the thread is in `here`. Stacks grow down, so where `here` is not below `frame`, the
+ * function cannot be running any more: somebody jumped out of it (longjmp, or a thread
+ * that ended).
+ *
+ *     caller's frames     higher addresses
+ *     here
+ *     ...                 a jump came back to here
+ *     frame               what was called, and is gone
+ *
+ * False where that is not certain: on another stack, such as a signal handler's, or in
+ * a child of vfork, addresses say nothing about who called whom.
+ */
 bool thread_frame_is_gone(uintptr_t frame, uintptr_t here);
 
 /*

@@ -29,8 +29,12 @@ typedef bool walk_visit(uintptr_t ip, uintptr_t at, void *context);
 bool walk_frames(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *context);
 
 /*
- * While objects go away nobody may be walking through them; who would is told
- * "unknown". frame: the caller's, which ends with the pause, also by a jump.
+ * Around a dlclose: a walk reads the unwind tables of objects, and they are unmapped
+ * now. Waits for a walk that is on its way, and until walk_resume() no other begins:
+ * the caller that it would have found is then not known. False: the wait took too
+ * long, and there is nothing to resume.
+ * frame: the caller's own. When a handler leaves dlclose by a jump (longjmp), nobody
+ * calls walk_resume(), but the frame is gone, and by that the pause is seen to be over.
  */
 bool walk_pause(uintptr_t frame);
 void walk_resume(bool paused);

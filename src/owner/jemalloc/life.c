@@ -19,6 +19,10 @@ static bool overcommits(void)
 	return sandbox_allows(MAY_READ_PROC) && sys_number("/proc/sys/vm/overcommit_memory", &mode) && mode < 2;
 }
 
+/*
+ * What does not change as long as this jemalloc is loaded. It is asked as soon as it
+ * is found, and never later: mallctl takes a lock, and not everywhere may we.
+ */
 static void ask_once(void)
 {
 	const char *percpu = NULL;
