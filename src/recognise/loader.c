@@ -159,6 +159,30 @@ static void find_block(struct target *target, struct linker *linker, const struc
 	}
 }
 
+static bool has_variables(const struct linker *linker)
+{
+	for (size_t i = 0; i < linker->areas; i++)
+		if (linker->area[i].variables)
+			return true;
+	return false;
+}
+
+/* The linker takes them among the first libraries, at the upper end. What the program maps later lies below, and may be much. */
+static void find_variables(struct target *target, struct linker *linker)
+{
+	size_t looked = 0;
+
+	for (size_t i = target->areas; i-- > 0 && looked < AREAS_MAX && !has_variables(linker);) {
+		const struct area *area = &target->area[i];
+
+		if (area->class != VMA_UNNAMED || !area_is_anonymous(area) || !area_is_writable(area) ||
+		    area->end - area->start > SMALL_MAX)
+			continue;
+		looked++;
+		find_block(target, linker, area);
+	}
+}
+
 void recognise_loader(struct target *target, struct findings *findings)
 {
 	struct object *libc = object_named(target, "libc.so.6");
@@ -170,10 +194,8 @@ void recognise_loader(struct target *target, struct findings *findings)
 	for (size_t i = 0; libc && i < findings->threads; i++)
 		if (findings->thread[i].tid == target->pid && glibc_offset(target, libc, "_thread_db_pthread_dtvp", &dtv))
 			take_variables(target, &linker, findings->thread[i].control_block, dtv);
-	for (size_t i = 0; linker.areas && !findings->threads && i < target->areas; i++)
-		if (target->area[i].class == VMA_UNNAMED && area_is_anonymous(&target->area[i]) && area_is_writable(&target->area[i]) &&
-		    target->area[i].end - target->area[i].start <= SMALL_MAX)
-			find_block(target, &linker, &target->area[i]);
+	if (linker.areas && !findings->threads)
+		find_variables(target, &linker);
 	for (size_t i = 0; i < linker.areas; i++)
 		found_add(findings, linker.area[i].low & ~(page - 1), (linker.area[i].high & ~(page - 1)) + page,
 		          linker.area[i].variables ? "ld.so:tls" : "ld.so:early");
