@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/root.h"
 #include "hook/hook.h"
 #include "label/rules.h"
 #include "label/thread.h"
@@ -21,8 +22,14 @@ static void thread_ends(void)
 	__builtin_memset(me->heap, 0, sizeof(me->heap));
 }
 
+static void start(void)
+{
+	others();
+	rules_read_malloc();
+}
+
 const struct owner_above owner_above = {
-	.start = rules_read_malloc, .thread_ends = thread_ends, .look = callers_look, .fork_child = libraries_fork_child,
+	.start = start, .thread_ends = thread_ends, .look = callers_look, .fork_child = libraries_fork_child,
 };
 
 static mi_heap_t *make_heap(struct heaps *me, unsigned library)
@@ -56,6 +63,8 @@ mi_heap_t *heap_of(uintptr_t caller, uintptr_t frame)
 		me->busy = 0;
 		return NULL;
 	}
+	if (unlikely(root.part_state[PART_BY_LIBRARY] != PART_ACTIVE))
+		part_set(PART_BY_LIBRARY, PART_ACTIVE, REASON_NONE);    /* whoever stands before us has passed it on */
 	library = caller_library(caller, frame);
 	heap = me->heap[library];
 	if (!heap)

@@ -41,7 +41,7 @@ static bool is_no_other(const struct link_map *object)
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (text_begins(name, known[i]))
 			return true;
-	return object->l_ld == _DYNAMIC;
+	return false;
 }
 
 /* What it lacks is libc's way to say the same: a malloc that has no memalign is not asked for one. */
@@ -56,12 +56,21 @@ static const struct others *take(const struct link_map *object)
 	return &found;
 }
 
+/*
+ * Who stands behind us gets what comes to us. Who stands before us hears of the
+ * program's calls first, and may pass them on to us (a profiler) or not.
+ */
 const struct others *others_look(void)
 {
-	for (const struct link_map *o = elf_objects(); o && !others_found; o = o->l_next)
+	const struct link_map *o = elf_objects();
+	bool before = false;
+
+	for (; o && o->l_ld != _DYNAMIC; o = o->l_next)
+		before = before || (!is_no_other(o) && function_of(o, "malloc"));
+	for (o = o ? o->l_next : NULL; o && !others_found; o = o->l_next)
 		if (!is_no_other(o) && function_of(o, "malloc"))
 			others_found = take(o);
-	if (others_found)
+	if (before || others_found)
 		part_set(PART_BY_LIBRARY, PART_DECLINED, REASON_OTHER_MALLOC);
 	store_release(&others_looked, true);
 	return others_found;
