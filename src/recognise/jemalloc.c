@@ -54,6 +54,8 @@ struct search {
 	uint64_t end;               /* of the last */
 	uint64_t root;              /* 0: no leaf has said yet */
 	unsigned suspects;
+	uint64_t page;              /* of a leaf, in word; 0: none */
+	uint64_t word[PAGE / sizeof(uint64_t)];
 	uint64_t doubtful;          /* words of leaves that led to no extent of that page */
 	uint64_t disagree[LAYOUTS]; /* active extents, the class of which the leaf has otherwise */
 };
@@ -121,24 +123,35 @@ static bool keep(struct search *search, const struct raw_extent *extent)
 	return true;
 }
 
+/* The page of a leaf that is looked through: most of its words are 0. */
+static bool leaf_page(struct search *search, uint64_t page)
+{
+	if (search->page == page)
+		return true;
+	search->page = 0;
+	if (!pages_get(search->pages, page, search->word, sizeof(search->word)))
+		return false;
+	search->page = page;
+	return true;
+}
+
 /* The next word of a leaf that is not zero; its index, or LEVEL_WORDS. */
 static size_t next_word(struct search *search, uint64_t leaf, size_t index, uint64_t *word)
 {
-	while (index < LEVEL_WORDS) {
-		uint64_t at = leaf + index * sizeof(*word);
+	const uint64_t end = leaf + LEVEL_BYTES;
+	uint64_t at = leaf + index * sizeof(*word), next;
 
-		if (!pages_get(search->pages, at, word, sizeof(*word))) {
-			uint64_t end = leaf + LEVEL_BYTES;
-			uint64_t next = memory_next(search->target, (at & ~(PAGE - 1)) + PAGE, end);
+	for (; at < end; at = next) {
+		uint64_t page = at & ~(PAGE - 1);
 
-			if (next >= end)
-				break;
-			index = next > leaf ? (next - leaf + sizeof(*word) - 1) / sizeof(*word) : index + 1;
+		next = page + PAGE;
+		if (!leaf_page(search, page)) {
+			next = memory_next(search->target, next, end);
 			continue;
 		}
-		if (*word)
-			return index;
-		index++;
+		for (; at < next && at < end; at += sizeof(*word))
+			if ((*word = search->word[(at - page) / sizeof(*word)]))
+				return (at - leaf) / sizeof(*word);
 	}
 	return LEVEL_WORDS;
 }
@@ -214,7 +227,7 @@ static void search_bss(struct search *search, uint64_t start, uint64_t end)
 	uint64_t word[PAGE / sizeof(uint64_t)];
 
 	for (uint64_t at = memory_next(search->target, start, end); at < end; at = memory_next(search->target, at + PAGE, end)) {
-		if (!pages_get(search->pages, at, word, sizeof(word)))
+		if (target_is_spent(search->target) || !pages_get(search->pages, at, word, sizeof(word)))
 			continue;
 		for (size_t i = 0; i < sizeof(word) / sizeof(*word); i++) {
 			uint64_t slot = at + i * sizeof(*word);
