@@ -16,6 +16,11 @@
 #include "owner/owner.h"
 #include "owner/stack.h"
 
+/* Linux 5.7, glibc 2.32 */
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
 /* --- what is it ------------------------------------------------------------------ */
 
 static enum kind classify(const struct mapping *m, enum object_class asker)
@@ -136,12 +141,7 @@ void event_unmapped(struct sink_unmap unmap, uintptr_t start, size_t len, bool u
 
 void event_moved(struct sink_unmap unmap, uintptr_t old, size_t old_len, uintptr_t to, size_t to_len, int flags)
 {
-#ifdef MREMAP_DONTUNMAP
-	bool keep = flags & MREMAP_DONTUNMAP;
-#else
-	bool keep = false;
-#endif
-	sink_moved(unmap, old, old_len, to, to_len, keep);
+	sink_moved(unmap, old, old_len, to, to_len, flags & MREMAP_DONTUNMAP);
 }
 
 void event_program_named(void)

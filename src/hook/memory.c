@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <link.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/sys.h"
 #include "event/event.h"
