@@ -37,7 +37,7 @@ struct page_rows {
 };
 int page_process(void *context, const struct measured *process);
 
-/* The whole page of a report. regions: each process's address space is wanted. Returns the exit code. */
+/* The whole page of a report, with the address spaces of a few processes, which are read again for it. Returns the exit code. */
 int page_report(FILE *out, struct page_rows *rows, const struct measurement *measurement, const char *root);
 void page_rows_free(struct page_rows *rows);
 
