@@ -57,11 +57,15 @@ bool target_is_spent(const struct target *target)
 
 int memory_get(struct target *target, uint64_t address, void *buffer, size_t size)
 {
+	int error;
+
 	if (target_is_spent(target))
 		return -EDQUOT;
 	target->reads++;
-	target->bytes += size;
-	return target->memory.read(target->memory.context, address, buffer, size);
+	error = target->memory.read(target->memory.context, address, buffer, size);
+	/* Who searched where nothing is has read nothing, and leaves the others their share. */
+	target->bytes += error ? 0 : size;
+	return error;
 }
 
 bool memory_word(struct target *target, uint64_t address, uint64_t *word)
