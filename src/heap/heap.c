@@ -6,69 +6,14 @@
 #include "../recognise/recognise.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static heap_reader *const readers[] = {
 	heap_glibc,
 	heap_jemalloc,
 };
 
-#define ARENAS_MAX 8192
-
 /* Beside what recognising may cost: apart.h waits ten seconds for one process. */
 static const struct target_limits limits = { .reads = 1U << 28, .bytes = 1ULL << 40, .ns = 8000000000ULL };
-
-const char *heap_allocator(enum heap_kind kind)
-{
-	static const char *const words[HEAP_KINDS] = {
-		[HEAP_GLIBC_MAIN] = "glibc", [HEAP_GLIBC_ARENA] = "glibc", [HEAP_GLIBC_LARGE] = "glibc",
-		[HEAP_JEMALLOC] = "jemalloc",
-	};
-
-	return words[kind];
-}
-
-struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name)
-{
-	struct heap_arena *arena;
-
-	if (heaps->count == heaps->room) {
-		size_t room = heaps->room ? 2 * heaps->room : 16;
-		struct heap_arena *grown = room <= ARENAS_MAX ? realloc(heaps->arena, room * sizeof(*grown)) : NULL;
-
-		if (!grown)
-			return NULL;
-		heaps->arena = grown;
-		heaps->room = room;
-	}
-	arena = &heaps->arena[heaps->count++];
-	memset(arena, 0, sizeof(*arena));
-	arena->kind = kind;
-	snprintf(arena->name, sizeof(arena->name), "%s", name);
-	for (size_t i = 0; i < HEAP_FIGURES; i++)
-		arena->figure[i] = HEAP_UNKNOWN;
-	return arena;
-}
-
-void heaps_free(struct heaps *heaps)
-{
-	free(heaps->arena);
-	*heaps = (struct heaps){ 0 };
-}
-
-uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < heaps->count; i++) {
-		if (heaps->arena[i].figure[figure] == HEAP_UNKNOWN)
-			return HEAP_UNKNOWN;
-		sum += heaps->arena[i].figure[figure];
-	}
-	return sum;
-}
 
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps)
 {

@@ -57,7 +57,7 @@ const char *heap_allocator(enum heap_kind kind);
 struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name);
 void heaps_free(struct heaps *heaps);
 
-/* The sum of a figure over all arenas; unknown where one of them is, but that arena has memory. */
+/* The sum of a figure over all arenas; unknown where one of them is. */
 uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure);
 
 /* A row of the table in heap.c; each allocator has a file of its own. */
