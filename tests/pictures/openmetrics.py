@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """report --openmetrics and anonname export, read by others: promtool, the OpenMetrics parser of Prometheus' Python
 client, and a real Prometheus that scrapes a real node_exporter, both on loopback with their data in a folder of
