@@ -14,7 +14,9 @@
  * version, and what is defined here under several names may not have fewer.
  */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#ifndef __clang__ /* which has no such warning */
 #pragma GCC diagnostic ignored "-Wmissing-attributes"
+#endif
 
 static void *told(void *p)
 {
