@@ -4,6 +4,7 @@
 #include "progress.h"
 
 #include "../src/read/apart.h"
+#include "../src/read/list.h"
 #include "../src/read/place.h"
 
 #include <errno.h>
@@ -21,15 +22,12 @@ void measure_begin(struct measurement *measurement, const struct wants *wants)
 
 static struct measured *new_entry(struct measurement *measurement, pid_t pid)
 {
-	if (measurement->count == measurement->room) {
-		size_t room = measurement->room ? 2 * measurement->room : 16;
-		struct measured *grown = realloc(measurement->process, room * sizeof(*grown));
+	struct measured *grown = list_grown(measurement->process, measurement->count, &measurement->room, sizeof(*grown), 16,
+	                                    LIST_ENDLESS);
 
-		if (!grown)
-			return NULL;
-		measurement->process = grown;
-		measurement->room = room;
-	}
+	if (!grown)
+		return NULL;
+	measurement->process = grown;
 	memset(&measurement->process[measurement->count], 0, sizeof(*measurement->process));
 	measurement->process[measurement->count].pid = pid;
 	return &measurement->process[measurement->count++];

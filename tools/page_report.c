@@ -2,6 +2,8 @@
 /* The page of a report: its rows, and the address spaces of a few processes. See page.h. */
 #include "page.h"
 
+#include "../src/read/list.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,25 +26,14 @@ struct page_row {
 static const enum figure page_figures[] = { FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP };
 #define FIGURES (sizeof(page_figures) / sizeof(*page_figures))
 
-static bool make_room(struct page_rows *rows)
-{
-	size_t room = rows->room ? 2 * rows->room : 256;
-	struct page_row *grown = rows->count < rows->room ? rows->row : realloc(rows->row, room * sizeof(*grown));
-
-	if (!grown)
-		return false;
-	rows->room = rows->count < rows->room ? rows->room : room;
-	rows->row = grown;
-	return true;
-}
-
 static int add_row(struct page_rows *rows, const struct measured *process, const struct name_row *from)
 {
 	static struct name_parts parts;
-	struct page_row *row;
+	struct page_row *row = list_grown(rows->row, rows->count, &rows->room, sizeof(*row), 256, LIST_ENDLESS);
 
-	if (!make_room(rows))
+	if (!row)
 		return -ENOMEM;
+	rows->row = row;
 	parts = (struct name_parts){ .owner = "[more regions]" };
 	if (from->name)
 		name_split(from, rows->fold, &parts);

@@ -2,6 +2,8 @@
 /* The tables of a recording, and reading them. See recording.h. */
 #include "recording.h"
 
+#include "../src/read/list.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,16 +211,11 @@ static int take_row(sqlite3_stmt *statement, struct rows *rows, size_t *room)
 {
 	const char *name = (const char *)sqlite3_column_text(statement, 0), *kind = (const char *)sqlite3_column_text(statement, 1);
 	char safe[NAME_PART_MAX];
-	struct row *row;
+	struct row *row = list_grown(rows->row, rows->count, room, sizeof(*row), 256, LIST_ENDLESS);
 
-	if (rows->count == *room) {
-		struct row *grown = realloc(rows->row, (*room ? 2 * *room : 256) * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		rows->row = grown;
-		*room = *room ? 2 * *room : 256;
-	}
+	if (!row)
+		return -ENOMEM;
+	rows->row = row;
 	row = &rows->row[rows->count];
 	memset(row, 0, sizeof(*row));
 	/* A file may come from anywhere. */

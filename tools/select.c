@@ -4,6 +4,7 @@
 #include "options.h"
 #include "progress.h"
 
+#include "../src/read/list.h"
 #include "../src/read/place.h"
 
 #include <ctype.h>
@@ -70,21 +71,16 @@ bool select_option(struct selection *selection, int id, const char *value)
 
 bool select_pid(struct selection *selection, const char *argument)
 {
-	pid_t pid = tool_pid(argument);
+	pid_t pid = tool_pid(argument), *grown;
 
 	if (!pid)
 		return false;
-	if (selection->pids == selection->room) {
-		size_t room = selection->room ? 2 * selection->room : 16;
-		pid_t *grown = realloc(selection->pid, room * sizeof(*grown));
-
-		if (!grown) {
-			tool_error("not enough memory");
-			return false;
-		}
-		selection->pid = grown;
-		selection->room = room;
+	grown = list_grown(selection->pid, selection->pids, &selection->room, sizeof(*grown), 16, LIST_ENDLESS);
+	if (!grown) {
+		tool_error("not enough memory");
+		return false;
 	}
+	selection->pid = grown;
 	selection->pid[selection->pids++] = pid;
 	return true;
 }

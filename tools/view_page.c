@@ -8,6 +8,8 @@
 
 #include "page.h"
 
+#include "../src/read/list.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,15 +37,11 @@ struct timeline {
 
 static int add_step(struct timeline *timeline, size_t name, uint64_t bytes)
 {
-	if (timeline->steps == timeline->room) {
-		size_t room = timeline->room ? 2 * timeline->room : 4096;
-		struct step *grown = realloc(timeline->step, room * sizeof(*grown));
+	struct step *grown = list_grown(timeline->step, timeline->steps, &timeline->room, sizeof(*grown), 4096, LIST_ENDLESS);
 
-		if (!grown)
-			return -ENOMEM;
-		timeline->step = grown;
-		timeline->room = room;
-	}
+	if (!grown)
+		return -ENOMEM;
+	timeline->step = grown;
 	timeline->step[timeline->steps++] = (struct step){ (uint32_t)(timeline->moments - 1), (uint32_t)name, bytes };
 	timeline->held[name] = bytes;
 	return 0;

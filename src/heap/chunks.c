@@ -4,6 +4,8 @@
 
 #include "lists.h"
 
+#include "../read/list.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,15 +51,11 @@ static inline unsigned count(struct chunk_counts *counts, uint64_t size)
 
 static void suspect(struct chunk_suspects *suspects, uint64_t at)
 {
-	if (suspects->count == suspects->room) {
-		size_t room = suspects->room ? 2 * suspects->room : 64;
-		uint64_t *grown = room <= SUSPECTS_MAX ? realloc(suspects->at, room * sizeof(*grown)) : NULL;
+	uint64_t *grown = list_grown(suspects->at, suspects->count, &suspects->room, sizeof(*grown), 64, SUSPECTS_MAX);
 
-		if (!grown)
-			return;
-		suspects->at = grown;
-		suspects->room = room;
-	}
+	if (!grown)
+		return;
+	suspects->at = grown;
 	suspects->at[suspects->count++] = at;
 }
 

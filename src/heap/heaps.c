@@ -2,6 +2,8 @@
 /* The arenas that were found: a list that readers add to. See heap.h. */
 #include "heap.h"
 
+#include "../read/list.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,17 +22,11 @@ const char *heap_allocator(enum heap_kind kind)
 
 struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name)
 {
-	struct heap_arena *arena;
+	struct heap_arena *arena = list_grown(heaps->arena, heaps->count, &heaps->room, sizeof(*arena), 16, ARENAS_MAX);
 
-	if (heaps->count == heaps->room) {
-		size_t room = heaps->room ? 2 * heaps->room : 16;
-		struct heap_arena *grown = room <= ARENAS_MAX ? realloc(heaps->arena, room * sizeof(*grown)) : NULL;
-
-		if (!grown)
-			return NULL;
-		heaps->arena = grown;
-		heaps->room = room;
-	}
+	if (!arena)
+		return NULL;
+	heaps->arena = arena;
 	arena = &heaps->arena[heaps->count++];
 	memset(arena, 0, sizeof(*arena));
 	arena->kind = kind;

@@ -2,6 +2,8 @@
 /* Follows the lists of chunks that were freed and look live. See lists.h. */
 #include "lists.h"
 
+#include "../read/list.h"
+
 #include <string.h>
 
 #define PREV_IN_USE 1
@@ -11,17 +13,9 @@
 /* What is cached of the arena that has the address; NULL: none has. */
 static struct cached *cached_at(const struct lists *lists, uint64_t address)
 {
-	size_t low = 0, high = lists->ranges;
+	size_t i = list_seek(lists->range, lists->ranges, sizeof(*lists->range), address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (lists->range[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < lists->ranges && lists->range[low].start <= address ? &lists->cached[lists->range[low].arena] : NULL;
+	return i < lists->ranges && lists->range[i].start <= address ? &lists->cached[lists->range[i].arena] : NULL;
 }
 
 /* A link leads to what the program had, behind the chunk's head, or in a fastbin to the chunk. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads pages that a process owns. See memory.h. */
 #include "memory.h"
+#include "list.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static bool may_be_own(const struct vma *vma)
 
 int process_memory_add(struct process_memory *memory, const struct vma *vma)
 {
-	struct memory_range *last = memory->ranges ? &memory->range[memory->ranges - 1] : NULL;
+	struct memory_range *last = memory->ranges ? &memory->range[memory->ranges - 1] : NULL, *grown;
 
 	if (!may_be_own(vma))
 		return 0;
@@ -56,32 +57,19 @@ int process_memory_add(struct process_memory *memory, const struct vma *vma)
 		last->end = vma->end;
 		return 0;
 	}
-	if (memory->ranges == memory->room) {
-		size_t room = memory->room ? 2 * memory->room : 64;
-		struct memory_range *grown = realloc(memory->range, room * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		memory->range = grown;
-		memory->room = room;
-	}
+	grown = list_grown(memory->range, memory->ranges, &memory->room, sizeof(*grown), 64, LIST_ENDLESS);
+	if (!grown)
+		return -ENOMEM;
+	memory->range = grown;
 	memory->range[memory->ranges++] = (struct memory_range){ vma->start, vma->end };
 	return 0;
 }
 
 static bool is_in_range(const struct process_memory *memory, uint64_t start, uint64_t end)
 {
-	size_t low = 0, high = memory->ranges;
+	size_t i = list_seek(memory->range, memory->ranges, sizeof(*memory->range), start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (memory->range[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < memory->ranges && memory->range[low].start <= start && end <= memory->range[low].end;
+	return i < memory->ranges && memory->range[i].start <= start && end <= memory->range[i].end;
 }
 
 static bool is_own(const struct process_memory *memory, uint64_t entry)

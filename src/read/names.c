@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A hash table of rows, and what can be read from a name. See names.h. */
 #include "names.h"
+#include "list.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -71,15 +72,10 @@ static struct name_row *row_of(struct name_table *table, enum vma_class class, s
 	}
 	if (table->limit && table->rows >= table->limit)
 		return &table->rest;
-	if (table->rows == table->room) {
-		size_t room = table->room ? 2 * table->room : 64;
-		struct name_row *grown = realloc(table->row, room * sizeof(*grown));
-
-		if (!grown)
-			return NULL;
-		table->row = grown;
-		table->room = room;
-	}
+	row = list_grown(table->row, table->rows, &table->room, sizeof(*row), 64, LIST_ENDLESS);
+	if (!row)
+		return NULL;
+	table->row = row;
 	row = &table->row[table->rows];
 	memset(row, 0, sizeof(*row));
 	row->class = class;

@@ -2,6 +2,7 @@
 /* Opens and reads files below /proc or a recorded tree. See proc.h. */
 #include "proc.h"
 #include "files.h"
+#include "list.h"
 #include "maps.h"
 #include "shmem.h"
 #include "text.h"
@@ -295,15 +296,12 @@ static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, s
 
 		if (!text_u64(&name, 10, &pid) || name.len || !pid || pid > INT_MAX)
 			continue;
-		if (n == room) {
-			room = room ? 2 * room : 256;
-			grown = realloc(list, room * sizeof(*list));
-			if (!grown) {
-				errno = ENOMEM;
-				break;
-			}
-			list = grown;
+		grown = list_grown(list, n, &room, sizeof(*list), 256, LIST_ENDLESS);
+		if (!grown) {
+			errno = ENOMEM;
+			break;
 		}
+		list = grown;
 		list[n++] = (pid_t)pid;
 	}
 	error = -errno;

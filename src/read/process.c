@@ -4,6 +4,7 @@
  * process_read(); each VMA then goes through take_vma().
  */
 #include "process.h"
+#include "list.h"
 #include "shmem.h"
 
 #include <errno.h>
@@ -457,15 +458,10 @@ static int add_part(struct reader *reader, const struct vma *vma, uint64_t start
 		if (error)
 			return error;
 	}
-	if (reader->parts == reader->parts_room) {
-		size_t room = reader->parts_room ? 2 * reader->parts_room : PARTS_AT_ONCE;
-		struct region *grown = realloc(reader->part, room * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		reader->part = grown;
-		reader->parts_room = room;
-	}
+	part = list_grown(reader->part, reader->parts, &reader->parts_room, sizeof(*part), PARTS_AT_ONCE, LIST_ENDLESS);
+	if (!part)
+		return -ENOMEM;
+	reader->part = part;
 	part = &reader->part[reader->parts++];
 	part->vma = *vma;
 	part->vma.start = start;

@@ -6,6 +6,7 @@
  * Leaves that changed are read again, on their own, a few times.
  */
 #include "registry.h"
+#include "list.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -646,17 +647,7 @@ void registry_free(struct registry *registry)
 
 size_t registry_seek(const struct registry *registry, uint64_t address)
 {
-	size_t low = 0, high = registry->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (registry->entry[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return list_seek(registry->entry, registry->count, sizeof(*registry->entry), address);
 }
 
 int registry_read_root(const struct memory *memory, uint64_t address, struct root *root)

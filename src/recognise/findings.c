@@ -3,25 +3,14 @@
 #include "findings.h"
 
 #include "../format/name.h"
+#include "../read/list.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for one more of size bytes; NULL: there is none, and nothing has changed. */
-static void *with_room(void *at, size_t count, size_t *room, size_t size)
-{
-	size_t wanted = *room ? 2 * *room : 64;
-	void *grown;
-
-	if (count < *room)
-		return at;
-	grown = wanted <= FOUND_MAX ? realloc(at, wanted * size) : NULL;
-	if (grown)
-		*room = wanted;
-	return grown;
-}
+#define FOUND_FIRST 64
 
 /* Its place among the names, the last one's where that is the same; SIZE_MAX: no room. */
 static size_t keep_name(struct findings *f, const char *name)
@@ -53,7 +42,7 @@ void found_add(struct findings *f, uint64_t start, uint64_t end, const char *for
 	if (start >= end)
 		return;
 	/* What was there may have moved. */
-	found = with_room(f->found, f->count, &f->room, sizeof(*found));
+	found = list_grown(f->found, f->count, &f->room, sizeof(*found), FOUND_FIRST, FOUND_MAX);
 	if (!found)
 		return;
 	f->found = found;
@@ -69,7 +58,7 @@ void found_add(struct findings *f, uint64_t start, uint64_t end, const char *for
 
 void found_thread_add(struct findings *f, uint64_t control_block, pid_t tid)
 {
-	struct found_thread *thread = with_room(f->thread, f->threads, &f->threads_room, sizeof(*thread));
+	struct found_thread *thread = list_grown(f->thread, f->threads, &f->threads_room, sizeof(*thread), FOUND_FIRST, FOUND_MAX);
 
 	if (!thread)
 		return;
@@ -87,17 +76,7 @@ static int by_start(const void *a, const void *b)
 /* The first settled finding that ends above the address. */
 static size_t seek(const struct found *found, size_t count, uint64_t address)
 {
-	size_t low = 0, high = count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (found[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return list_seek(found, count, sizeof(*found), address);
 }
 
 /* What is new goes into the gaps of what is settled; of two new ones that overlap, the lower has both's memory. */
@@ -125,7 +104,7 @@ void findings_settle(struct findings *f)
 			struct found *room;
 
 			if (end > piece.start) {
-				room = with_room(f->found, f->count, &f->room, sizeof(*room));
+				room = list_grown(f->found, f->count, &f->room, sizeof(*room), FOUND_FIRST, FOUND_MAX);
 				if (!room)
 					break;
 				f->found = room;

@@ -5,6 +5,8 @@
 #include "pages.h"
 #include "recognise.h"
 
+#include "../read/list.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,15 +111,11 @@ static bool has_page(const struct raw_extent *extent, uint64_t address)
 
 static bool keep(struct search *search, const struct raw_extent *extent)
 {
-	if (search->count == search->room) {
-		size_t room = search->room ? 2 * search->room : 1024;
-		struct raw_extent *grown = room <= EXTENTS_MAX ? realloc(search->raw, room * sizeof(*grown)) : NULL;
+	struct raw_extent *grown = list_grown(search->raw, search->count, &search->room, sizeof(*grown), 1024, EXTENTS_MAX);
 
-		if (!grown)
-			return false;
-		search->raw = grown;
-		search->room = room;
-	}
+	if (!grown)
+		return false;
+	search->raw = grown;
 	search->raw[search->count++] = *extent;
 	search->end = extent_start(extent) + extent_size(extent);
 	return true;
@@ -314,15 +312,11 @@ static bool read_index(struct search *search, uint64_t at, struct block block, u
 
 static bool keep_block(struct jemalloc *found, uint64_t start, uint64_t size, unsigned arena)
 {
-	if (found->bases == found->room) {
-		size_t room = found->room ? 2 * found->room : 64;
-		struct jemalloc_base *grown = room <= BLOCKS_MAX ? realloc(found->base, room * sizeof(*grown)) : NULL;
+	struct jemalloc_base *grown = list_grown(found->base, found->bases, &found->room, sizeof(*grown), 64, BLOCKS_MAX);
 
-		if (!grown)
-			return false;
-		found->base = grown;
-		found->room = room;
-	}
+	if (!grown)
+		return false;
+	found->base = grown;
 	found->base[found->bases++] = (struct jemalloc_base){ start, size, arena };
 	return true;
 }

@@ -3,6 +3,8 @@
 #include "memory.h"
 #include "object.h"
 
+#include "../read/list.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,17 +30,7 @@ bool area_is_writable(const struct area *area)
 
 size_t area_seek(const struct target *target, uint64_t address)
 {
-	size_t low = 0, high = target->areas;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (target->area[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return list_seek(target->area, target->areas, sizeof(*target->area), address);
 }
 
 const struct area *area_at(const struct target *target, uint64_t address)
@@ -194,17 +186,11 @@ static char *keep_path(const struct target *target, const struct vma *vma)
 static int add_area(void *context, struct vma *vma)
 {
 	struct target *target = context;
-	struct area *area;
+	struct area *area = list_grown(target->area, target->areas, &target->room, sizeof(*area), 128, AREAS_MAX);
 
-	if (target->areas == target->room) {
-		size_t room = target->room ? 2 * target->room : 128;
-		struct area *grown = room <= AREAS_MAX ? realloc(target->area, room * sizeof(*grown)) : NULL;
-
-		if (!grown)
-			return -ENOMEM;
-		target->area = grown;
-		target->room = room;
-	}
+	if (!area)
+		return -ENOMEM;
+	target->area = area;
 	area = &target->area[target->areas];
 	*area = (struct area){
 		.start = vma->start, .end = vma->end, .offset = vma->offset, .major = vma->major, .minor = vma->minor,
