@@ -28,7 +28,6 @@ struct reading {
 	const struct proc *proc;
 	pid_t pid;
 	struct heaps *heaps;
-	int error;
 };
 
 static int work(void *context, size_t item, struct apart *out)
@@ -71,20 +70,10 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 	return 0;
 }
 
-static int done(void *context, size_t item, int error)
-{
-	struct reading *reading = context;
-
-	(void)item;
-	reading->error = error;
-	return 0;
-}
-
 int heap_read_apart(const struct proc *proc, pid_t pid, struct heaps *heaps)
 {
-	struct reading reading = { .proc = proc, .pid = pid, .heaps = heaps, .error = -EIO };
-	const struct apart_job job = { .items = 1, .work = work, .take = take, .done = done, .context = &reading };
-	int error = apart_run(&job);
+	struct reading reading = { .proc = proc, .pid = pid, .heaps = heaps };
+	const struct apart_job job = { .items = 1, .work = work, .take = take, .context = &reading };
 
-	return error ? error : reading.error;
+	return apart_run(&job);
 }

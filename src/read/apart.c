@@ -69,6 +69,7 @@ struct run {
 	const struct apart_job *job;
 	struct shared *shared;
 	bool stopping;                      /* stop() has said so */
+	int error;                          /* of the one item of a job without done() */
 	struct child child[LANES];
 };
 
@@ -254,7 +255,15 @@ static int collect(struct child *child, struct lane *lane)
 	return 1;
 }
 
-static int deliver(const struct run *run, const struct message *message, const void *data)
+static int item_ends(struct run *run, uint64_t item, int error)
+{
+	if (run->job->done)
+		return run->job->done(run->job->context, item, error);
+	run->error = error;
+	return 0;
+}
+
+static int deliver(struct run *run, const struct message *message, const void *data)
 {
 	const struct apart_job *job = run->job;
 	int error;
@@ -262,7 +271,7 @@ static int deliver(const struct run *run, const struct message *message, const v
 	if (message->kind != KIND_DONE)
 		return job->take(job->context, message->item, message->kind, data, message->size);
 	memcpy(&error, data, sizeof(error));
-	return job->done(job->context, message->item, error);
+	return item_ends(run, message->item, error);
 }
 
 /* Everything that a child has sent so far. */
@@ -301,7 +310,7 @@ static int give_up(struct run *run, struct child *child, bool ended, int error)
 	uint64_t item = lane->item;
 
 	finish(child, ended);
-	return busy ? run->job->done(run->job->context, item, error) : 0;
+	return busy ? item_ends(run, item, error) : 0;
 }
 
 static bool is_slow(const struct run *run, unsigned i, uint64_t now)
@@ -408,7 +417,8 @@ static void ask_to_stop(struct run *run)
 
 int apart_run(const struct apart_job *job)
 {
-	struct run run = { .job = job };
+	/* An item whose child died before it began has no end. */
+	struct run run = { .job = job, .error = job->done ? 0 : -EIO };
 	int stop = 0;
 
 	if (!job->items)
@@ -429,5 +439,5 @@ int apart_run(const struct apart_job *job)
 		free(run.child[i].bytes);
 	}
 	munmap(run.shared, sizeof(*run.shared));
-	return stop ? stop : run.stopping ? -EINTR : 0;
+	return stop ? stop : run.stopping ? -EINTR : run.error;
 }

@@ -36,14 +36,20 @@ struct apart_job {
 	int (*work)(void *context, size_t item, struct apart *out);
 	/* Here, in the order of one child's messages. data is aligned for any type. Not 0: all work ends. */
 	int (*take)(void *context, size_t item, uint32_t kind, const void *data, size_t size);
-	/* Here, once for each item. -ETIME: it took too long; -EIO: the child died; -EAGAIN: no child could be had. */
+	/*
+	 * Here, once for each item. -ETIME: it took too long; -EIO: the child died; -EAGAIN: no child could be had.
+	 * NULL where there is but one item: what it would hear is apart_run()'s result.
+	 */
 	int (*done)(void *context, size_t item, int error);
 	/* Here, a few times a second; may be NULL. true: no more items are begun, and those under way end with -EINTR. */
 	bool (*stop)(void *context);
 	void *context;
 };
 
-/* 0, or -EINTR after stop(), or what take() or done() returned, or a negative errno where nothing could begin. */
+/*
+ * 0, or -EINTR after stop(), or what take() or done() returned, or without done() the
+ * item's error, or a negative errno where nothing could begin.
+ */
 int apart_run(const struct apart_job *job);
 
 #endif

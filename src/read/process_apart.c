@@ -22,7 +22,6 @@ struct reading {
 	region_function *each;
 	void *context;
 	struct process *process;
-	int error;
 };
 
 /*
@@ -114,27 +113,16 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 	return 0;
 }
 
-static int done(void *context, size_t item, int error)
-{
-	struct reading *reading = context;
-
-	(void)item;
-	reading->error = error;
-	return 0;
-}
-
 int process_read_apart(const struct proc *proc, pid_t pid, enum process_mode mode, struct cost *cost,
                        region_function *each, void *context, struct process *process)
 {
 	struct reading reading = {
 		.proc = proc, .pid = pid, .mode = mode, .cost = cost, .each = each, .context = context,
-		.process = process, .error = -EIO,
+		.process = process,
 	};
-	const struct apart_job job = { .items = 1, .work = work, .take = take, .done = done, .context = &reading };
-	int error;
+	const struct apart_job job = { .items = 1, .work = work, .take = take, .context = &reading };
 
 	memset(process, 0, sizeof(*process));
 	process->pid = pid;
-	error = apart_run(&job);
-	return error ? error : reading.error;
+	return apart_run(&job);
 }
