@@ -33,6 +33,16 @@ static struct measured *new_entry(struct measurement *measurement, pid_t pid)
 	return &measurement->process[measurement->count++];
 }
 
+int measured_each_row(const struct measured *process, measured_row_function *each, void *context)
+{
+	const struct name_table *names = &process->names;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < names->rows; i++)
+		error = each(context, process, &names->row[i]);
+	return error || !names->rest.figures.value[FIG_VMAS] ? error : each(context, process, &names->rest);
+}
+
 static int take_region(void *context, const struct region *region)
 {
 	if (region)

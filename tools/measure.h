@@ -25,6 +25,10 @@ struct measured {
 /* A process was read: its rows, which are freed afterwards. Not 0: all reading ends with it. */
 typedef int measured_function(void *context, const struct measured *process);
 
+/* Calls it for each of its rows, and for what found none (its name is NULL), until it returns what is not 0. */
+typedef int measured_row_function(void *context, const struct measured *process, const struct name_row *row);
+int measured_each_row(const struct measured *process, measured_row_function *each, void *context);
+
 /* What is read of each process beside its figures. */
 struct wants {
 	bool comm;

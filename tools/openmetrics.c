@@ -88,7 +88,7 @@ static char *labels_of(const struct measured *process, const struct name_row *ro
 		put_name(out, row);
 		put_label(out, "kind", name_kind(row));
 	} else {
-		put_label(out, "name", "[more regions]");
+		put_label(out, "name", NAME_REST);
 	}
 	put_process(out, process);
 	failed = ferror(out);
@@ -117,8 +117,9 @@ static int make_room(struct openmetrics *metrics)
 	return 0;
 }
 
-static int add_row(struct openmetrics *metrics, const struct measured *process, const struct name_row *from)
+static int add_row(void *context, const struct measured *process, const struct name_row *from)
 {
+	struct openmetrics *metrics = context;
 	struct row row = { .name = labels_of(process, from), .figures = from->figures };
 
 	if (!row.name)
@@ -133,14 +134,7 @@ static int add_row(struct openmetrics *metrics, const struct measured *process, 
 
 int openmetrics_process(void *context, const struct measured *process)
 {
-	struct openmetrics *metrics = context;
-	int error = 0;
-
-	for (size_t i = 0; !error && i < process->names.rows; i++)
-		error = add_row(metrics, process, &process->names.row[i]);
-	if (!error && process->names.rest.figures.value[FIG_VMAS])
-		error = add_row(metrics, process, &process->names.rest);
-	return error;
+	return measured_each_row(process, add_row, context);
 }
 
 /* What is beyond the limit becomes the last row. */

@@ -26,17 +26,16 @@ struct page_row {
 static const enum figure page_figures[] = { FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP };
 #define FIGURES (sizeof(page_figures) / sizeof(*page_figures))
 
-static int add_row(struct page_rows *rows, const struct measured *process, const struct name_row *from)
+static int add_row(void *context, const struct measured *process, const struct name_row *from)
 {
 	static struct name_parts parts;
+	struct page_rows *rows = context;
 	struct page_row *row = list_grown(rows->row, rows->count, &rows->room, sizeof(*row), 256, LIST_ENDLESS);
 
 	if (!row)
 		return -ENOMEM;
 	rows->row = row;
-	parts = (struct name_parts){ .owner = "[more regions]" };
-	if (from->name)
-		name_split(from, rows->fold, &parts);
+	name_split(from, rows->fold, &parts);
 	row = &rows->row[rows->count++];
 	*row = (struct page_row){
 		.pid = process->pid, .name = strdup(from->name ? from->name : parts.owner), .owner = strdup(parts.owner),
@@ -48,13 +47,7 @@ static int add_row(struct page_rows *rows, const struct measured *process, const
 
 int page_process(void *context, const struct measured *process)
 {
-	int error = 0;
-
-	for (size_t i = 0; !error && i < process->names.rows; i++)
-		error = add_row(context, process, &process->names.row[i]);
-	if (!error && process->names.rest.figures.value[FIG_VMAS])
-		error = add_row(context, process, &process->names.rest);
-	return error;
+	return measured_each_row(process, add_row, context);
 }
 
 static void free_row(struct page_row *row)

@@ -324,7 +324,7 @@ static int held_order(const void *a, const void *b)
 /* Its rows by name; two that are one in the database (a named mapping and a shared one) are added up. */
 static struct held *cells_of(struct recorder *recorder, const struct measured *process, size_t *count)
 {
-	static char more[] = "[more regions]";
+	static char more[] = NAME_REST;
 	struct name_row rest = process->names.rest;
 	struct held *cell = calloc(process->names.rows + 1, sizeof(*cell));
 	size_t all = process->names.rows + (rest.figures.value[FIG_VMAS] != 0);

@@ -405,6 +405,10 @@ void name_split(const struct name_row *row, bool fold, struct name_parts *parts)
 	struct text rest, thing;
 
 	*parts->thing = *parts->detail = '\0';
+	if (!row->name) {
+		strcpy(parts->owner, NAME_REST);
+		return;
+	}
 	if (name_is_file(row)) {
 		strcpy(parts->owner, "[file]");
 		put(parts->thing, sizeof(parts->thing), (struct text){ row->name, strlen(row->name) });

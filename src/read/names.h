@@ -40,12 +40,14 @@ struct name_table {
 	size_t slots;
 	size_t last;                /* the row that was added to last */
 	size_t limit;               /* of rows; 0: none */
-	struct name_row rest;       /* what found no row any more; its name and raw are NULL */
+	struct name_row rest;       /* what found no row any more; its name and raw are NULL, and it is shown as NAME_REST */
 	struct name_totals totals;
 };
 
 /* No one process makes more rows than this: the VMAs that the kernel lets it have by default. */
 #define NAMES_OF_ONE 65536
+
+#define NAME_REST "[more regions]"
 
 int names_add(struct name_table *table, const struct region *region);
 
@@ -76,7 +78,7 @@ void name_thread(const struct name_row *row, char *buffer, size_t size);
 void name_library(const struct name_row *row, char *buffer, size_t size);
 /*
  * owner, thing and detail of a name, for pictures; thing and detail may be empty.
- * A mapped file is "[file]" and its path. fold: as name_fold().
+ * A mapped file is "[file]" and its path; what found no row is NAME_REST. fold: as name_fold().
  */
 struct name_parts {
 	char owner[NAME_PART_MAX], thing[NAME_PART_MAX], detail[NAME_PART_MAX];
