@@ -6,9 +6,9 @@
  */
 #include "peak.h"
 #include "measure.h"
+#include "preload.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -264,48 +264,47 @@ static void wait_and_watch(struct watch *watch, int pidfd, unsigned interval_ms)
 	}
 }
 
+/* As time(1): the terminal's signals are for the command, which has them as they were. */
+struct terminal_signals {
+	struct sigaction interrupt, quit;
+};
+
+static void signals_ignore(struct terminal_signals *old)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	sigaction(SIGINT, &ignore, &old->interrupt);
+	sigaction(SIGQUIT, &ignore, &old->quit);
+}
+
+static void signals_restore(void *context)
+{
+	const struct terminal_signals *old = context;
+
+	sigaction(SIGINT, &old->interrupt, NULL);
+	sigaction(SIGQUIT, &old->quit, NULL);
+}
+
 int peak_run(char **argv, const struct peak_options *options)
 {
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, pass = { .sa_handler = forward };
-	struct sigaction old_int, old_quit;
+	struct sigaction pass = { .sa_handler = forward };
+	struct terminal_signals old;
 	struct watch watch = { 0 };
 	struct rusage usage = { 0 };
 	FILE *out = stderr;
-	int status = 0, failure[2], why = 0, pidfd;
+	int status = 0, why, pidfd;
 
 	if (!tool_own_proc(&watch.proc))
 		return 125;
 	if (options->output && !(out = tool_create(options->output)))
 		return 125;
-	if (pipe2(failure, O_CLOEXEC)) {
-		tool_error("pipe: %s", strerror(errno));
-		return 125;
-	}
-	/* As time(1): the terminal's signals are for the command. */
-	sigaction(SIGINT, &ignore, &old_int);
-	sigaction(SIGQUIT, &ignore, &old_quit);
+	signals_ignore(&old);
 	watch.began = clock_ns();
-	watch.pid = fork();
-	if (watch.pid == 0) {
-		sigaction(SIGINT, &old_int, NULL);
-		sigaction(SIGQUIT, &old_quit, NULL);
-		execvp(argv[0], argv);
-		why = errno;
-		if (write(failure[1], &why, sizeof(why)) != sizeof(why))
-			_exit(126);
-		_exit(127);
-	}
-	close(failure[1]);
-	if (watch.pid < 0) {
-		tool_error("fork: %s", strerror(errno));
+	watch.pid = preload_start(argv, signals_restore, &old, &why);
+	if (watch.pid < 0)
 		return 125;
-	}
 	sigaction(SIGTERM, &pass, NULL);
 	sigaction(SIGHUP, &pass, NULL);
-	/* Ends with exec: until then there is nothing to see but ourselves. */
-	while (read(failure[0], &why, sizeof(why)) < 0 && errno == EINTR)
-		;
-	close(failure[0]);
 	if (!why) {
 		pidfd = (int)syscall(SYS_pidfd_open, watch.pid, 0);
 		if (pidfd >= 0) {

@@ -5,6 +5,7 @@
 #include "../src/read/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,4 +176,40 @@ bool preload_add(const char *path)
 	failed = setenv("LD_PRELOAD", value, 1);
 	free(value);
 	return !failed;
+}
+
+static void run_command(char **argv, int failure)
+{
+	int why;
+
+	execvp(argv[0], argv);
+	why = errno;
+	(void)!write(failure, &why, sizeof(why));
+	_exit(127);
+}
+
+pid_t preload_start(char **argv, void (*before)(void *context), void *context, int *why)
+{
+	int failure[2];
+	pid_t child;
+
+	*why = 0;
+	if (pipe2(failure, O_CLOEXEC)) {
+		tool_error("pipe: %s", strerror(errno));
+		return -1;
+	}
+	child = fork();
+	if (!child) {
+		if (before)
+			before(context);
+		run_command(argv, failure[1]);
+	}
+	close(failure[1]);
+	if (child < 0)
+		tool_error("fork: %s", strerror(errno));
+	/* Ends with exec. */
+	while (child > 0 && read(failure[0], why, sizeof(*why)) < 0 && errno == EINTR)
+		;
+	close(failure[0]);
+	return child;
 }

@@ -782,28 +782,15 @@ static int record(struct recorder *recorder)
 /* In the child the signals are as they were. */
 static bool start_command(struct recorder *recorder)
 {
-	char library[PATH_MAX], end;
-	int started[2];
+	char library[PATH_MAX];
+	int why;
 
 	if (!preload_find_library(preload_is_by_library(), library, sizeof(library)) || !preload_add(library))
 		return false;
-	if (pipe2(started, O_CLOEXEC)) {
-		tool_error("pipe: %s", strerror(errno));
-		return false;
-	}
-	recorder->child = fork();
-	if (!recorder->child) {
-		execvp(recorder->command[0], recorder->command);
-		tool_error("%s cannot be run: %s", recorder->command[0], strerror(errno));
-		_exit(127);
-	}
-	/* Ends with exec: until then there is nothing to see but ourselves. */
-	close(started[1]);
-	while (read(started[0], &end, 1) < 0 && errno == EINTR)
-		;
-	close(started[0]);
-	if (recorder->child < 0) {
-		tool_error("fork: %s", strerror(errno));
+	recorder->child = preload_start(recorder->command, NULL, NULL, &why);
+	if (why)
+		tool_error("%s cannot be run: %s", recorder->command[0], strerror(why));
+	if (recorder->child < 0 || why) {
 		recorder->child = 0;
 		return false;
 	}

@@ -250,6 +250,8 @@ def check_refused(room):
     check(result.returncode == 1 and "no recording" in result.stderr, f"so is another database: {result.stderr.strip()}")
     check(run("view", path + ".db").returncode == 1 and run("view", path + ".none").returncode == 1, "which view does not take either")
     check(run("record", "-o", path + "2", 2 ** 31 - 1).returncode == 42, "no such process")
+    result = run("record", "-o", path + "3", "-d", "1s", "--", "/no/such/program")
+    check(result.returncode == 1 and result.stderr.count("cannot be run") == 1, f"no such command: {result.stderr.strip()}")
     check(run("record").returncode == 2 and run("view").returncode == 2, "nothing given")
 
 
