@@ -247,28 +247,27 @@ static void tell_word(const char *from, unsigned line, const char *start, const 
 	tell(from, line, (size_t)(w->start - start) + 1, key_is(w, "name=") ? "name: " : word, wrong);
 }
 
-static const char *read_template(const struct word *w, const char **template)
-{
-	*template = keep(w->value, (size_t)(w->end - w->value));
-	return !*template ? "there is no room for so many rules" :
-	       !**template ? "it is empty" :
-	       rule_count < RULES_MAX ? config_rule(rule_count, *template) : "there are 64 rules already";
-}
-
-/* --- rules for malloc by library --- */
-
-static const char *read_group(const struct word *w, const char **name)
+static const char *read_name(const struct word *w, const char **name)
 {
 	*name = keep(w->value, (size_t)(w->end - w->value));
 	return !*name ? "there is no room for so many rules" : !**name ? "it is empty" : NULL;
 }
+
+static const char *read_template(const struct word *w, const char **template)
+{
+	const char *wrong = read_name(w, template);
+
+	return wrong ? wrong : rule_count < RULES_MAX ? config_rule(rule_count, *template) : "there are 64 rules already";
+}
+
+/* --- rules for malloc by library --- */
 
 static const char *read_malloc_word(const struct word *w, struct malloc_rule *r)
 {
 	return key_is(w, "lib=") ? read_glob(w, &r->lib) :
 	       key_is(w, "sym=") ? read_glob(w, &r->sym) :
 	       key_is(w, "charge=") ? read_yes(w, "caller", "it can only be caller", &r->to_caller) :
-	       key_is(w, "name=") ? read_group(w, &r->name) :
+	       key_is(w, "name=") ? read_name(w, &r->name) :
 	       "it is none of lib= sym= charge= name=";
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether an emulator runs the test: its memory and its mappings are not the program's alone. */
+/* Whether somebody is between the test and its memory: an emulator, whose mappings are not the program's alone, or a sanitizer. */
 #ifndef ANONNAME_TESTS_UNIT_EMULATED_H
 #define ANONNAME_TESTS_UNIT_EMULATED_H
 
@@ -9,6 +9,15 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A sanitizer has a malloc of its own, so there is nothing of glibc's to look into or to recognise. */
+#if defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
 /* qemu-user answers for the process itself; of a child /proc shows the emulator. */
 static inline bool is_emulated(void)

@@ -492,15 +492,6 @@ static TCase *live_tests(void)
 	return tests;
 }
 
-/* A sanitizer has a malloc of its own, so there is nothing of glibc's to look into. */
-#if defined(__has_feature)
-#define SANITIZED __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 int main(void)
 {
 	TCase *images = tcase_create("images");

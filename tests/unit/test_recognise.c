@@ -232,15 +232,6 @@ static TCase *names_tests(void)
 	return tests;
 }
 
-/* A sanitizer has a malloc of its own, so there is nothing of glibc's to recognise. */
-#if defined(__has_feature)
-#define SANITIZED __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 int main(void)
 {
 	TCase *live = tcase_create("live");
