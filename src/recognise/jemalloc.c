@@ -2,6 +2,7 @@
 /* Finds jemalloc's tree and reads it, and names its arenas. See jemalloc.h. */
 #include "jemalloc.h"
 
+#include "object.h"
 #include "pages.h"
 #include "recognise.h"
 
@@ -29,7 +30,7 @@
 #define PROBES        8
 #define PROBES_RIGHT  2
 #define RIGHT_MIN     8
-#define SUSPECTS_MAX  4096          /* words of .bss that are followed */
+#define SUSPECTS_MAX  4096          /* words of one .bss that are followed */
 #define DOUBTFUL_MOST 20            /* one of so many words */
 
 /* What an extent begins with: bits, its address, its size. Bits 0 to 12 are the same in all: arena and slab. */
@@ -224,6 +225,9 @@ static void search_bss(struct search *search, uint64_t start, uint64_t end)
 {
 	uint64_t word[PAGE / sizeof(uint64_t)];
 
+	if (end - start < LEVEL_BYTES)
+		return;
+	search->suspects = 0;
 	for (uint64_t at = memory_next(search->target, start, end); at < end; at = memory_next(search->target, at + PAGE, end)) {
 		if (target_is_spent(search->target) || !pages_get(search->pages, at, word, sizeof(word)))
 			continue;
@@ -238,17 +242,33 @@ static void search_bss(struct search *search, uint64_t start, uint64_t end)
 	}
 }
 
-static void search_all(struct search *search)
+/* What an object has for .bss where its file cannot be asked: what lies behind it. */
+static void search_behind(struct search *search, const struct object *object)
 {
 	const struct target *target = search->target;
+	const struct area *last = &target->area[object->last], *area = last + 1;
 
-	for (size_t i = 1; i < target->areas && !search->count; i++) {
-		const struct area *area = &target->area[i], *before = area - 1;
+	if (object->last + 1 < target->areas && area->start == last->end && area_is_anonymous(area) && area_is_writable(area))
+		search_bss(search, area->start, area->end);
+}
 
-		if (area->end - area->start >= LEVEL_BYTES && area_is_anonymous(area) && area_is_writable(area) &&
-		    before->end == area->start && *before->path)
-			search_bss(search, area->start, area->end);
+static void search_object(struct search *search, struct object *object)
+{
+	uint64_t from, to;
+
+	if (!object_read(search->target, object)) {
+		search_behind(search, object);
+		return;
 	}
+	for (size_t i = 0; i < object->segments && !search->count; i++)
+		if (object_bss(search->target, object, i, &from, &to))
+			search_bss(search, from, to);
+}
+
+static void search_all(struct search *search)
+{
+	for (size_t i = 0; i < search->target->objects && !search->count; i++)
+		search_object(search, &search->target->object[i]);
 }
 
 /* The layout in which active extents have the class that the leaf has; NULL: in none. */

@@ -353,6 +353,20 @@ bool object_constant(struct target *target, struct object *object, uint64_t addr
 	return object->fd >= 0 && read_at(object->fd, offset, buffer, size);
 }
 
+bool object_bss(const struct target *target, const struct object *object, size_t segment, uint64_t *from, uint64_t *to)
+{
+	const Elf64_Phdr *header = &object->segment[segment];
+	uint64_t page = target->own.page, start = object->base + header->p_vaddr;
+	const struct area *area;
+
+	*from = (start + header->p_filesz + page - 1) & ~(page - 1);
+	*to = (start + header->p_memsz + page - 1) & ~(page - 1);
+	if (header->p_memsz <= header->p_filesz || *from >= *to)
+		return false;
+	area = area_at(target, *from);
+	return area && area_is_anonymous(area) && *to <= area->end;
+}
+
 void objects_free(struct target *target)
 {
 	for (size_t i = 0; i < target->objects; i++) {

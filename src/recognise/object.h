@@ -45,6 +45,13 @@ struct object *object_named(struct target *target, const char *prefix);
 /* Where an exported symbol lies in the process; 0: it has none of that name. size may be NULL. */
 uint64_t object_symbol(struct target *target, struct object *object, const char *name, uint64_t *size);
 
+/*
+ * The pages of a segment's .bss: what its file does not have, which the dynamic
+ * linker maps anonymously behind the page that the file's end is in. false: it
+ * has none, or something else lies there.
+ */
+bool object_bss(const struct target *target, const struct object *object, size_t segment, uint64_t *from, uint64_t *to);
+
 /* What the file has for an address that nothing writes to, such as a constant; false: it has nothing there. */
 bool object_constant(struct target *target, struct object *object, uint64_t address, void *buffer, size_t size);
 
