@@ -10,6 +10,7 @@ source=$PWD
 build=${BUILD:-$source/build-test}
 passed=0 failed=0 skipped=0
 failures=
+details=
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -39,6 +40,12 @@ must() {
 	exit 1
 }
 
+# What of a test failed, said again at the end: a log is long, and who reads the end of ours sees it there.
+cases_of() {
+	echo "--- $1"
+	grep -E -A 5 '^(FAIL|NOT OK) ' "$1" | head -30
+}
+
 # The automake tests of a build directory, each counted for itself.
 check_make() {
 	local dir=$1 target=${2:-check} log result
@@ -52,6 +59,7 @@ check_make() {
 		SKIP) skipped=$((skipped + 1)); tail -3 "${log%.trs}.log" ;;
 		*)
 			failed=$((failed + 1)); failures+=" ${log#"$dir"/};"
+			details+=$(cases_of "${log%.trs}.log")$'\n'
 			echo "--- ${log%.trs}.log"; tail -40 "${log%.trs}.log"
 			;;
 		esac
@@ -102,6 +110,6 @@ check "other projects' suites, a short choice" tests/suites/run -s -l "$build/gc
 check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run
 
 say "result"
-[ -z "$failures" ] || echo "failed:$failures"
+[ -z "$failures" ] || printf '%sfailed:%s\n' "$details" "$failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
