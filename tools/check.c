@@ -66,7 +66,7 @@ struct check {
 	bool looked;                /* at a process */
 	struct process process;
 	struct name_table names;
-	uint64_t regions, kernel_rss, registry_rss, special_rss;
+	uint64_t regions, special_rss; /* special: [heap] and [stack] */
 	struct unnamed largest[LARGEST];
 	uint64_t last_end, free_from, free_size; /* the largest piece of address space between VMAs */
 	long max_map_count;
@@ -115,21 +115,15 @@ static int take_region(void *context, const struct region *region)
 	if (!region) {
 		names_free(&check->names);
 		memset(check->largest, 0, sizeof(check->largest));
-		check->regions = check->kernel_rss = check->registry_rss = check->special_rss = 0;
+		check->regions = check->special_rss = 0;
 		check->last_end = check->free_from = check->free_size = 0;
 		return 0;
 	}
 	rss = region->vma.figures.value[FIG_RSS];
 	check->regions++;
 	take_gap(check, &region->vma);
-	if (vma_is_anonymous(&region->vma)) {
-		if (region->source == NAME_REGISTRY)
-			check->registry_rss += rss;
-		else if (region->vma.class == VMA_NAMED)
-			check->kernel_rss += rss;
-		else if (region->source == NAME_KERNEL)
-			check->special_rss += rss;
-	}
+	if (vma_is_anonymous(&region->vma) && region->vma.class != VMA_NAMED && region->source == NAME_KERNEL)
+		check->special_rss += rss;
 	if (region->vma.class == VMA_UNNAMED && rss) {
 		for (i = LARGEST; i && check->largest[i - 1].rss < rss; i--)
 			if (i < LARGEST)
@@ -295,7 +289,7 @@ static void print_text(const struct check *check)
 {
 	const struct name_totals *totals = &check->names.totals;
 	double labelled = names_labelled(totals);
-	char a[16], b[16], c[16], d[16];
+	char a[16], b[16], c[16], d[16], e[16];
 	struct utsname uts;
 
 	if (check->probed) {
@@ -325,9 +319,10 @@ static void print_text(const struct check *check)
 			puts("  anonymous RSS      0, named -");
 		else
 			printf("  anonymous RSS      %s, named %.1f %% (%s by the kernel, %s by the registry, "
-			       "%s heap and stack)\n", tool_human(totals->anon_rss, a), 100 * labelled,
-			       tool_human(check->kernel_rss, b), tool_human(check->registry_rss, c),
-			       tool_human(check->special_rss, d));
+			       "%s from outside, %s heap and stack)\n", tool_human(totals->anon_rss, a), 100 * labelled,
+			       tool_human(totals->by_source[NAME_KERNEL] - check->special_rss, b),
+			       tool_human(totals->by_source[NAME_REGISTRY], c),
+			       tool_human(totals->by_source[NAME_OUTSIDE], d), tool_human(check->special_rss, e));
 		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
 			printf("  %s %llx-%llx %s %s\n", i ? "                  " : "largest unnamed   ",
 			       (unsigned long long)check->largest[i].start,
@@ -375,8 +370,6 @@ static json_t *library_json(const struct check *check)
 
 static json_t *check_json(const struct check *check)
 {
-	const struct name_totals *totals = &check->names.totals;
-	double labelled = names_labelled(totals);
 	json_t *json = json_pack("{s:s, s:i}", "format", "anonname-check", "version", 1);
 	json_t *list = json_array();
 
@@ -394,11 +387,7 @@ static json_t *check_json(const struct check *check)
 		json_object_set_new(json, "largest_free", json_integer(json_bytes(check->free_size)));
 		json_object_set_new(json, "regions", json_integer((json_int_t)check->regions));
 		json_object_set_new(json, "names", json_integer((json_int_t)check->names.rows));
-		json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
-		json_object_set_new(json, "anon_rss",
-		                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->anon_rss)));
-		json_object_set_new(json, "named_rss",
-		                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->named_rss)));
+		named_json(json, &check->names.totals);
 		for (unsigned i = 0; i < LARGEST && check->largest[i].rss; i++)
 			json_array_append_new(largest, json_pack("{s:I, s:I, s:s, s:I}",
 				"start", (json_int_t)check->largest[i].start, "end", (json_int_t)check->largest[i].end,

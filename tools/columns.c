@@ -481,9 +481,8 @@ static json_t *by_source_json(const struct name_totals *totals)
 	return json;
 }
 
-json_t *totals_json(const struct name_totals *totals)
+void named_json(json_t *json, const struct name_totals *totals)
 {
-	json_t *json = figures_json(&totals->figures);
 	double labelled = names_labelled(totals);
 
 	json_object_set_new(json, "anon_rss",
@@ -492,5 +491,12 @@ json_t *totals_json(const struct name_totals *totals)
 	                    totals->rss_unknown ? json_null() : json_integer(json_bytes(totals->named_rss)));
 	json_object_set_new(json, "labelled", labelled < 0 ? json_null() : json_real(labelled));
 	json_object_set_new(json, "by_source", by_source_json(totals));
+}
+
+json_t *totals_json(const struct name_totals *totals)
+{
+	json_t *json = figures_json(&totals->figures);
+
+	named_json(json, totals);
 	return json;
 }

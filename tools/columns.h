@@ -86,7 +86,9 @@ void rows_json(struct json_out *json, const struct rows *rows);
 /* "kernel", "registry,outside", ...; NULL where there is no name. */
 const char *sources_text(unsigned sources);
 
-/* figures with anon_rss, named_rss, labelled and by_source */
+/* The members anon_rss, named_rss, labelled and by_source. */
+void named_json(json_t *json, const struct name_totals *totals);
+/* figures with those */
 json_t *totals_json(const struct name_totals *totals);
 
 #endif

@@ -185,6 +185,15 @@ def free_addresses():
     check(value["largest_free"] > 1 << 40, f"check: of this process: {value['largest_free']}")
 
 
+def sources():
+    """check and report tell alike where the names of a process that nobody prepared come from."""
+    with Family("mixed") as family:
+        checked, reported = (json.loads(run(command, "-J", "--names", "kernel,outside", family.pid).stdout) for command in ("check", "report"))
+        by_source = reported["total"]["by_source"]
+        check(checked["by_source"] == by_source and by_source["outside"] > 0 and by_source["registry"] == 0,
+              f"check and report: names come from {checked['by_source']}, {by_source}")
+
+
 def moments():
     """diff takes whatever holds the figures of a process: the same process never differs from itself but in PSS."""
     with Family("mixed") as family, tempfile.TemporaryDirectory() as directory:
@@ -265,6 +274,7 @@ def interrupted():
 
 
 free_addresses()
+sources()
 interrupted()
 moments()
 processes_by_name()
