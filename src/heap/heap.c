@@ -3,6 +3,7 @@
 #include "heap.h"
 
 #include "../read/apart.h"
+#include "../read/process.h"
 #include "../recognise/recognise.h"
 
 #include <errno.h>
@@ -30,13 +31,24 @@ struct reading {
 	struct heaps *heaps;
 };
 
+static int open_target(struct target *target, const struct proc *proc, pid_t pid)
+{
+	int error = target_open(target, proc, pid);
+	pid_t thread;
+
+	if (!error)
+		return 0;
+	error = process_why_not(proc, pid, error, &thread);
+	return thread ? target_open(target, proc, thread) : error;
+}
+
 static int work(void *context, size_t item, struct apart *out)
 {
 	const struct reading *reading = context;
 	struct findings findings = { 0 };
 	struct heaps heaps = { 0 };
 	struct target target;
-	int error = target_open(&target, reading->proc, reading->pid);
+	int error = open_target(&target, reading->proc, reading->pid);
 
 	(void)item;
 	if (error)

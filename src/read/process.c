@@ -850,8 +850,7 @@ static pid_t thread_that_runs(const struct proc *proc, pid_t pid)
 	return found;
 }
 
-/* What is the matter with one that could not be read, in the same words for every file that says so in another way. */
-static int why_not(const struct proc *proc, pid_t pid, int error, pid_t *thread)
+int process_why_not(const struct proc *proc, pid_t pid, int error, pid_t *thread)
 {
 	struct proc_identity identity;
 
@@ -883,7 +882,7 @@ int process_read(const struct proc *proc, pid_t pid, enum process_mode mode, str
 		reader_free(&reader);
 		if (!error || reader.thread)
 			break;
-		error = why_not(proc, pid, error, &thread);
+		error = process_why_not(proc, pid, error, &thread);
 		if (thread && process->vmas && (again = each(context, NULL)))
 			return again;
 	} while (thread);

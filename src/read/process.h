@@ -78,6 +78,14 @@ struct process {
 #define PROCESS_IS_ENDED   (-ECHILD)            /* a zombie: only its parent has not asked for its end yet */
 
 /*
+ * What is the matter with a process that could not be read, in the same words
+ * for every file that says so in another way: one of those above, or error.
+ * Where its main thread alone has ended, thread is one through which all of it
+ * can be read: its directory answers as the process's does.
+ */
+int process_why_not(const struct proc *proc, pid_t pid, int error, pid_t *thread);
+
+/*
  * Reads a process; it may hang, so this is for a child (apart.h). Errors: those
  * above, -ESRCH (no such process, or it ended or called exec while it was read:
  * the regions handed out so far are of no use), -EACCES, -EPERM, and what each

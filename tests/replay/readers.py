@@ -198,9 +198,9 @@ def main_thread_ended():
             result = run("report", "--json", *args)
             got = total(result) if result.returncode == 0 else {"rss": -1}
             check(abs(got["rss"] - rss) <= 64 << 10, f"main thread ended, report {args}: RSS {got['rss']} is {rss} {result.stderr.strip()}")
-        for command in ("maps", "check", "snapshot", "top -b -n 1", "diff -w 1"):
+        for command in ("maps", "check", "snapshot", "top -b -n 1", "diff -w 1", "heap"):
             result = run(*command.split(), pid)
-            check(result.returncode == 0 and ("test:worker" in result.stdout or command in ("check", "diff -w 1") or not NAMES), f"main thread ended: {command} {result.stderr.strip()}")
+            check(result.returncode == 0 and ("test:worker" in result.stdout or command in ("check", "diff -w 1", "heap") or not NAMES), f"main thread ended: {command} {result.stderr.strip()}")
         with tempfile.TemporaryDirectory() as root:
             directory = os.path.join(root, "proc", str(pid), "task", str(tid))
             os.makedirs(directory)
