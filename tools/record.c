@@ -809,7 +809,9 @@ static int run(struct recorder *recorder)
 		return EXIT_FAILED;
 	for (size_t i = 0; i < recorder->selection.pids; i++) {
 		int error = proc_exists(&recorder->proc, recorder->selection.pid[i]);
+		pid_t thread;
 
+		error = process_why_not(&recorder->proc, recorder->selection.pid[i], error, &thread);
 		if (error) {
 			proc_close(&recorder->proc);
 			return tool_process_error(recorder->selection.pid[i], error);

@@ -855,7 +855,7 @@ int process_why_not(const struct proc *proc, pid_t pid, int error, pid_t *thread
 	struct proc_identity identity;
 
 	*thread = 0;
-	if ((error != -ESRCH && error != -EACCES && error != -EPERM) || proc_identify(proc, pid, &identity))
+	if ((error && error != -ESRCH && error != -EACCES && error != -EPERM) || proc_identify(proc, pid, &identity))
 		return error;
 	if (identity.kernel_thread)
 		return PROCESS_IS_KERNEL;

@@ -79,7 +79,8 @@ struct process {
 
 /*
  * What is the matter with a process that could not be read, in the same words
- * for every file that says so in another way: one of those above, or error.
+ * for every file that says so in another way: one of those above, or error (0
+ * asks before anything was tried).
  * Where its main thread alone has ended, thread is one through which all of it
  * can be read: its directory answers as the process's does.
  */

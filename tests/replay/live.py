@@ -375,7 +375,8 @@ def one_answer(pid, code, sentence):
     if os.geteuid() == 0:
         users.append({"user": 65534, "group": 65534, "extra_groups": []})
     for command in (["report"], ["report", "--gentle"], ["report", "--json"], ["maps"], ["maps", "--json"], ["maps", "--csv"], ["check"],
-                    ["snapshot"], ["top", "-b", "-n", "1"], ["diff", "-w", "1"], ["heap"], ["heap", "--json"], ["export", "--textfile", "/"]):
+                    ["snapshot"], ["top", "-b", "-n", "1"], ["diff", "-w", "1"], ["heap"], ["heap", "--json"], ["export", "--textfile", "/"],
+                    ["record", "-o", "/nowhere", "-d", "1ms"]):
         for user in users:
             result = run(*command, pid, **user)
             said = f"anonname {command[0]}: process {pid} {sentence}"
