@@ -2,6 +2,7 @@
 /* Prints arenas. See arenas.h. */
 #include "arenas.h"
 #include "advice.h"
+#include "columns.h"
 #include "tool.h"
 
 #include <stdlib.h>
@@ -24,34 +25,25 @@ void arenas_sort(struct heaps *heaps)
 
 /* --- the tables ----------------------------------------------------------------- */
 
-enum { COLUMN_ALLOCATOR = HEAP_FIGURES, COLUMN_NAME };
+enum { ARENA_ALLOCATOR = HEAP_FIGURES, ARENA_NAME };
 
-static const struct column columns[] = {
-#define HEAP_FIGURE(id, word, header, is_bytes, help) { word, header, help, false, HEAP_##id, 1 },
+static const struct column arena_columns[] = {
+#define HEAP_FIGURE(id, word, header, is_bytes, keep, help) { word, header, help, false, HEAP_##id, 1 },
 #include "../src/heap/heap.def"
-	{ "allocator", "ALLOCATOR", "whose arena it is", true, COLUMN_ALLOCATOR, 0 },
-	{ "name", "NAME", "its name", true, COLUMN_NAME, 1 },
+	{ "allocator", "ALLOCATOR", "whose arena it is", true, ARENA_ALLOCATOR, 0 },
+	{ "name", "NAME", "its name", true, ARENA_NAME, 1 },
 };
-#define COLUMNS (sizeof(columns) / sizeof(*columns))
-
-static const bool is_bytes[HEAP_FIGURES] = {
-#define HEAP_FIGURE(id, word, header, is_bytes, help) is_bytes,
-#include "../src/heap/heap.def"
-};
+#define COLUMNS (sizeof(arena_columns) / sizeof(*arena_columns))
 
 static struct cell arena_cell(const void *row, const struct column *column)
 {
 	const struct heap_arena *arena = row;
-	uint64_t value;
 
-	if (column->index == COLUMN_NAME)
+	if (column->index == ARENA_NAME)
 		return cell_text(arena->name);
-	if (column->index == COLUMN_ALLOCATOR)
+	if (column->index == ARENA_ALLOCATOR)
 		return cell_text(heap_allocator(arena->kind));
-	value = arena->figure[column->index];
-	if (value == HEAP_UNKNOWN)
-		return (struct cell){ .kind = CELL_UNKNOWN };
-	return (struct cell){ .kind = is_bytes[column->index] ? CELL_SIZE : CELL_COUNT, .value = value };
+	return heap_cell(arena->figure, column->index);
 }
 
 enum { SIZE_SIZE, SIZE_LIVE, SIZE_LIVE_CHUNKS, SIZE_FREE, SIZE_FREE_CHUNKS, SIZE_NAME };
@@ -107,8 +99,8 @@ static void print_arenas(FILE *out, const struct heaps *heaps, enum unit unit)
 	struct heap_arena total = total_of(heaps);
 
 	for (size_t i = 0; i < COLUMNS; i++)
-		if (columns[i].keep)
-			table_add(&table, &columns[i]);
+		if (arena_columns[i].keep)
+			table_add(&table, &arena_columns[i]);
 	table_measure(&table, NULL);
 	for (size_t i = 0; i < heaps->count; i++)
 		table_measure(&table, &heaps->arena[i]);
@@ -166,11 +158,11 @@ static struct table all_columns(void)
 {
 	struct table table = { .cell = arena_cell, .unit = UNIT_BYTES };
 
-	table_add(&table, &columns[COLUMNS - 1]);
+	table_add(&table, &arena_columns[COLUMNS - 1]);
 	for (size_t i = COLUMNS - 1; i-- > COLUMNS - 2;)
-		table_add(&table, &columns[i]);
+		table_add(&table, &arena_columns[i]);
 	for (size_t i = 0; i < COLUMNS - 2; i++)
-		table_add(&table, &columns[i]);
+		table_add(&table, &arena_columns[i]);
 	return table;
 }
 
@@ -205,19 +197,22 @@ static void say_json(void *context, const char *sentence)
 	json_put(context, NULL, json_string(sentence));
 }
 
-void arenas_json(struct json_out *json, const struct heaps *heaps, bool sizes)
+json_t *arena_json(const struct heap_arena *arena, bool sizes)
 {
 	struct table table = all_columns();
+	json_t *json = json_object();
 
+	table_json(json, &table, arena);
+	if (sizes)
+		json_object_set_new(json, "sizes", sizes_json(arena));
+	return json;
+}
+
+void arenas_json(struct json_out *json, const struct heaps *heaps, bool sizes)
+{
 	json_list_begin(json, "arenas");
-	for (size_t i = 0; i < heaps->count; i++) {
-		json_t *arena = json_object();
-
-		table_json(arena, &table, &heaps->arena[i]);
-		if (sizes)
-			json_object_set_new(arena, "sizes", sizes_json(&heaps->arena[i]));
-		json_put(json, NULL, arena);
-	}
+	for (size_t i = 0; i < heaps->count; i++)
+		json_put(json, NULL, arena_json(&heaps->arena[i], sizes));
 	json_list_end(json);
 	json_list_begin(json, "advice");
 	advice_give(heaps, say_json, json);
@@ -228,6 +223,6 @@ void arenas_help(FILE *out)
 {
 	fputs("Columns:\n", out);
 	for (size_t i = 0; i < COLUMNS; i++)
-		if (columns[i].keep)
-			fprintf(out, "  %-10s %s\n", columns[i].header, columns[i].help);
+		if (arena_columns[i].keep)
+			fprintf(out, "  %-10s %s\n", arena_columns[i].header, arena_columns[i].help);
 }

@@ -18,6 +18,9 @@ void arenas_print_csv(FILE *out, const struct heaps *heaps);
 /* The members "arenas" and "advice" of an object. */
 void arenas_json(struct json_out *json, const struct heaps *heaps, bool sizes);
 
+/* One object of "arenas", and the sentences of "advice". */
+json_t *arena_json(const struct heap_arena *arena, bool sizes);
+
 /* The columns, for --help. */
 void arenas_help(FILE *out);
 

@@ -35,6 +35,11 @@ const struct column columns[] = {
 };
 const size_t columns_count = COUNT(columns);
 
+static const struct column heap_columns[] = {
+#define HEAP_FIGURE(id, word, header, is_bytes, keep, help) { word, header, help, false, COLUMN_HEAP + HEAP_##id, keep },
+#include "../src/heap/heap.def"
+};
+
 /* JSON has it, for all that it is no column of -o. */
 static const struct column source_column = { .id = "source", .is_text = true, .index = COLUMN_SOURCE };
 
@@ -48,6 +53,22 @@ void columns_default(struct table *table)
 			table_add(table, &columns[i]);
 }
 
+void columns_add_heap(struct table *table)
+{
+	for (size_t i = 0; i < COUNT(heap_columns); i++)
+		if (heap_columns[i].keep)
+			table_add(table, &heap_columns[i]);
+}
+
+void columns_default_heap(struct table *table)
+{
+	columns_default(table);
+	/* Before the name, which is the last. */
+	table->columns--;
+	columns_add_heap(table);
+	table_add(table, columns_find("name"));
+}
+
 /* Also by the header: SWAPPSS and swap_pss are the same. */
 const struct column *columns_find(const char *id)
 {
@@ -55,6 +76,14 @@ const struct column *columns_find(const char *id)
 		if (!strcasecmp(id, columns[i].id) || !strcasecmp(id, columns[i].header))
 			return &columns[i];
 	return NULL;
+}
+
+const struct column *columns_find_heap(const char *id)
+{
+	for (size_t i = 0; i < COUNT(heap_columns); i++)
+		if (!strcasecmp(id, heap_columns[i].id))
+			return &heap_columns[i];
+	return columns_find(id);
 }
 
 const struct column *columns_figure(enum figure figure)
@@ -66,7 +95,7 @@ const struct column *columns_figure(enum figure figure)
 	return column;
 }
 
-bool columns_parse(const char *list, struct table *table)
+bool columns_parse(const char *list, struct table *table, bool heap)
 {
 	char *copy = strdup(list), *rest = copy, *id;
 	bool ok = copy != NULL;
@@ -74,7 +103,7 @@ bool columns_parse(const char *list, struct table *table)
 	table->columns = 0;
 	table->room = 0;
 	while (ok && (id = strsep(&rest, ","))) {
-		const struct column *column = columns_find(id);
+		const struct column *column = heap ? columns_find_heap(id) : columns_find(id);
 
 		if (!column) {
 			tool_error("there is no column '%s'; --help lists them", id);
@@ -90,19 +119,26 @@ bool columns_parse(const char *list, struct table *table)
 	return ok;
 }
 
-void columns_help(FILE *out)
+void columns_help(FILE *out, bool heap)
 {
 	fputs("Columns:\n", out);
 	for (size_t i = 0; i < columns_count; i++)
 		fprintf(out, "  %-11s %s\n", columns[i].id, columns[i].help);
+	for (size_t i = 0; heap && i < COUNT(heap_columns); i++)
+		fprintf(out, "  %-11s of arenas: %s\n", heap_columns[i].id, heap_columns[i].help);
+}
+
+static bool is_figure(const struct column *column)
+{
+	return !column->is_text && !column_is_heap(column);
 }
 
 uint32_t columns_wanted(const struct table *table, const struct column *sort)
 {
-	uint32_t wanted = sort->is_text ? 0 : FIG_BIT(sort->index);
+	uint32_t wanted = is_figure(sort) ? FIG_BIT(sort->index) : 0;
 
 	for (size_t i = 0; i < table->columns; i++)
-		if (!table->column[i]->is_text)
+		if (is_figure(table->column[i]))
 			wanted |= FIG_BIT(table->column[i]->index);
 	return wanted;
 }
@@ -115,6 +151,18 @@ struct cell figure_cell(const struct figures *figures, enum figure figure)
 		.kind = figure == FIG_VMAS ? CELL_COUNT : CELL_SIZE,
 		.value = figures->value[figure], .estimate = figures->estimate & FIG_BIT(figure),
 	};
+}
+
+static const bool is_bytes[HEAP_FIGURES] = {
+#define HEAP_FIGURE(id, word, header, is_bytes, keep, help) is_bytes,
+#include "../src/heap/heap.def"
+};
+
+struct cell heap_cell(const uint64_t *figures, enum heap_figure figure)
+{
+	if (figures[figure] == HEAP_UNKNOWN)
+		return (struct cell){ .kind = CELL_UNKNOWN };
+	return (struct cell){ .kind = is_bytes[figure] ? CELL_SIZE : CELL_COUNT, .value = figures[figure] };
 }
 
 const char *figure_human(const struct figures *figures, enum figure figure, char *buffer)
@@ -306,6 +354,13 @@ int rows_name_order(const void *a, const void *b)
 	return order ? order : strcmp(x->kind ? x->kind : "", y->kind ? y->kind : "");
 }
 
+static void free_row(struct row *row)
+{
+	free(row->name);
+	free(row->owner);
+	free(row->heap);
+}
+
 void rows_merge_same(struct rows *rows)
 {
 	size_t kept = 0;
@@ -316,8 +371,7 @@ void rows_merge_same(struct rows *rows)
 		if (kept && !rows_name_order(&rows->row[kept - 1], &rows->row[i])) {
 			rows->row[kept - 1].sources |= rows->row[i].sources;
 			figures_add(&rows->row[kept - 1].figures, &rows->row[i].figures);
-			free(rows->row[i].name);
-			free(rows->row[i].owner);
+			free_row(&rows->row[i]);
 		} else {
 			rows->row[kept++] = rows->row[i];
 		}
@@ -325,15 +379,17 @@ void rows_merge_same(struct rows *rows)
 	rows->count = kept;
 }
 
+void rows_cut(struct rows *rows, size_t count)
+{
+	while (rows->count > count)
+		free_row(&rows->row[--rows->count]);
+}
+
 void rows_free(struct rows *rows)
 {
-	for (size_t i = 0; i < rows->count; i++) {
-		free(rows->row[i].name);
-		free(rows->row[i].owner);
-	}
+	rows_cut(rows, 0);
 	free(rows->row);
 	rows->row = NULL;
-	rows->count = 0;
 }
 
 static const char *row_text(const struct row *row, enum column_text column)
@@ -343,13 +399,24 @@ static const char *row_text(const struct row *row, enum column_text column)
 	return text ? text : "-";
 }
 
+/* What is unknown is sorted as 0. */
+static uint64_t figure_of(const struct row *row, const struct column *column)
+{
+	uint64_t value;
+
+	if (!column_is_heap(column))
+		return row->figures.value[column->index];
+	value = row->heap ? row->heap[column->index - COLUMN_HEAP] : HEAP_UNKNOWN;
+	return value == HEAP_UNKNOWN ? 0 : value;
+}
+
 static int row_order(const void *a, const void *b, void *context)
 {
 	const struct column *column = context;
 	const struct row *x = a, *y = b;
 
 	if (!column->is_text) {
-		uint64_t m = x->figures.value[column->index], n = y->figures.value[column->index];
+		uint64_t m = figure_of(x, column), n = figure_of(y, column);
 
 		if (m != n)
 			return m < n ? 1 : -1;
@@ -391,6 +458,8 @@ struct cell row_cell(const void *one, const struct column *column)
 {
 	const struct row *row = one;
 
+	if (column_is_heap(column))
+		return row->heap ? heap_cell(row->heap, column->index - COLUMN_HEAP) : (struct cell){ .kind = CELL_UNKNOWN };
 	if (!column->is_text)
 		return figure_cell(&row->figures, column->index);
 	switch ((enum column_text)column->index) {

@@ -9,6 +9,7 @@
 #include "table.h"
 #include "tool.h"
 
+#include "../src/heap/heap.h"
 #include "../src/read/names.h"
 
 enum column_text { COLUMN_NAME, COLUMN_OWNER, COLUMN_KIND, COLUMN_SOURCE };
@@ -16,14 +17,22 @@ enum column_text { COLUMN_NAME, COLUMN_OWNER, COLUMN_KIND, COLUMN_SOURCE };
 extern const struct column columns[];
 extern const size_t columns_count;
 
+/* What is inside the arenas of a row (inside.h): the index of their columns is one of enum heap_figure behind this. */
+#define COLUMN_HEAP 64
+static inline bool column_is_heap(const struct column *column) { return column->index >= COLUMN_HEAP; }
+
 /* A table of rows with the columns that are shown unless others are asked for. */
 void columns_default(struct table *table);
-/* The columns of -o instead, none of which is left out. */
-bool columns_parse(const char *list, struct table *table);
+/* The same with those of arenas. */
+void columns_default_heap(struct table *table);
+void columns_add_heap(struct table *table);
+/* The columns of -o instead, none of which is left out. heap: those of arenas, too. */
+bool columns_parse(const char *list, struct table *table, bool heap);
 const struct column *columns_find(const char *id);
+const struct column *columns_find_heap(const char *id);
 /* The one of a figure. */
 const struct column *columns_figure(enum figure figure);
-void columns_help(FILE *out);
+void columns_help(FILE *out, bool heap);
 /* FIG_BIT() of each figure that is shown or sorted by. */
 uint32_t columns_wanted(const struct table *table, const struct column *sort);
 
@@ -31,12 +40,16 @@ struct cell figure_cell(const struct figures *figures, enum figure figure);
 /* As 12.3M. Buffer of CELL_TEXT_MAX. */
 const char *figure_human(const struct figures *figures, enum figure figure, char *buffer);
 
+/* A figure of an arena, or of a sum of them. */
+struct cell heap_cell(const uint64_t *figures, enum heap_figure figure);
+
 struct row {
 	char *name;
 	char *owner;                /* NULL where the names of a group differ in it */
 	const char *kind;
 	unsigned sources;           /* of its names, NAME_BIT() of each */
 	struct figures figures;
+	uint64_t *heap;             /* by enum heap_figure, what its arenas have; NULL: unknown, or none is there */
 };
 
 struct rows {
@@ -69,6 +82,8 @@ int rows_name_order(const void *a, const void *b);
 /* Sorts so, and rows of one name and kind become one. */
 void rows_merge_same(struct rows *rows);
 void rows_sort(struct rows *rows, const struct column *column);
+/* Only the first ones stay. */
+void rows_cut(struct rows *rows, size_t count);
 void rows_free(struct rows *rows);
 
 /* What a struct row has in one of the columns: for a table. */

@@ -123,7 +123,7 @@ int tool_export(int argc, char **argv)
 			break;
 		case OPT_GENTLE: request.mode = PROCESS_GENTLE; break;
 		case OPT_OUTPUT:
-			if (!columns_parse(optarg, &request.metrics.table))
+			if (!columns_parse(optarg, &request.metrics.table, false))
 				return EXIT_USAGE;
 			break;
 		case OPT_LINES:

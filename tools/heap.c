@@ -62,6 +62,8 @@ int tool_heap(int argc, char **argv)
 	if (c != EXIT_DONE)
 		return c;
 	error = heap_read_apart(&proc, pid, &heaps);
+	if (!error && heaps.count)
+		heaps_label(&proc, pid, &heaps);
 	proc_close(&proc);
 	arenas_sort(&heaps);
 	c = error ? tool_process_error(pid, error) : print(&heaps, &request, pid);

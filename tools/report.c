@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* anonname report: who has the memory, of one process, some, or all. */
 #include "folded.h"
+#include "inside.h"
 #include "measure.h"
 #include "openmetrics.h"
 #include "options.h"
@@ -19,56 +20,85 @@ struct request {
 	const struct column *sort;
 	struct table table;
 	enum process_mode mode;
-	bool fold, json, csv, folded, openmetrics, html;
+	bool fold, json, csv, folded, openmetrics, html, heap;
 	size_t lines;
 	struct selection selection;
 	const char *smaps, *root;
 	int input;                  /* standard input, from its start, when it holds smaps; else -1 */
 };
 
-static int print(const struct request *request, const struct measurement *measurement)
+static int print_json(const struct request *request, const struct measurement *measurement, const struct inside *inside,
+                      const struct rows *rows)
 {
-	struct rows rows;
-	struct row total = { .figures = measurement->names.totals.figures };
+	struct json_out json = { .out = stdout };
+
+	json_object_begin(&json, NULL);
+	measure_json(&json, measurement, "anonname-report", request->group);
+	rows_json(&json, rows);
+	if (request->heap)
+		inside_json(&json, inside, measurement);
+	json_object_end(&json);
+	return json_finish(&json);
+}
+
+static int print_text(const struct request *request, const struct measurement *measurement, struct inside *inside,
+                      const struct rows *rows)
+{
+	struct row total = { .figures = measurement->names.totals.figures, .heap = inside->any ? inside->total : NULL };
 	double labelled = names_labelled(&measurement->names.totals);
 	char name[96];
+
+	if (labelled < 0)
+		snprintf(name, sizeof(name), "TOTAL, - of anonymous RSS named");
+	else
+		snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
+	total.name = name;
+	rows_print_text(stdout, rows, &total, &request->table, request->lines);
+	inside_print_advice(stdout, inside, measurement);
+	measure_print_cost(stdout, measurement);
+	return tool_finish(EXIT_DONE);
+}
+
+/* A recorded process has no arenas to read. */
+static int read_inside(const struct request *request, const struct measurement *measurement, struct inside *inside)
+{
+	struct proc proc;
+	int error;
+
+	if (!request->heap)
+		return 0;
+	if (!tool_proc(&proc, NULL))
+		return -EIO;
+	error = inside_read(inside, &proc, measurement);
+	proc_close(&proc);
+	return error;
+}
+
+static int print(const struct request *request, const struct measurement *measurement)
+{
+	struct inside inside = { .count = 0 };
+	struct rows rows;
 	int code;
 
-	if (measure_rows(measurement, request->group, request->fold, &rows)) {
+	if (measure_rows(measurement, request->group, request->fold, &rows) || read_inside(request, measurement, &inside) ||
+	    inside_fill(&inside, measurement, request->group, request->fold, &rows)) {
 		tool_error("not enough memory");
 		return EXIT_FAILED;
 	}
 	rows_sort(&rows, request->sort);
-	if (request->lines && request->lines < rows.count && (request->json || request->csv)) {
-		for (size_t i = request->lines; i < rows.count; i++) {
-			free(rows.row[i].name);
-			free(rows.row[i].owner);
-		}
-		rows.count = request->lines;
-	}
+	if (request->lines && (request->json || request->csv))
+		rows_cut(&rows, request->lines);
 	if (request->json) {
-		struct json_out json = { .out = stdout };
-
-		json_object_begin(&json, NULL);
-		measure_json(&json, measurement, "anonname-report", request->group);
-		rows_json(&json, &rows);
-		json_object_end(&json);
-		code = json_finish(&json);
+		code = print_json(request, measurement, &inside, &rows);
 	} else if (request->csv) {
 		table_csv_header(stdout, "", &request->table);
 		rows_print_csv(stdout, "", &rows, &request->table);
 		code = tool_finish(EXIT_DONE);
 	} else {
-		if (labelled < 0)
-			snprintf(name, sizeof(name), "TOTAL, - of anonymous RSS named");
-		else
-			snprintf(name, sizeof(name), "TOTAL, %.1f %% of anonymous RSS named", 100 * labelled);
-		total.name = name;
-		rows_print_text(stdout, &rows, &total, &request->table, request->lines);
-		measure_print_cost(stdout, measurement);
-		code = tool_finish(EXIT_DONE);
+		code = print_text(request, measurement, &inside, &rows);
 	}
 	rows_free(&rows);
+	inside_free(&inside);
 	return code;
 }
 
@@ -116,6 +146,23 @@ static bool has_one_format(const struct request *request)
 		tool_error("--sort %s: a folded line ends in a number. Give rss, pss, uss, swap or size.", request->sort->id);
 	else
 		return true;
+	return false;
+}
+
+/* --heap, or columns of it: of processes that run, in a table or JSON. */
+static bool heap_is_there(struct request *request)
+{
+	request->heap = request->heap || column_is_heap(request->sort);
+	for (size_t i = 0; i < request->table.columns; i++)
+		request->heap = request->heap || column_is_heap(request->table.column[i]);
+	if (!request->heap || !(request->smaps || request->root || request->folded || request->openmetrics || request->html)) {
+		/* room: nothing was asked for by -o. */
+		if (request->heap && request->table.room)
+			columns_default_heap(&request->table);
+		return true;
+	}
+	tool_error("--heap and its columns are read from processes that run: they do not go with %s",
+	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --openmetrics or --html");
 	return false;
 }
 
@@ -234,12 +281,13 @@ int tool_report(int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case OPT_FOLD: request.fold = true; break;
+		case OPT_HEAP: request.heap = true; break;
 		case OPT_OUTPUT:
-			if (!columns_parse(optarg, &request.table))
+			if (!columns_parse(optarg, &request.table, true))
 				return EXIT_USAGE;
 			break;
 		case OPT_SORT:
-			if (!(request.sort = columns_find(optarg))) {
+			if (!(request.sort = columns_find_heap(optarg))) {
 				tool_error("there is no column '%s'; --help lists them", optarg);
 				return EXIT_USAGE;
 			}
@@ -261,7 +309,7 @@ int tool_report(int argc, char **argv)
 			options_help(COMMAND_report, "");
 			putchar('\n');
 			groups_help(stdout);
-			columns_help(stdout);
+			columns_help(stdout, true);
 			return tool_finish(EXIT_DONE);
 		default: return options_rest(COMMAND_report, c);
 		}
@@ -274,6 +322,8 @@ int tool_report(int argc, char **argv)
 		                   : "give process ids, --all, --tree PID, --name GLOB or --smaps FILE");
 		return tool_usage_error();
 	}
+	if (!heap_is_there(&request))
+		return tool_usage_error();
 	if (request.smaps && !strcmp(request.smaps, "-") && !take_standard_input(&request))
 		return EXIT_FAILED;
 	if (!select_arguments(selection, argc - optind, argv + optind))
@@ -285,7 +335,7 @@ int tool_report(int argc, char **argv)
 		select_free(selection);
 		return c;
 	}
-	wants.comm = request.json || request.group->of_process;
+	wants.comm = request.json || request.heap || request.group->of_process;
 	wants.places = request.group->places;
 	wants.figures = columns_wanted(&request.table, request.sort);
 	measure_begin(&measurement, &wants);

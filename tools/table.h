@@ -43,7 +43,7 @@ enum unit { UNIT_KIB, UNIT_BYTES, UNIT_HUMAN };
 #define CELL_TEXT_MAX 32
 const char *cell_format(const struct cell *cell, enum unit unit, char *buffer);
 
-#define COLUMNS_MAX 24
+#define COLUMNS_MAX 32
 
 struct table {
 	struct cell (*cell)(const void *row, const struct column *column);

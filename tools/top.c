@@ -4,6 +4,7 @@
  * that goes on. It takes its own CPU time into account: when a reading costs
  * more than 2 % of the interval, the interval grows.
  */
+#include "inside.h"
 #include "measure.h"
 #include "options.h"
 #include "select.h"
@@ -63,7 +64,7 @@ struct top {
 	const struct group *group;
 	enum cell_id sort;
 	enum process_mode mode;
-	bool fold, batch, json, csv, frozen, helping;
+	bool fold, batch, json, csv, frozen, helping, heap;
 	char filter[64];
 	double delay;
 	uint64_t iterations;
@@ -71,6 +72,7 @@ struct top {
 	int error;                  /* of the search, or the first process that was given, as of the last reading */
 
 	struct measurement measurement;
+	struct inside inside;       /* with --heap */
 	bool have;
 	struct rows rows;
 	struct line *line;
@@ -182,7 +184,7 @@ static bool make_lines(struct top *top, double seconds)
 	if (top->have)
 		rows_free(&top->rows);
 	top->have = measure_rows(&top->measurement, top->group, top->fold, &top->rows) == 0;
-	if (!top->have || !take_growth(top, seconds))
+	if (!top->have || inside_fill(&top->inside, &top->measurement, top->group, top->fold, &top->rows) || !take_growth(top, seconds))
 		return false;
 	sort_lines(top);
 	return true;
@@ -225,6 +227,9 @@ static bool take_reading(struct top *top)
 	if (!top->error && top->selection.pids)
 		any |= measure_given(top);
 	measure_end(&top->measurement);
+	inside_free(&top->inside);
+	if (top->heap && inside_read(&top->inside, &top->proc, &top->measurement))
+		return false;
 	seconds = top->previous_ns ? (double)(now - top->previous_ns) / 1e9 : 0;
 	top->previous_ns = now;
 	if (!make_lines(top, seconds))
@@ -250,11 +255,14 @@ static struct cell line_cell(const void *one, const struct column *column)
 }
 
 /* A figure takes seven columns whatever it is, so that nothing moves from one reading to the next. */
-static void make_table(struct table *table, size_t screen)
+static void make_table(struct table *table, size_t screen, bool heap)
 {
 	*table = (struct table){ .cell = line_cell, .unit = UNIT_HUMAN, .least = 7, .room = 16, .screen = screen };
-	for (unsigned i = 0; i < CELL_IDS; i++)
+	for (unsigned i = 0; i < CELL_NAME; i++)
 		table_add(table, cell_column(i));
+	if (heap)
+		columns_add_heap(table);
+	table_add(table, cell_column(CELL_NAME));
 	table_measure(table, NULL);
 	table_fit(table);
 }
@@ -314,6 +322,8 @@ static void print_json(const struct top *top, double seconds)
 		if (line_is_shown(top, &top->line[i]))
 			json_put(&json, NULL, line_json(&top->line[i]));
 	json_list_end(&json);
+	if (top->heap)
+		inside_json(&json, &top->inside, &top->measurement);
 	json_put(&json, "at_seconds", json_real(seconds));
 	json_put(&json, "interval_seconds", json_real(top->interval));
 	json_put(&json, "cpu_share", json_real(top->cost));
@@ -326,7 +336,10 @@ static void print_csv(const struct top *top, double seconds, bool with_header)
 	char before[32];
 
 	add_growth(&table);
-	columns_default(&rows);
+	if (top->heap)
+		columns_default_heap(&rows);
+	else
+		columns_default(&rows);
 	for (size_t i = 0; i < rows.columns; i++)
 		table_add(&table, rows.column[i]);
 	if (with_header)
@@ -342,7 +355,7 @@ static void print_text(const struct top *top, bool first_time)
 	char first[256], second[256];
 	struct table table;
 
-	make_table(&table, 0);
+	make_table(&table, 0, top->heap);
 	format_summary(top, first, second, sizeof(first));
 	printf("%s%s\n%s\n", first_time ? "" : "\n", first, second);
 	table_line_bold(stdout, &table, NULL);
@@ -443,7 +456,7 @@ static void draw(struct top *top)
 		return;
 	}
 	erase();
-	make_table(&table, COLS > 0 ? (size_t)COLS : 1);
+	make_table(&table, COLS > 0 ? (size_t)COLS : 1, top->heap);
 	format_summary(top, first, second, sizeof(first));
 	mvaddnstr(0, 0, first, COLS);
 	mvaddnstr(1, 0, second, COLS);
@@ -593,6 +606,7 @@ static int run(struct top *top)
 	int code = top->batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) ? run_batch(top)
 	                                                                        : run_screen(top);
 
+	inside_free(&top->inside);
 	measure_free(&top->measurement);
 	if (top->have)
 		rows_free(&top->rows);
@@ -633,6 +647,7 @@ int main(int argc, char **argv)
 			break;
 		case OPT_FILTER: snprintf(top.filter, sizeof(top.filter), "%s", optarg); break;
 		case OPT_FOLD: top.fold = true; break;
+		case OPT_HEAP: top.heap = true; break;
 		case OPT_GENTLE: top.mode = PROCESS_GENTLE; break;
 		case OPT_DELAY:
 			top.delay = strtod(optarg, &end);
@@ -658,6 +673,10 @@ int main(int argc, char **argv)
 	top.selection.all = !some;
 	if (!top.group)
 		top.group = groups_find(some ? "name" : "process");
+	if (top.heap && root) {
+		tool_error("--heap reads processes that run: it does not go with --root");
+		return tool_usage_error();
+	}
 	if (!tool_proc(&top.proc, root))
 		return EXIT_FAILED;
 	c = run(&top);

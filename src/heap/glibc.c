@@ -295,8 +295,10 @@ static void show(const struct glibc *glibc, const struct cached *cached, struct 
 		if (i)
 			glibc_arena_name(glibc->arenas, &glibc->arenas->arena[i - 1], name, sizeof(name));
 		arena = heaps_add(heaps, i ? HEAP_GLIBC_ARENA : HEAP_GLIBC_MAIN, name);
-		if (arena)
-			fill_in(arena, &glibc->reading[i], cached ? &cached[i] : NULL);
+		if (!arena)
+			return;
+		arena->address = i ? glibc->reading[i].state : glibc_heap(glibc->target);
+		fill_in(arena, &glibc->reading[i], cached ? &cached[i] : NULL);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "../recognise/recognise.h"
 
 #include <errno.h>
+#include <string.h>
 
 static heap_reader *const readers[] = {
 	heap_glibc,
@@ -78,7 +79,9 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 	if (!arena)
 		return -ENOMEM;
 	*arena = *sent;
-	arena->name[sizeof(arena->name) - 1] = '\0';
+	text_clean(arena->name, sizeof(arena->name), (struct text){ sent->name, strnlen(sent->name, sizeof(sent->name)) });
+	memcpy(arena->label, arena->name, sizeof(arena->label));
+	arena->class = sent->kind == HEAP_GLIBC_MAIN ? VMA_HEAP : VMA_NAMED;
 	return 0;
 }
 
@@ -88,4 +91,33 @@ int heap_read_apart(const struct proc *proc, pid_t pid, struct heaps *heaps)
 	const struct apart_job job = { .items = 1, .work = work, .take = take, .context = &reading };
 
 	return apart_run(&job);
+}
+
+/* --- what they are called ------------------------------------------------------- */
+
+static void label(struct heap_arena *arena, const struct vma *vma)
+{
+	arena->class = vma->class;
+	text_clean(arena->label, sizeof(arena->label), vma->name);
+	if (arena->kind == HEAP_JEMALLOC && vma->class == VMA_NAMED)
+		memcpy(arena->name, arena->label, sizeof(arena->name));
+}
+
+static int label_those_in(void *context, const struct region *region)
+{
+	struct heaps *heaps = context;
+
+	/* NULL: it is read again, and they are labelled again. */
+	for (size_t i = 0; region && i < heaps->count; i++)
+		if (heaps->arena[i].address >= region->vma.start && heaps->arena[i].address < region->vma.end)
+			label(&heaps->arena[i], &region->vma);
+	return 0;
+}
+
+int heaps_label(const struct proc *proc, pid_t pid, struct heaps *heaps)
+{
+	struct process process;
+	struct cost cost = { 0 };
+
+	return process_read_apart(proc, pid, PROCESS_NAMES, &cost, label_those_in, heaps, &process);
 }

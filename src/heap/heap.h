@@ -8,6 +8,7 @@
 #ifndef ANONNAME_HEAP_HEAP_H
 #define ANONNAME_HEAP_HEAP_H
 
+#include "../read/maps.h"
 #include "../recognise/findings.h"
 #include "../recognise/memory.h"
 
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 enum heap_figure {
-#define HEAP_FIGURE(id, word, header, is_bytes, help) HEAP_##id,
+#define HEAP_FIGURE(id, word, header, is_bytes, keep, help) HEAP_##id,
 #include "heap.def"
 	HEAP_FIGURES
 };
@@ -38,6 +39,9 @@ struct heap_size {
 struct heap_arena {
 	char name[HEAP_NAME_MAX];
 	enum heap_kind kind;
+	uint64_t address;           /* somewhere in it; 0: it lies in many places */
+	char label[HEAP_NAME_MAX];  /* what the memory there is called in a report, and its class: heaps_label() */
+	enum vma_class class;
 	uint64_t figure[HEAP_FIGURES];
 	uint64_t pinning;           /* how many chunks, live or cached, are on pages with free memory */
 	uint64_t pinning_size[2];   /* the two sizes that most of them have; 0: none */
@@ -57,7 +61,9 @@ const char *heap_allocator(enum heap_kind kind);
 struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name);
 void heaps_free(struct heaps *heaps);
 
-/* The sum of a figure over all arenas; unknown where one of them is. */
+/* Adds to a figure: what is unknown of one is unknown of the sum. */
+void heap_figure_add(uint64_t *sum, uint64_t more);
+/* The sum of a figure over all arenas. */
 uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure);
 
 /* A row of the table in heap.c; each allocator has a file of its own. */
@@ -71,5 +77,8 @@ void heap_read(struct target *target, const struct findings *findings, struct he
 
 /* The same of a process, in a child that may be left behind. 0 or a negative errno, as process_read_apart(). */
 int heap_read_apart(const struct proc *proc, pid_t pid, struct heaps *heaps);
+
+/* Finds the labels of arenas that were read. Those of jemalloc, which are numbers, get what the program calls them. */
+int heaps_label(const struct proc *proc, pid_t pid, struct heaps *heaps);
 
 #endif

@@ -30,7 +30,9 @@ struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const cha
 	arena = &heaps->arena[heaps->count++];
 	memset(arena, 0, sizeof(*arena));
 	arena->kind = kind;
+	arena->class = kind == HEAP_GLIBC_MAIN ? VMA_HEAP : VMA_NAMED;
 	snprintf(arena->name, sizeof(arena->name), "%s", name);
+	snprintf(arena->label, sizeof(arena->label), "%s", name);
 	for (size_t i = 0; i < HEAP_FIGURES; i++)
 		arena->figure[i] = HEAP_UNKNOWN;
 	return arena;
@@ -42,14 +44,17 @@ void heaps_free(struct heaps *heaps)
 	*heaps = (struct heaps){ 0 };
 }
 
+void heap_figure_add(uint64_t *sum, uint64_t more)
+{
+	if (*sum == HEAP_UNKNOWN || more == HEAP_UNKNOWN || __builtin_add_overflow(*sum, more, sum))
+		*sum = HEAP_UNKNOWN;
+}
+
 uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < heaps->count; i++) {
-		if (heaps->arena[i].figure[figure] == HEAP_UNKNOWN)
-			return HEAP_UNKNOWN;
-		sum += heaps->arena[i].figure[figure];
-	}
+	for (size_t i = 0; i < heaps->count; i++)
+		heap_figure_add(&sum, heaps->arena[i].figure[figure]);
 	return sum;
 }

@@ -17,6 +17,7 @@
 
 struct sums {
 	bool is_there;
+	uint64_t address;           /* of some extent */
 	uint64_t figure[HEAP_FIGURES];
 	struct heap_size size[HEAP_SIZES_MAX]; /* by class */
 };
@@ -60,6 +61,7 @@ static bool take_extent(struct sums *sums, struct target *target, const struct j
 		return true;
 	resident = there(target, extent->start, extent->size);
 	sums->is_there = true;
+	sums->address = extent->start;
 	sums->figure[HEAP_SYSTEM] += extent->size;
 	sums->figure[HEAP_RESIDENT] += resident;
 	if (extent->state == JEMALLOC_ACTIVE) {
@@ -84,6 +86,7 @@ static void show(struct heaps *heaps, unsigned index, const struct sums *sums)
 	arena = heaps_add(heaps, HEAP_JEMALLOC, name);
 	if (!arena)
 		return;
+	arena->address = sums->address;
 	for (unsigned i = 0; i < HEAP_FIGURES; i++)
 		if (i != HEAP_CACHED)
 			arena->figure[i] = sums->figure[i];

@@ -5,6 +5,8 @@
 glibc by mallinfo2, jemalloc by mallctl in a program that loads it and by Redis's
 INFO. Looking changes nothing in the process.
 """
+import csv
+import io
 import json
 import os
 import re
@@ -81,6 +83,25 @@ def total(arenas, figure):
     return None if any(arena[figure] is None for arena in arenas) else sum(arena[figure] for arena in arenas)
 
 
+def beside_rows(pid, main):
+    """report --heap and top --heap have the same figures, and advice, beside the rows; unknown is empty or -."""
+    text = run("report", "--heap", "--csv", "-o", "live,free,trimmable,pinned,name", pid).stdout
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(text))}
+    check(all(rows["[heap]"][figure] == str(main[figure]) for figure in ("live", "free", "trimmable", "pinned")),
+          f"report --heap: beside [heap] stands {rows['[heap]']}")
+    check(not any(rows["[stack]"][figure] for figure in ("live", "free", "trimmable", "pinned")), f"report --heap: of a stack nothing is known: {rows['[stack]']}")
+    value = json.loads(run("report", "--heap", "--json", pid).stdout)
+    check({**main, "pid": pid, "sizes": 0} in [{**arena, "sizes": 0} for arena in value["arenas"]], "report --heap --json has the arenas of heap --json")
+    check(value["advice"], "report --heap --json has advice")
+    value = json.loads(run("top", "--heap", "--json", "-n", 1, pid).stdout)
+    check(any(arena["live"] == main["live"] for arena in value["arenas"]), "top --heap --json has the arenas")
+    check(re.search(rf" +{main['live'] // 1024}\.?[0-9]*K? .*\[heap\]$|[0-9.]+M .*\[heap\]$", run("top", "--heap", "-n", 1, pid).stdout, re.M), "top --heap has the columns")
+    total = run("report", "--bytes", "-o", "name,live", "--by", "process", pid).stdout.split("\n")[1].split()
+    check(total[-1] == str(sum(arena["live"] for arena in value["arenas"])), f"a column of arenas asked for by -o: {total}")
+    check(run("report", "--heap", "--folded", pid).returncode == 2 and run("report", "--heap", "--root", "/nowhere", pid).returncode == 2,
+          "--heap where it cannot be is refused")
+
+
 def glibc():
     process, truth = started(GLIBC)
     try:
@@ -95,6 +116,7 @@ def glibc():
         large = next(arena for arena in result["arenas"] if arena["name"] == "glibc:large")
         check(large["system"] == truth["large"], f"glibc: large chunks are {large['system']}, {truth['large']}")
         check(any("malloc_trim" in sentence for sentence in result["advice"]), "glibc: it says what trim would give back")
+        beside_rows(process.pid, main)
         text = run("heap", process.pid).stdout
         check("RESIDENT" in text.split("\n")[0] and re.search(r"\[heap\] holds", text) and re.search(r" TOTAL$", text, re.M), "heap prints a table and sentences")
     finally:
