@@ -166,6 +166,31 @@ ANONNAME_API void anonname_heap_free(anonname_heap *heap, void *p);
 /* The bytes that may be used at p, at least as many as were asked for; 0 for NULL. Since 0.1. */
 ANONNAME_API size_t anonname_heap_usable_size(anonname_heap *heap, const void *p);
 
+/* What is not known: a heap on malloc knows no more than live and blocks. */
+#define ANONNAME_UNKNOWN UINT64_MAX
+
+struct anonname_heap_stats {
+	uint64_t live;                  /* bytes in blocks that were taken and not freed, each as large as it may be used */
+	uint64_t free;                  /* bytes in the heap's memory that are not: trimmable and pinned */
+	uint64_t trimmable;             /* of those, whole free pages, which jemalloc gives back after a while or at a purge */
+	uint64_t pinned;                /* of those, on pages that live blocks are on, too */
+	uint64_t metadata;              /* bytes of jemalloc's own for this heap */
+	uint64_t resident;              /* bytes in memory, at most: a page that was never touched may be counted */
+	uint64_t blocks;                /* live ones, a number */
+};
+
+/*
+ * What is live and free inside a heap. This thread's cache of the heap is
+ * emptied first; what the caches of other threads hold counts as live. size is
+ * sizeof(struct anonname_heap_stats) as the caller was compiled; later versions
+ * may append members. It takes jemalloc's locks, and some microseconds.
+ *
+ * Returns 0. Errors: EINVAL stats is NULL, or the heap was destroyed; ENOTSUP
+ * the heap is NULL (malloc_info(3) tells of that), or jemalloc was built
+ * without statistics. Not signal-safe. Since 0.2.
+ */
+ANONNAME_API int anonname_heap_stats(anonname_heap *heap, struct anonname_heap_stats *stats, size_t size);
+
 /*
  * Frees all that was taken from the heap, and the heap. No other thread may be
  * using it. NULL does nothing. In a process made by fork, each process has its
@@ -250,6 +275,7 @@ ANONNAME_API int anonname_stats(struct anonname_stats *stats, size_t size);
 #define anonname_heap_free(heap, p) (anonname_heap_free ? anonname_heap_free(heap, p) : free(p))
 #define anonname_heap_usable_size(heap, p) \
 	(anonname_heap_usable_size ? anonname_heap_usable_size(heap, p) : malloc_usable_size((void *)(uintptr_t)(p)))
+#define anonname_heap_stats(heap, stats, size) (anonname_heap_stats ? anonname_heap_stats(heap, stats, size) : (errno = ENOTSUP, -1))
 #define anonname_heap_destroy(heap) (anonname_heap_destroy ? anonname_heap_destroy(heap) : (void)0)
 #endif
 

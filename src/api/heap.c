@@ -486,3 +486,71 @@ size_t anonname_heap_usable_size(anonname_heap *handle, const void *p)
 		return 0;
 	return heap->plain ? block_of(p)->size : je.sallocx(p, 0);
 }
+
+/* --- figures --------------------------------------------------------------------------------- */
+
+static void plain_figures(struct heap *heap, struct anonname_heap_stats *now)
+{
+	*now = (struct anonname_heap_stats){
+		.free = ANONNAME_UNKNOWN, .trimmable = ANONNAME_UNKNOWN, .pinned = ANONNAME_UNKNOWN,
+		.metadata = ANONNAME_UNKNOWN, .resident = ANONNAME_UNKNOWN,
+	};
+	pthread_mutex_lock(&heap->lock);
+	for (const struct block *b = heap->blocks.next; b != &heap->blocks; b = b->next) {
+		now->live += b->size;
+		now->blocks++;
+	}
+	pthread_mutex_unlock(&heap->lock);
+}
+
+/* What this thread has freed, and keeps for its next allocation, is free. */
+static void empty_cache(const struct heap *heap)
+{
+	const struct cache *c = cache_at((const anonname_heap *)heap->handle);
+	unsigned index = (((unsigned)c->flags >> 8) & 0xfff) - 2;
+
+	if (is_of(c, (const anonname_heap *)heap->handle) && c->serves && index != -1U)
+		je.mallctl("tcache.flush", NULL, NULL, &index, sizeof(index));
+}
+
+static int arena_figures(const struct heap *heap, struct anonname_heap_stats *now)
+{
+	struct jemalloc_figures figures;
+	struct extent_scope scope;
+	int error;
+
+	empty_cache(heap);
+	/* What it keeps the figures in is arena 0's memory. */
+	jemalloc_scope_begin(&scope, 0);
+	error = jemalloc_arena_figures(heap->arena, &figures);
+	jemalloc_scope_end(&scope, 0);
+	*now = (struct anonname_heap_stats){
+		.live = figures.live, .free = figures.trimmable + figures.pinned, .trimmable = figures.trimmable, .pinned = figures.pinned,
+		.metadata = figures.metadata, .resident = figures.resident, .blocks = figures.blocks,
+	};
+	return error;
+}
+
+int anonname_heap_stats(anonname_heap *handle, struct anonname_heap_stats *stats, size_t size)
+{
+	struct heap *heap = handle ? heap_of(handle) : NULL;
+	struct anonname_heap_stats now;
+	int saved = errno, error = 0;
+
+	if (!stats || !heap) {
+		errno = handle || !stats ? EINVAL : ENOTSUP;
+		return -1;
+	}
+	if (heap->plain)
+		plain_figures(heap, &now);
+	else
+		error = arena_figures(heap, &now);
+	errno = error ? -error : saved;
+	if (error)
+		return -1;
+	memcpy(stats, &now, MIN(size, sizeof(now)));
+	/* A newer program's members, which we do not know. */
+	if (size > sizeof(now))
+		memset((char *)stats + sizeof(now), 0xff, size - sizeof(now));
+	return 0;
+}

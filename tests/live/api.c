@@ -197,6 +197,7 @@ static void nothing(void)
 	anonname_heap *heap = anonname_heap_create("x");
 	struct anonname_stats stats;
 	char *p = map(MIB), got[10];
+	struct anonname_heap_stats heap_stats;
 	int done;
 
 	check(!heap && errno == ENOTSUP);
@@ -220,6 +221,7 @@ static void nothing(void)
 	p = anonname_heap_aligned_alloc(heap, 4096, 4096);
 	check(((uintptr_t)p & 4095) == 0);
 	anonname_heap_free(heap, p);
+	check(anonname_heap_stats(heap, &heap_stats, sizeof(heap_stats)) == -1);
 	anonname_heap_destroy(heap);
 }
 
@@ -227,6 +229,7 @@ static void nothing(void)
 static void plain_heap(void)
 {
 	anonname_heap *heap = anonname_heap_create("x"), *other;
+	struct anonname_heap_stats stats;
 	char *p, *q;
 
 	check(!heap && errno == ENOTSUP);
@@ -245,6 +248,8 @@ static void plain_heap(void)
 	q = anonname_heap_calloc(heap, 100, 100);
 	check(q && !q[9999] && ((uintptr_t)q & 15) == 0);
 	anonname_heap_free(heap, q);
+	check(anonname_heap_stats(heap, &stats, sizeof(stats)) == 0 && stats.blocks == 1001 && stats.live == 10000 + 999 * 500 &&
+	      stats.free == ANONNAME_UNKNOWN && stats.resident == ANONNAME_UNKNOWN, "of a heap on malloc what was asked for is known");
 	anonname_heap_destroy(heap);
 	check(anonname_heap_malloc(heap, 1) == NULL && errno == EINVAL, "a heap that is destroyed");
 	p = anonname_heap_malloc(other, 10);

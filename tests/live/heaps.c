@@ -93,6 +93,45 @@ static void one_heap(void)
 	check(anonname_heap_create("") == NULL && errno == EINVAL);
 }
 
+/* What this thread alone uses adds up to the byte; a quarter of the blocks holds the pages of the others. */
+static void figures(void)
+{
+	enum { BLOCKS = 4000 };
+	static void *blocks[BLOCKS];
+	anonname_heap *heap = anonname_heap_create("figures");
+	struct anonname_heap_stats stats, empty, freed;
+	struct { struct anonname_heap_stats known; uint64_t later; } newer = { .later = 4711 };
+	uint64_t live = 0;
+
+	check(heap && anonname_heap_stats(heap, &empty, sizeof(empty)) == 0 && empty.live == 0 && empty.blocks == 0, "errno %d", errno);
+	if (!heap)
+		return;
+	for (int i = 0; i < BLOCKS; i++) {
+		size_t size = i % 100 ? 16 + (size_t)i % 3000 : 100 * KIB;
+
+		blocks[i] = anonname_heap_malloc(heap, size);
+		memset(blocks[i], 1, size);
+		live += anonname_heap_usable_size(heap, blocks[i]);
+	}
+	errno = 4711;
+	check(anonname_heap_stats(heap, &stats, sizeof(stats)) == 0 && errno == 4711);
+	check(stats.live == live && stats.blocks == BLOCKS, "live %llu, %llu were taken", (unsigned long long)stats.live, (unsigned long long)live);
+	check(stats.free == stats.trimmable + stats.pinned && stats.resident >= live + stats.metadata / 2);
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % 4) {
+			live -= anonname_heap_usable_size(heap, blocks[i]);
+			anonname_heap_free(heap, blocks[i]);
+		}
+	check(anonname_heap_stats(heap, &freed, sizeof(freed)) == 0);
+	check(freed.live == live && freed.blocks == BLOCKS / 4, "live %llu, %llu are left", (unsigned long long)freed.live, (unsigned long long)live);
+	check(freed.pinned > stats.pinned + MIB, "pinned %llu", (unsigned long long)freed.pinned);
+	check(anonname_heap_stats(heap, &newer.known, sizeof(newer)) == 0 && newer.known.live == live && newer.later == ANONNAME_UNKNOWN);
+	check(anonname_heap_stats(heap, NULL, sizeof(stats)) == -1 && errno == EINVAL);
+	check(anonname_heap_stats(NULL, &stats, sizeof(stats)) == -1 && errno == ENOTSUP);
+	anonname_heap_destroy(heap);
+	check(anonname_heap_stats(heap, &stats, sizeof(stats)) == -1 && errno == EINVAL);
+}
+
 static void *use(void *arg)
 {
 	anonname_heap **heaps = arg;
@@ -264,6 +303,7 @@ int main(int argc, char **argv)
 	/* First: its first heap has a place that none had before. */
 	destroyed();
 	one_heap();
+	figures();
 	threads();
 	no_memory();
 	forked();

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import check, done, run, skip
+from common import LIBRARY, check, done, run, skip
 
 # Of chunks of many sizes one in five stays, beside what the interpreter has.
 PROGRAM = """
@@ -147,6 +147,41 @@ def compare_jemalloc(name, result, truth):
     check(all(sum(size["live"] for size in arena["sizes"]) == arena["live"] for arena in arenas), f"{name}: sizes add up")
 
 
+# A named heap, of which every fourth block stays, and what anonname_heap_stats says of it.
+NAMED = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None)
+for name in "create", "malloc": getattr(libc, "anonname_heap_" + name).restype = ctypes.c_void_p
+heap = ctypes.c_void_p(libc.anonname_heap_create(b"shelf"))
+blocks = [libc.anonname_heap_malloc(heap, ctypes.c_size_t(16 + i % 3000)) for i in range(20000)]
+for i, block in enumerate(blocks):
+    ctypes.memset(block, 1, 16 + i % 3000)
+    if i % 4: libc.anonname_heap_free(heap, ctypes.c_void_p(block))
+stats = (ctypes.c_uint64 * 7)()
+assert libc.anonname_heap_stats(heap, stats, ctypes.c_size_t(56)) == 0
+print(json.dumps(dict(zip("live free trimmable pinned metadata resident blocks".split(), stats))), flush=True)
+sys.stdin.read()
+"""
+
+
+def named():
+    """A named heap is called what the program calls it, and its figures from outside are those from inside."""
+    process, truth = started(NAMED, f"{LIBRARY} libjemalloc.so.2")
+    try:
+        if not truth:
+            return skip("libjemalloc.so.2 does not load, or libanonname.so is not built")
+        arena = next((arena for arena in figures(process.pid)["arenas"] if arena["name"] == "shelf:heap"), None)
+        check(arena is not None, "a named heap is there by its name")
+        for figure in ("live", "free", "pinned"):
+            near(arena[figure], truth[figure], f"shelf:heap: {figure}")
+        check(arena["chunks"] == truth["blocks"], f"shelf:heap: {arena['chunks']} blocks, {truth['blocks']}")
+        rows = csv.DictReader(io.StringIO(run("report", "--csv", "-o", "live,rss,name", process.pid).stdout))
+        check(("shelf:heap", str(arena["live"])) in [(row["name"], row["live"]) for row in rows], "report has it beside its row")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def redis():
     if not shutil.which("redis-server"):
         return skip("redis-server is not installed")
@@ -174,5 +209,6 @@ def redis():
 
 glibc()
 jemalloc()
+named()
 redis()
 done()

@@ -76,6 +76,14 @@ void jemalloc_thread_state_set(void);
 /* This thread allocates from that arena from now on. */
 void jemalloc_thread_bound(unsigned arena);
 
+/* Bytes, but for blocks. What lies in the caches of threads is live. */
+struct jemalloc_figures {
+	uint64_t live, trimmable, pinned, metadata, resident, blocks;
+};
+
+/* 0 or -ENOTSUP: it was built without statistics. */
+int jemalloc_arena_figures(unsigned arena, struct jemalloc_figures *figures);
+
 /*
  * Between begin and end this thread makes an arena, or changes one: what
  * jemalloc maps is kept, and named when the arena's index is known.
