@@ -17,6 +17,8 @@ static int print_json(const struct heaps *heaps, const struct request *request, 
 	json_put(&json, "format", json_string("anonname-heap"));
 	json_put(&json, "version", json_integer(1));
 	json_put(&json, "pid", json_integer(pid));
+	if (heaps->cut)
+		json_put(&json, "cut", json_true());
 	arenas_json(&json, heaps, request->sizes);
 	json_object_end(&json);
 	return json_finish(&json);
@@ -24,6 +26,9 @@ static int print_json(const struct heaps *heaps, const struct request *request, 
 
 static int print(const struct heaps *heaps, const struct request *request, pid_t pid)
 {
+	if (heaps->cut)
+		tool_error("process %d holds more than is looked through of one process: arenas and figures may be missing",
+		           (int)pid);
 	if (request->json)
 		return print_json(heaps, request, pid);
 	if (request->csv)

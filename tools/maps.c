@@ -240,7 +240,7 @@ int tool_maps(int argc, char **argv)
 	if (!error && output.pid)
 		print_head(print, pid);
 	if (json && !error)
-		fputs("\n ]\n}\n", stdout);
+		fputs(process.recognise_error == -EDQUOT ? "\n ],\n \"names_cut\": true\n}\n" : "\n ]\n}\n", stdout);
 	if (error)
 		return tool_process_error(pid, error);
 	if (process.library.state == LIBRARY_UNREADABLE)
@@ -250,5 +250,8 @@ int tool_maps(int argc, char **argv)
 	else if (process.registry_error)
 		tool_error("the names inside process %d could not be read: %s. Only the kernel's are shown.",
 		           (int)pid, tool_names_error(process.registry_error));
+	if (process.recognise_error == -EDQUOT)
+		tool_error("process %d holds more than is looked through of one process: names from outside may be missing",
+		           (int)pid);
 	return tool_finish(EXIT_DONE);
 }

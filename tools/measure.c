@@ -221,6 +221,7 @@ static void take_result(struct measurement *measurement, struct measured *entry,
 	measurement->recognised.longest_ns += process->recognised.longest_ns;
 	measurement->malformed += process->malformed;
 	entry->late = process->late;
+	entry->names_cut = process->recognise_error == -EDQUOT;
 	entry->totals = result->totals;
 	measurement->without_smaps += process->no_smaps;
 	names_add_totals(&measurement->names.totals, &result->totals);
@@ -682,6 +683,11 @@ static bool is_late(const struct measured *process)
 	return !process->error && process->late;
 }
 
+static bool is_cut(const struct measured *process)
+{
+	return !process->error && process->names_cut;
+}
+
 static bool is_stuck(const struct measured *process)
 {
 	return process->error == -ETIME;
@@ -737,6 +743,10 @@ void measure_complain(const struct measurement *measurement)
 	if (found)
 		tool_error("%zu process%s (%s) would have taken too long to read: figures are missing (-)", found,
 		           found > 1 ? "es" : "", list);
+	found = list_pids(measurement, is_cut, list, sizeof(list));
+	if (found)
+		tool_error("%zu process%s (%s) hold%s more than is looked through of one process: names from outside may be missing",
+		           found, found > 1 ? "es" : "", list, found > 1 ? "" : "s");
 	if (measurement->malformed)
 		tool_error("%llu lines were neither maps nor smaps and were left out",
 		           (unsigned long long)measurement->malformed);
@@ -782,6 +792,8 @@ static json_t *process_json(const struct measured *process)
 		json_object_set_new(json, "error", json_string(strerror(-process->error)));
 		return json;
 	}
+	if (process->names_cut)
+		json_object_set_new(json, "names_cut", json_true());
 	totals = totals_json(&process->totals);
 	json_object_update(json, totals);
 	json_decref(totals);

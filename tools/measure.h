@@ -17,6 +17,7 @@ struct measured {
 	bool left_out;              /* it has ended, or is a kernel thread: it gets no entry in the end */
 	bool late;                  /* it took too long: some of its figures are unknown */
 	size_t rows_left;           /* how many new names it may bring; SIZE_MAX: not asked yet */
+	bool names_cut;             /* recognising did not get to its end: names from outside may be missing */
 	int library_error;          /* libanonname is there, but its names could not be read */
 	struct name_totals totals;
 	struct name_table names;    /* its own rows, only where wants.each is given, and only in that call */

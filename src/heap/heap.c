@@ -15,11 +15,13 @@ static heap_reader *const readers[] = {
 };
 
 /* Beside what recognising may cost: apart.h waits ten seconds for one process. */
-static const struct target_limits limits = { .reads = 1U << 28, .bytes = 1ULL << 40, .ns = 8000000000ULL };
+static const struct target_limits limits = {
+	.reads = 1U << 28, .bytes = 1ULL << 40, .cpu_ns = 8000000000ULL, .wall_ns = 8000000000ULL,
+};
 
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps)
 {
-	target->limits = limits;
+	target_allow(target, &limits);
 	for (size_t i = 0; i < sizeof(readers) / sizeof(*readers); i++)
 		readers[i](target, findings, heaps);
 }
@@ -43,6 +45,9 @@ static int open_target(struct target *target, const struct proc *proc, pid_t pid
 	return thread ? target_open(target, proc, thread) : error;
 }
 
+/* What is sent. */
+enum { ARENA, CUT_SHORT };
+
 static int work(void *context, size_t item, struct apart *out)
 {
 	const struct reading *reading = context;
@@ -55,12 +60,16 @@ static int work(void *context, size_t item, struct apart *out)
 	if (error)
 		return error;
 	recognise_all(&target, &findings);
+	heaps.cut = target.spent;
 	heap_read(&target, &findings, &heaps);
+	heaps.cut |= target.spent;
 	target_close(&target);
 	findings_free(&findings);
 	apart_safe(out);
 	for (size_t i = 0; i < heaps.count; i++)
-		apart_send(out, 0, &heaps.arena[i], sizeof(*heaps.arena), NULL, 0);
+		apart_send(out, ARENA, &heaps.arena[i], sizeof(*heaps.arena), NULL, 0);
+	if (heaps.cut)
+		apart_send(out, CUT_SHORT, NULL, 0, NULL, 0);
 	heaps_free(&heaps);
 	return 0;
 }
@@ -73,7 +82,11 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 	struct heap_arena *arena;
 
 	(void)item;
-	if (kind || size != sizeof(*sent) || sent->kind >= HEAP_KINDS || sent->sizes > HEAP_SIZES_MAX)
+	if (kind == CUT_SHORT) {
+		reading->heaps->cut = true;
+		return 0;
+	}
+	if (kind != ARENA || size != sizeof(*sent) || sent->kind >= HEAP_KINDS || sent->sizes > HEAP_SIZES_MAX)
 		return -EBADMSG;
 	arena = heaps_add(reading->heaps, sent->kind, "");
 	if (!arena)

@@ -52,6 +52,7 @@ struct heap_arena {
 struct heaps {
 	struct heap_arena *arena;
 	size_t count, room;
+	bool cut;                   /* a limit was reached: arenas or figures may be missing */
 };
 
 /* The word of an allocator: "glibc". */

@@ -8,12 +8,22 @@
 #include <time.h>
 #include <unistd.h>
 
-uint64_t clock_ns(void)
+static uint64_t clock_read(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_ns(void)
+{
+	return clock_read(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_cpu_ns(void)
+{
+	return clock_read(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint64_t text_seed[2] = { 0x9e3779b97f4a7c15U, 0xd6e8feb86659fd93U };

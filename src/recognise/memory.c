@@ -18,6 +18,9 @@
 
 #define AREAS_MAX  (1U << 18)
 
+/* The processor's time is a system call, as long as a read is. */
+#define CALLS_A_CLOCK 32
+
 bool area_is_anonymous(const struct area *area)
 {
 	return area->perms[3] == 'p' && (area->class == VMA_UNNAMED || area->class == VMA_NAMED);
@@ -40,11 +43,25 @@ const struct area *area_at(const struct target *target, uint64_t address)
 	return i < target->areas && target->area[i].start <= address ? &target->area[i] : NULL;
 }
 
-bool target_is_spent(const struct target *target)
+static bool time_is_up(const struct target *target)
+{
+	return clock_cpu_ns() - target->began_cpu >= target->limits.cpu_ns || clock_ns() - target->began >= target->limits.wall_ns;
+}
+
+bool target_is_spent(struct target *target)
 {
 	const struct target_limits *most = &target->limits;
 
-	return target->reads >= most->reads || target->bytes >= most->bytes || clock_ns() - target->began >= most->ns;
+	if (!target->spent)
+		target->spent = target->reads >= most->reads || target->bytes >= most->bytes ||
+		                (target->asked++ % CALLS_A_CLOCK == 0 && time_is_up(target));
+	return target->spent;
+}
+
+void target_allow(struct target *target, const struct target_limits *limits)
+{
+	target->limits = *limits;
+	target->spent = false;
 }
 
 int memory_get(struct target *target, uint64_t address, void *buffer, size_t size)
@@ -209,7 +226,7 @@ int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, 
 
 	*target = (struct target){
 		.proc = proc, .pid = pid, .next = own_next, .present = own_present, .fetch = own_fetch, .at_once = proc_is_own(proc),
-		.limits = { TARGET_READS, TARGET_BYTES, TARGET_NS }, .began = clock_ns(),
+		.limits = { TARGET_READS, TARGET_BYTES, TARGET_CPU_NS, TARGET_WALL_NS }, .began = clock_ns(), .began_cpu = clock_cpu_ns(),
 	};
 	target->memory = (struct memory){ own_read, target };
 	error = process_memory_open(&target->own, proc, pid);

@@ -33,12 +33,15 @@ struct area {
 struct object;
 
 /* What recognising one process may cost, in reads, bytes and time, unless more is allowed. */
-#define TARGET_READS 400000
-#define TARGET_BYTES (256ULL << 20)
-#define TARGET_NS    1000000000ULL
+#define TARGET_READS   400000
+#define TARGET_BYTES   (256ULL << 20)
+/* Our own time on the processor: that others are at work, too, costs no name. */
+#define TARGET_CPU_NS  1000000000ULL
+/* In all, whoever made it last: before apart.h gives the process up, and its figures with it. */
+#define TARGET_WALL_NS 5000000000ULL
 
 struct target_limits {
-	uint64_t reads, bytes, ns;
+	uint64_t reads, bytes, cpu_ns, wall_ns;
 };
 
 /* What pagemap says of the pages from start to end. */
@@ -65,7 +68,10 @@ struct target {
 	struct target_limits limits;
 	uint64_t mount;             /* the minor number that object.c has looked up last, + 1 */
 	bool mount_served;          /* by a program, for all that is known */
-	uint64_t reads, bytes, began; /* so far */
+	uint64_t reads, bytes;      /* so far */
+	uint64_t began, began_cpu;  /* when the reading began, and the processor's time then */
+	unsigned asked;             /* how often target_is_spent() was called */
+	bool spent;                 /* a limit was reached: something may be missing */
 };
 
 /* 0 or a negative errno. */
@@ -74,8 +80,14 @@ int target_open(struct target *target, const struct proc *proc, pid_t pid);
 int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, struct text ahead, int maps);
 void target_close(struct target *target);
 
-/* Whether nothing more is to be read of it. Reads fail by themselves then; a loop without reads asks. */
-bool target_is_spent(const struct target *target);
+/*
+ * Whether nothing more is to be read of it, which stays so until target_allow().
+ * Reads fail by themselves then; a loop without reads asks.
+ */
+bool target_is_spent(struct target *target);
+
+/* From here on these limits hold, for all that was read and is going to be. */
+void target_allow(struct target *target, const struct target_limits *limits);
 
 /* The area that holds the address, or NULL. */
 const struct area *area_at(const struct target *target, uint64_t address);

@@ -62,6 +62,8 @@ int recognise(const struct proc *proc, pid_t pid, struct text ahead, int maps, s
 		return error;
 	recognise_all(&target, &findings);
 	error = hand_over(&findings, out);
+	if (!error && target.spent)
+		error = -EDQUOT;
 	findings_free(&findings);
 	cost->reads += target.reads;
 	cost->bytes += target.bytes;

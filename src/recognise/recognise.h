@@ -33,7 +33,7 @@ recogniser recognise_large;
 /* All of the above, of an open target. */
 void recognise_all(struct target *target, struct findings *findings);
 
-/* For struct proc: the same. 0 or a negative errno. */
+/* For struct proc: the same. 0 or a negative errno; -EDQUOT: a limit cut it short, and what was found by then is there. */
 recognise_function recognise;
 
 /* A chunk of glibc's that has its own mapping, with its header there: how long it is, behind end, too; 0: there is none. */

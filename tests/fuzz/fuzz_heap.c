@@ -55,7 +55,7 @@ static struct target target_of(struct image *image)
 {
 	return (struct target){
 		.memory = { image_read, image }, .present = image_present, .fetch = image_read, .own = { .page = PAGE },
-		.limits = { UINT64_MAX, UINT64_MAX, UINT64_MAX },
+		.limits = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX },
 	};
 }
 

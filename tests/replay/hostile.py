@@ -104,8 +104,26 @@ def misled(*how):
 
 
 def misleading():
-    for how in ("ring", "arenas", "sparse"):
+    for how in ("ring", "arenas", "sparse", "endless"):
         misled(how)
+
+
+def cut_short():
+    """What is not looked through to its end says so."""
+    process = subprocess.Popen([MISLEADING, "endless"], stdout=subprocess.PIPE)
+    try:
+        if not process.stdout.readline():
+            return skip("64 TiB of addresses are not to be had")
+        for command in ("maps", "report"):
+            says = run(command, process.pid)
+            check("names from outside may be missing" in says.stderr, f"{command} says that it was cut short")
+            says = json.loads(run(command, "--json", process.pid).stdout)
+            check((says if command == "maps" else says["processes"][0]).get("names_cut") is True, f"{command} --json has names_cut")
+        check("figures may be missing" in run("heap", process.pid).stderr, "heap says that it was cut short")
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
 
 
 def answered(what, process):
@@ -213,7 +231,7 @@ def planted():
 
 
 # hostile.py [PART...]: all parts, or these.
-PARTS = {"planted": planted, "many": many, "misleading": misleading, "faults": faults, "fuse": fuse}
+PARTS = {"planted": planted, "many": many, "misleading": misleading, "cut_short": cut_short, "faults": faults, "fuse": fuse}
 for part in sys.argv[1:] or PARTS:
     PARTS[part]()
 done()

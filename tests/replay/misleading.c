@@ -5,6 +5,7 @@
  *   misleading ring            libc's list of threads never comes back to its head
  *   misleading arenas          libc's arenas are a ring of 4000 that lead nowhere
  *   misleading sparse          1 TiB, with a page here and there
+ *   misleading endless         64 TiB, of which each 64 MiB could be an arena's
  *   misleading object FILE     the file is mapped as a library is
  *
  * It writes a line when it is ready.
@@ -87,6 +88,15 @@ static void make_sparse(void)
 		at[i] = 1;
 }
 
+/* libc's variables look as always once there was a free chunk. */
+static void make_endless(void)
+{
+	char *volatile chunk = malloc(3000);
+
+	free(chunk);
+	reserve(1UL << 46);
+}
+
 static void map_object(const char *path)
 {
 	int fd = open(path, O_RDONLY);
@@ -106,6 +116,8 @@ int main(int argc, char **argv)
 		make_arenas();
 	else if (!strcmp(what, "sparse"))
 		make_sparse();
+	else if (!strcmp(what, "endless"))
+		make_endless();
 	else if (!strcmp(what, "object") && argc > 2)
 		map_object(argv[2]);
 	else

@@ -308,7 +308,7 @@ static void begin_image(void)
 	memset(absent, 0, sizeof(absent));
 	target = (struct target){
 		.memory = { image_read, NULL }, .present = image_present, .fetch = image_read, .own = { .page = 4096 },
-		.limits = { UINT64_MAX, UINT64_MAX, UINT64_MAX },
+		.limits = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX },
 	};
 }
 

@@ -76,6 +76,26 @@ START_TEST(reading_has_an_end)
 }
 END_TEST
 
+/* The clock is asked now and then. */
+static bool ends_by_clock(uint64_t cpu_ns, uint64_t wall_ns)
+{
+	bool spent = false;
+
+	target_allow(&target, &(struct target_limits){ UINT64_MAX, UINT64_MAX, cpu_ns, wall_ns });
+	for (unsigned i = 0; i < 1000; i++)
+		spent |= target_is_spent(&target);
+	return spent;
+}
+
+START_TEST(time_has_an_end)
+{
+	ck_assert(!ends_by_clock(UINT64_MAX, UINT64_MAX));
+	ck_assert(ends_by_clock(0, UINT64_MAX));
+	ck_assert(ends_by_clock(UINT64_MAX, 0));
+	ck_assert(!ends_by_clock(UINT64_MAX, UINT64_MAX));
+}
+END_TEST
+
 START_TEST(areas_are_found)
 {
 	const struct area *area = area_at(&target, (uintptr_t)memory + PAGE);
@@ -243,6 +263,7 @@ int main(void)
 	tcase_add_checked_fixture(live, begin, end);
 	tcase_add_test(live, only_pages_that_are_there);
 	tcase_add_test(live, reading_has_an_end);
+	tcase_add_test(live, time_has_an_end);
 	tcase_add_test(live, areas_are_found);
 	tcase_add_test(live, symbols_are_where_they_are);
 	return run_tests("recognise", live) || (!SANITIZED && run_tests("names", names_tests()));
