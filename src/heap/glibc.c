@@ -170,7 +170,7 @@ static void read_lists(struct glibc *glibc, struct lists *lists)
 /* NULL: nobody knows. The caller frees it. */
 static struct cached *find_cached(struct glibc *glibc)
 {
-	struct lists lists = { .target = glibc->target, .pages = pages_new(glibc->target) };
+	struct lists lists = { .target = glibc->target, .pages = pages_new(glibc->target, PAGES_MANY) };
 	struct list_range *range = calloc(glibc->heaps + 1, sizeof(*range));
 	struct cached *cached = calloc(glibc->arenas->count + 1, sizeof(*cached));
 

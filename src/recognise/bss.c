@@ -12,8 +12,8 @@ void recognise_bss(struct target *target, struct findings *findings)
 
 		if (!object_read(target, object))
 			continue;
-		for (size_t k = 0; k < object->segments; k++)
+		for (size_t k = 0; k < object->image->segments; k++)
 			if (object_bss(target, object, k, &from, &to))
-				found_add(findings, from, to, "%s:bss", object->soname);
+				found_add(findings, from, to, "%s:bss", object->image->soname);
 	}
 }

@@ -49,7 +49,7 @@ static void read_data(struct target *target, struct glibc_data *data)
 struct glibc_data *glibc_data_read(struct target *target)
 {
 	struct object *libc = find_libc(target);
-	const Elf64_Phdr *last = libc && object_read(target, libc) ? &libc->segment[libc->segments - 1] : NULL;
+	const Elf64_Phdr *last = libc && object_read(target, libc) ? &libc->image->segment[libc->image->segments - 1] : NULL;
 	uint64_t page = target->own.page, start, end;
 	struct glibc_data *data;
 

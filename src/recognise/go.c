@@ -260,8 +260,8 @@ void recognise_go(struct target *target, struct findings *findings)
 		return;
 	go->target = target;
 	go->findings = findings;
-	go->bias = program->machine == EM_X86_64 ? 1ULL << 47 : 0;
-	go->pages = pages_new(target);
+	go->bias = program->image->machine == EM_X86_64 ? 1ULL << 47 : 0;
+	go->pages = pages_new(target, PAGES_MANY);
 	if (go->pages && search_variables(go, program, try_table)) {
 		search_variables(go, program, try_chunks);
 		search_variables(go, program, name_summaries);

@@ -260,7 +260,7 @@ static void search_object(struct search *search, struct object *object)
 		search_behind(search, object);
 		return;
 	}
-	for (size_t i = 0; i < object->segments && !search->count; i++)
+	for (size_t i = 0; i < object->image->segments && !search->count; i++)
 		if (object_bss(search->target, object, i, &from, &to))
 			search_bss(search, from, to);
 }
@@ -367,9 +367,29 @@ static void find_blocks(struct search *search, struct jemalloc *found)
 	}
 }
 
+/* Most objects' .bss is too small for a tree's root, and need not be looked at. */
+static bool may_have_root(struct target *target)
+{
+	for (size_t i = 0; i < target->objects; i++) {
+		struct object *object = &target->object[i];
+		uint64_t from, to;
+
+		if (!object_read(target, object) && object->last + 1 < target->areas &&
+		    target->area[object->last + 1].end - target->area[object->last].end >= LEVEL_BYTES)
+			return true;
+		for (size_t k = 0; object->image && k < object->image->segments; k++)
+			if (object_bss(target, object, k, &from, &to) && to - from >= LEVEL_BYTES)
+				return true;
+	}
+	return false;
+}
+
 struct jemalloc *jemalloc_find(struct target *target)
 {
-	struct search search = { .target = target, .pages = pages_new(target) };
+	if (!may_have_root(target))
+		return NULL;
+
+	struct search search = { .target = target, .pages = pages_new(target, PAGES_MANY) };
 	struct jemalloc *found = search.pages ? calloc(1, sizeof(*found)) : NULL;
 	const struct layout *layout;
 

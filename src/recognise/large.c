@@ -19,6 +19,11 @@
 /* So many pages without a chunk, and what is behind them is another's. */
 #define GAP_PAGES    4096
 
+/* What a chunk begins with: what is left in front of it, and its size. */
+struct head {
+	uint64_t front, size;
+};
+
 struct candidates {
 	size_t count;
 	uint64_t bytes;
@@ -38,19 +43,26 @@ static uint64_t end_of_memory(const struct target *target, uint64_t end)
 	return end;
 }
 
-uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
+static uint64_t chunk_size(const struct target *target, struct head head, uint64_t address, uint64_t end)
 {
-	uint64_t head[2], size, page = target->own.page;
+	uint64_t size, page = target->own.page;
 
 	/* In front of a chunk that had to be aligned some bytes are left, which the first word counts. */
-	if (memory_get(target, address, head, sizeof(head)) || (head[1] & FLAGS) != IS_MMAPPED || head[0])
+	if ((head.size & FLAGS) != IS_MMAPPED || head.front)
 		return 0;
-	size = head[1] & ~(uint64_t)FLAGS;
+	size = head.size & ~(uint64_t)FLAGS;
 	/* From 2.43 on the head is not counted. */
 	size += size % page == page - sizeof(head) ? sizeof(head) : 0;
 	if (size < page || size % page || size > UINT64_MAX - address)
 		return 0;
 	return address + size <= end || address + size <= end_of_memory(target, end) ? size : 0;
+}
+
+uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
+{
+	struct head head;
+
+	return memory_get(target, address, &head, sizeof(head)) ? 0 : chunk_size(target, head, address, end);
 }
 
 /* mp_ ends with where [heap] begins; in front of that are the sums. glibc 2.35 put a flag before the numbers. */
@@ -83,23 +95,61 @@ bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
 	return known;
 }
 
+/* The first words of pages that follow each other. */
+struct heads {
+	uint64_t start, end;
+	size_t next;                /* how many are read at the next time: behind a chunk one, then more and more */
+	uint64_t there[HEADS_MAX / 64];
+	struct head head[HEADS_MAX];
+};
+
+/* Reads from the first page on that is there; false: there is none. */
+static bool read_heads(struct heads *heads, struct target *target, uint64_t from, uint64_t end)
+{
+	uint64_t page = target->own.page;
+	size_t count;
+
+	heads->start = heads->end = memory_next(target, from, end);
+	if (heads->start >= end)
+		return false;
+	count = (size_t)((end - heads->start + page - 1) / page);
+	count = count < heads->next ? count : heads->next;
+	heads->next = 2 * count < HEADS_MAX ? 2 * count : HEADS_MAX;
+	memory_heads(target, heads->start, count, heads->there, heads->head, sizeof(*heads->head));
+	heads->end = heads->start + count * page;
+	return true;
+}
+
+static bool search_is_over(const struct candidates *c)
+{
+	return c->count == CANDIDATES || c->count == c->counted;
+}
+
 /* Where it ended: the last chunk may go on behind what is searched. */
 static uint64_t search(struct target *target, uint64_t start, uint64_t end, struct candidates *c)
 {
-	uint64_t at = start;
+	struct heads heads = { .next = 1 };
+	uint64_t at = start, size;
 	unsigned gap = 0;
 
-	while (at < end && gap < GAP_PAGES && c->count < CANDIDATES && c->count < c->counted) {
-		uint64_t size = large_at(target, at, end);
+	for (; at < end && gap < GAP_PAGES && !search_is_over(c); at += size) {
+		if (at >= heads.end) {
+			if (!read_heads(&heads, target, at, end))
+				break;
+			at = heads.start;
+		}
+		size_t i = (size_t)((at - heads.start) / target->own.page);
+		bool there = heads.there[i / 64] >> i % 64 & 1;
 
-		gap = size ? 0 : gap + 1;
-
+		size = there ? chunk_size(target, heads.head[i], at, end) : 0;
 		if (size) {
 			c->found[c->count++] = (struct found){ at, at + size, 0 };
 			c->bytes += size;
-			at += size;
+			heads.next = 1;
+			gap = 0;
 		} else {
-			at = memory_next(target, at + target->own.page, end);
+			size = target->own.page;
+			gap += there;
 		}
 	}
 	return at > end ? at : end;
@@ -107,19 +157,20 @@ static uint64_t search(struct target *target, uint64_t start, uint64_t end, stru
 
 void recognise_large(struct target *target, struct findings *findings)
 {
-	struct glibc_data *data = glibc_data_read(target);
+	uint64_t counted, bytes;
 	/* Not cleared: of its pages most processes need one. */
-	struct candidates *c = data ? malloc(sizeof(*c)) : NULL;
+	struct candidates *c = glibc_large_count(target, &counted, &bytes) && counted ? malloc(sizeof(*c)) : NULL;
 
-	if (c && read_counters(data, glibc_heap(target), &c->counted, &c->counted_bytes)) {
-		c->count = c->bytes = 0;
-		for (uint64_t start = 0, end; findings_left(target, findings, &start, &end);)
-			start = search(target, start, end, c);
-		bool all = c->count == c->counted && c->bytes == c->counted_bytes;
+	if (!c)
+		return;
+	c->count = c->bytes = 0;
+	c->counted = (uint32_t)counted;
+	c->counted_bytes = bytes;
+	for (uint64_t start = 0, end; findings_left(target, findings, &start, &end);)
+		start = search(target, start, end, c);
+	bool all = c->count == c->counted && c->bytes == c->counted_bytes;
 
-		for (size_t i = 0; all && i < c->count; i++)
-			found_add(findings, c->found[i].start, c->found[i].end, "glibc:large");
-	}
+	for (size_t i = 0; all && i < c->count; i++)
+		found_add(findings, c->found[i].start, c->found[i].end, "glibc:large");
 	free(c);
-	free(data);
 }

@@ -16,6 +16,7 @@
 #include "recognise.h"
 
 #include "glibc.h"
+#include "pages.h"
 
 #define MAPS_MAX  4096
 #define MAP_WORDS 128               /* of struct link_map that are looked at */
@@ -33,6 +34,7 @@ struct linker_area {
 };
 
 struct linker {
+	struct pages *pages;        /* its structures lie near each other */
 	struct linker_area area[AREAS_MAX];
 	size_t areas;
 };
@@ -85,7 +87,7 @@ static void walk_maps(struct target *target, struct linker *linker, uint64_t fir
 	uint64_t at = first, before = 0, word[MAP_WORDS];
 
 	for (unsigned i = 0; i < MAPS_MAX && at && at != last; i++) {
-		if (memory_get(target, at, word, sizeof(word)) || word[4] != before)
+		if (!pages_get(linker->pages, at, word, sizeof(word)) || word[4] != before)
 			return;
 		for (size_t k = 0; pointers && k < MAP_WORDS; k++)
 			take_pointed(target, linker, word[k]);
@@ -99,12 +101,12 @@ static void walk_maps(struct target *target, struct linker *linker, uint64_t fir
 }
 
 /* ld.so's link_map is one of its variables. */
-static uint64_t own_map(struct target *target, const struct object *loader, uint64_t at)
+static uint64_t own_map(struct linker *linker, const struct object *loader, uint64_t at)
 {
 	uint64_t word[5];
 
 	for (unsigned i = 0; i < MAPS_MAX && at; i++, at = word[3]) {
-		if (memory_get(target, at, word, sizeof(word)))
+		if (!pages_get(linker->pages, at, word, sizeof(word)))
 			return 0;
 		if (word[0] == loader->base && loader->base <= at && at < loader->end)
 			return at;
@@ -117,9 +119,9 @@ static void take_maps(struct target *target, struct linker *linker)
 	struct object *loader = object_named(target, "ld-linux");
 	uint64_t debug = loader ? object_symbol(target, loader, "_r_debug", NULL) : 0, first, last;
 
-	if (!debug || !memory_word(target, debug + sizeof(first), &first))
+	if (!debug || !pages_get(linker->pages, debug + sizeof(first), &first, sizeof(first)))
 		return;
-	last = own_map(target, loader, first);
+	last = own_map(linker, loader, first);
 	if (!last)
 		return;
 	walk_maps(target, linker, first, last, false);
@@ -138,10 +140,11 @@ static void take_variables(struct target *target, struct linker *linker, uint64_
 	if (!at)
 		return;
 	at->variables = true;
-	if (!memory_word(target, block + dtv_offset, &dtv) || !memory_word(target, dtv - sizeof(entry), &count))
+	if (!pages_get(linker->pages, block + dtv_offset, &dtv, sizeof(dtv)) ||
+	    !pages_get(linker->pages, dtv - sizeof(entry), &count, sizeof(count)))
 		return;
 	take_pointed(target, linker, dtv);
-	for (uint64_t i = 1; i <= count && i <= DTV_MAX && !memory_get(target, dtv + i * sizeof(entry), entry, sizeof(entry)); i++)
+	for (uint64_t i = 1; i <= count && i <= DTV_MAX && pages_get(linker->pages, dtv + i * sizeof(entry), entry, sizeof(entry)); i++)
 		take_pointed(target, linker, entry[0]);
 }
 
@@ -151,7 +154,7 @@ static void find_block(struct target *target, struct linker *linker, const struc
 	uint64_t page = target->own.page, word[WORDS];
 
 	for (uint64_t at = memory_next(target, area->start, area->end); at < area->end; at = memory_next(target, at + page, area->end)) {
-		if (memory_get(target, at, word, sizeof(word)))
+		if (!pages_get(linker->pages, at, word, sizeof(word)))
 			continue;
 		for (size_t i = 0; i + 2 < WORDS; i++)
 			if (word[i] == at + i * sizeof(*word) && word[i + 2] == word[i])
@@ -183,20 +186,28 @@ static void find_variables(struct target *target, struct linker *linker)
 	}
 }
 
-void recognise_loader(struct target *target, struct findings *findings)
+static void name_areas(struct target *target, struct findings *findings, struct linker *linker)
 {
 	struct object *libc = object_named(target, "libc.so.6");
 	uint64_t page = target->own.page;
-	struct linker linker = { .areas = 0 };
 	uint32_t dtv;
 
-	take_maps(target, &linker);
+	take_maps(target, linker);
 	for (size_t i = 0; libc && i < findings->threads; i++)
 		if (findings->thread[i].tid == target->pid && glibc_offset(target, libc, "_thread_db_pthread_dtvp", &dtv))
-			take_variables(target, &linker, findings->thread[i].control_block, dtv);
-	if (linker.areas && !findings->threads)
-		find_variables(target, &linker);
-	for (size_t i = 0; i < linker.areas; i++)
-		found_add(findings, linker.area[i].low & ~(page - 1), (linker.area[i].high & ~(page - 1)) + page,
-		          linker.area[i].variables ? "ld.so:tls" : "ld.so:early");
+			take_variables(target, linker, findings->thread[i].control_block, dtv);
+	if (linker->areas && !findings->threads)
+		find_variables(target, linker);
+	for (size_t i = 0; i < linker->areas; i++)
+		found_add(findings, linker->area[i].low & ~(page - 1), (linker->area[i].high & ~(page - 1)) + page,
+		          linker->area[i].variables ? "ld.so:tls" : "ld.so:early");
+}
+
+void recognise_loader(struct target *target, struct findings *findings)
+{
+	struct linker linker = { .pages = pages_new(target, PAGES_FEW) };
+
+	if (linker.pages)
+		name_areas(target, findings, &linker);
+	pages_free(linker.pages);
 }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 /* Documentation/admin-guide/mm/pagemap.rst */
@@ -112,6 +111,37 @@ int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t s
 	return target->fetch(target->memory.context, address, buffer, size);
 }
 
+static size_t gather(struct target *target, const struct iovec *there, const struct iovec *here, size_t count)
+{
+	if (target->gather)
+		return target->gather(target->memory.context, there, here, count);
+	return !target->fetch(target->memory.context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);
+}
+
+void memory_heads(struct target *target, uint64_t from, size_t pages, uint64_t *bits, void *buffer, size_t size)
+{
+	struct iovec there[HEADS_MAX], here[HEADS_MAX];
+	size_t count = 0, done = 0;
+
+	if (!memory_present(target, from, pages, bits))
+		memset(bits, 0, (pages + 63) / 64 * sizeof(*bits));
+	for (size_t i = 0; i < pages; i++)
+		if (bits[i / 64] >> i % 64 & 1) {
+			there[count] = (struct iovec){ (void *)(uintptr_t)(from + i * target->own.page), size };
+			here[count++] = (struct iovec){ (char *)buffer + i * size, size };
+		}
+	while (done < count) {
+		done += gather(target, &there[done], &here[done], count - done);
+		if (done < count) {
+			size_t gone = (size_t)((char *)here[done].iov_base - (char *)buffer) / size;
+
+			bits[gone / 64] &= ~(1ULL << gone % 64);
+			done++;
+		}
+	}
+	target->bytes += count * size;
+}
+
 /* --- a process ---------------------------------------------------------------- */
 
 static int own_read(void *context, uint64_t address, void *buffer, size_t size)
@@ -186,6 +216,18 @@ static int own_fetch(void *context, uint64_t address, void *buffer, size_t size)
 	return pread(target->own.mem, buffer, size, (off_t)address) == (ssize_t)size ? 0 : -EFAULT;
 }
 
+static size_t own_gather(void *context, const struct iovec *there, const struct iovec *here, size_t count)
+{
+	struct target *target = context;
+	ssize_t got = -1;
+
+	if (target->at_once)
+		got = process_vm_readv(target->pid, here, count, there, count, 0);
+	if (got < (ssize_t)here->iov_len)
+		return !own_fetch(context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);
+	return (size_t)got / here->iov_len;
+}
+
 static char no_path[1];
 
 /* Neighbours that are parts of one file share the text of its path. */
@@ -225,7 +267,7 @@ int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, 
 	int error;
 
 	*target = (struct target){
-		.proc = proc, .pid = pid, .next = own_next, .present = own_present, .fetch = own_fetch, .at_once = proc_is_own(proc),
+		.proc = proc, .pid = pid, .next = own_next, .present = own_present, .fetch = own_fetch, .gather = own_gather, .at_once = proc_is_own(proc),
 		.limits = { TARGET_READS, TARGET_BYTES, TARGET_CPU_NS, TARGET_WALL_NS }, .began = clock_ns(), .began_cpu = clock_cpu_ns(),
 	};
 	target->memory = (struct memory){ own_read, target };

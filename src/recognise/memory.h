@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /* A mapping. */
 struct area {
@@ -56,6 +57,8 @@ struct target {
 	uint64_t (*next)(void *context, uint64_t from, uint64_t to); /* see memory_next() */
 	bool (*present)(void *context, uint64_t from, size_t pages, uint64_t *bits); /* see memory_present() */
 	int (*fetch)(void *context, uint64_t address, void *buffer, size_t size);    /* see memory_fetch() */
+	/* Several at once, of the same size; how many it had, from the first on. NULL: one by one. */
+	size_t (*gather)(void *context, const struct iovec *there, const struct iovec *here, size_t count);
 	const struct proc *proc;
 	pid_t pid;
 	struct area *area;          /* sorted, not overlapping */
@@ -66,7 +69,8 @@ struct target {
 	struct page_window window;  /* where next() was last */
 	bool at_once;               /* the process can be read by its id */
 	struct target_limits limits;
-	uint64_t mount;             /* the minor number that object.c has looked up last, + 1 */
+	uint64_t space;             /* its mount namespace; 0: not asked for yet. This and the next two are image.c's */
+	uint64_t mount;             /* the minor number that was looked up last, + 1 */
 	bool mount_served;          /* by a program, for all that is known */
 	uint64_t reads, bytes;      /* so far */
 	uint64_t began, began_cpu;  /* when the reading began, and the processor's time then */
@@ -117,5 +121,13 @@ bool memory_present(struct target *target, uint64_t from, size_t pages, uint64_t
  * there. memory_get() looks before and after each read, which this leaves out.
  */
 int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t size);
+
+/*
+ * The first bytes of each of so many pages, HEADS_MAX or fewer: what is there
+ * has its bit in bits, as memory_present() gives them, and its bytes in buffer,
+ * where each page has room for size. Looks once, before.
+ */
+#define HEADS_MAX 256
+void memory_heads(struct target *target, uint64_t from, size_t pages, uint64_t *bits, void *buffer, size_t size);
 
 #endif

@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The ELF objects that a process has mapped: its program and libraries. Their
- * headers and exported symbols are read from the files, for reading the mapped
- * ones would bring pages in. A file is as hostile as memory is; and one that a
- * FUSE server serves can make its reader wait for ever, so it is not opened.
- */
+/* The ELF objects that a process has mapped: its program and libraries. What their files say is image.h's. */
 #ifndef ANONNAME_RECOGNISE_OBJECT_H
 #define ANONNAME_RECOGNISE_OBJECT_H
 
-#include "memory.h"
-
-#include <elf.h>
-
-#define OBJECT_SEGMENTS 16
-
-struct object_symbols;
+#include "image.h"
 
 struct object {
 	const char *path, *name;    /* name: what follows the last slash of it */
@@ -22,13 +11,7 @@ struct object {
 	enum { OBJECT_UNREAD = 0, OBJECT_READ, OBJECT_REFUSED } state;
 	uint64_t base;              /* what is added to the addresses in the file */
 	uint64_t end;               /* where its last segment ends in memory, its .bss included */
-	Elf64_Phdr segment[OBJECT_SEGMENTS]; /* PT_LOAD, in order */
-	size_t segments;
-	Elf64_Phdr dynamic, tls;    /* p_memsz 0: it has none */
-	char soname[64];            /* what it is called where libraries are named; where it has none, name */
-	unsigned machine;           /* EM_X86_64, ... */
-	struct object_symbols *symbols;
-	bool no_symbols;
+	struct image *image;        /* of one that is read */
 	int fd;                     /* its file, where constants are read; -1: not open */
 };
 

@@ -5,21 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGES 4096
 #define BYTES 4096                  /* of a larger page, so many around the address */
 
 struct pages {
 	struct target *target;
-	uint64_t address[PAGES];    /* 0: none */
-	char bytes[PAGES][BYTES];
+	size_t count;
+	uint64_t *address;          /* behind the bytes; 0: none */
+	char bytes[][BYTES];
 };
 
-struct pages *pages_new(struct target *target)
+struct pages *pages_new(struct target *target, size_t count)
 {
-	struct pages *pages = calloc(1, sizeof(*pages));
+	size_t bytes = sizeof(struct pages) + count * BYTES;
+	/* Not cleared: of many pages a few are used mostly. */
+	struct pages *pages = malloc(bytes + count * sizeof(*pages->address));
 
-	if (pages)
-		pages->target = target;
+	if (!pages)
+		return NULL;
+	pages->target = target;
+	pages->count = count;
+	pages->address = (void *)((char *)pages + bytes);
+	pages_forget(pages);
 	return pages;
 }
 
@@ -30,13 +36,13 @@ void pages_free(struct pages *pages)
 
 void pages_forget(struct pages *pages)
 {
-	memset(pages->address, 0, sizeof(pages->address));
+	memset(pages->address, 0, pages->count * sizeof(*pages->address));
 }
 
 bool pages_get(struct pages *pages, uint64_t address, void *buffer, size_t size)
 {
 	uint64_t page = address & ~(uint64_t)(BYTES - 1);
-	size_t slot = page / BYTES % PAGES;
+	size_t slot = page / BYTES % pages->count;
 
 	if (address - page + size > BYTES)
 		return !memory_get(pages->target, address, buffer, size);

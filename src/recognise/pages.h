@@ -7,8 +7,12 @@
 
 struct pages;
 
+/* How many are kept, a power of two: for an allocator's structures, and where a few are looked at again and again. */
+#define PAGES_MANY 4096
+#define PAGES_FEW  16
+
 /* NULL: no memory. */
-struct pages *pages_new(struct target *target);
+struct pages *pages_new(struct target *target, size_t count);
 void pages_free(struct pages *pages);
 
 /* As memory_get(): all of size bytes, or false. */

@@ -34,7 +34,7 @@ static bool find_layout(struct target *target, struct layout *layout)
 
 	if (!libc || !loader)
 		return false;
-	layout->machine = object_read(target, libc) ? libc->machine : EM_NONE;
+	layout->machine = object_read(target, libc) ? libc->image->machine : EM_NONE;
 	layout->global = object_symbol(target, loader, "_rtld_global", NULL);
 	at = object_symbol(target, libc, "_thread_db_sizeof_pthread", NULL);
 	return layout->global && at && object_constant(target, libc, at, &layout->size, sizeof(layout->size)) &&

@@ -71,7 +71,7 @@ static void walk(struct target *target, const struct image *image, const uint8_t
 	uint32_t top;
 
 	/* Once: it is 16 MiB. */
-	pages = pages ? pages : pages_new(target);
+	pages = pages ? pages : pages_new(target, PAGES_MANY);
 	if (!pages)
 		return;
 	pages_forget(pages);

@@ -430,7 +430,7 @@ static struct cached cached;
 static void read_cache(const struct cache_version *version)
 {
 	struct list_range range = { image_at(0), image_at(IMAGE), 0 };
-	struct lists lists = { .target = &target, .range = &range, .ranges = 1, .cached = &cached, .pages = pages_new(&target) };
+	struct lists lists = { .target = &target, .range = &range, .ranges = 1, .cached = &cached, .pages = pages_new(&target, PAGES_MANY) };
 
 	ck_assert(lists_may_be_cache(version->size));
 	memset(&cached, 0, sizeof(cached));

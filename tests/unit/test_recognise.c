@@ -122,6 +122,35 @@ START_TEST(symbols_are_where_they_are)
 }
 END_TEST
 
+START_TEST(a_file_is_read_once)
+{
+	struct object *libc = object_named(&target, "libc.so.6");
+	struct target again;
+
+	ck_assert(!target_open(&again, &proc, target.pid));
+	ck_assert(object_read(&target, libc) && object_read(&again, object_named(&again, "libc.so.6")));
+	ck_assert_ptr_eq(object_named(&again, "libc.so.6")->image, libc->image);
+	images_forget();
+	ck_assert_uint_ne(object_symbol(&again, object_named(&again, "libc.so.6"), "environ", NULL), 0);
+	target_close(&again);
+	ck_assert_uint_ne(object_symbol(&target, libc, "environ", NULL), 0);
+}
+END_TEST
+
+START_TEST(heads_of_pages_that_are_there)
+{
+	uint64_t found = (uintptr_t)memory + 700 * PAGE, bits[1];
+	char text[3][8] = { "", "", "" };
+
+	memory_heads(&target, found - PAGE, 3, bits, text, sizeof(*text));
+	ck_assert_uint_eq(bits[0], 2);
+	ck_assert_str_eq(text[1], "there");
+	/* Not of a file's. */
+	memory_heads(&target, target.area[target.object[0].first].start, 1, bits, text, sizeof(*text));
+	ck_assert_uint_eq(bits[0], 0);
+}
+END_TEST
+
 /* --- names: what a child with a thread has where -------------------------------- */
 
 struct places {
@@ -266,5 +295,7 @@ int main(void)
 	tcase_add_test(live, time_has_an_end);
 	tcase_add_test(live, areas_are_found);
 	tcase_add_test(live, symbols_are_where_they_are);
+	tcase_add_test(live, a_file_is_read_once);
+	tcase_add_test(live, heads_of_pages_that_are_there);
 	return run_tests("recognise", live) || (!SANITIZED && run_tests("names", names_tests()));
 }
