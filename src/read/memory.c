@@ -97,12 +97,17 @@ static bool pages_are_own(const struct process_memory *memory, uint64_t start, u
 	return true;
 }
 
+bool process_memory_has(const struct process_memory *memory, uint64_t address, size_t size)
+{
+	return size && address <= INT64_MAX - size && is_in_range(memory, address, address + size) &&
+	       pages_are_own(memory, address, address + size);
+}
+
 int process_memory_read(struct process_memory *memory, uint64_t address, void *buffer, size_t size)
 {
 	size_t done = 0;
 
-	if (!size || address > INT64_MAX - size || !is_in_range(memory, address, address + size) ||
-	    !pages_are_own(memory, address, address + size))
+	if (!process_memory_has(memory, address, size))
 		return -EFAULT;
 	while (done < size) {
 		ssize_t got = pread(memory->mem, (char *)buffer + done, size - done, (off_t)(address + done));

@@ -43,7 +43,10 @@ void process_memory_close(struct process_memory *memory);
 /* The next VMA, in order of address. 0 or -ENOMEM. */
 int process_memory_add(struct process_memory *memory, const struct vma *vma);
 
-/* -EFAULT: there is a page that is not the process's own, or not there. */
+/* Whether all pages of a piece are the process's own. */
+bool process_memory_has(const struct process_memory *memory, uint64_t address, size_t size);
+
+/* Looks before and after. -EFAULT: there is a page that is not the process's own, or not there. */
 int process_memory_read(struct process_memory *memory, uint64_t address, void *buffer, size_t size);
 
 #endif

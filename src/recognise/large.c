@@ -99,7 +99,7 @@ bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
 struct heads {
 	uint64_t start, end;
 	size_t next;                /* how many are read at the next time: behind a chunk one, then more and more */
-	uint64_t there[HEADS_MAX / 64];
+	bool there[HEADS_MAX];
 	struct head head[HEADS_MAX];
 };
 
@@ -115,7 +115,7 @@ static bool read_heads(struct heads *heads, struct target *target, uint64_t from
 	count = (size_t)((end - heads->start + page - 1) / page);
 	count = count < heads->next ? count : heads->next;
 	heads->next = 2 * count < HEADS_MAX ? 2 * count : HEADS_MAX;
-	memory_heads(target, heads->start, count, heads->there, heads->head, sizeof(*heads->head));
+	memory_heads(target, heads->start, count, page, heads->there, heads->head, sizeof(*heads->head));
 	heads->end = heads->start + count * page;
 	return true;
 }
@@ -139,9 +139,8 @@ static uint64_t search(struct target *target, uint64_t start, uint64_t end, stru
 			at = heads.start;
 		}
 		size_t i = (size_t)((at - heads.start) / target->own.page);
-		bool there = heads.there[i / 64] >> i % 64 & 1;
 
-		size = there ? chunk_size(target, heads.head[i], at, end) : 0;
+		size = heads.there[i] ? chunk_size(target, heads.head[i], at, end) : 0;
 		if (size) {
 			c->found[c->count++] = (struct found){ at, at + size, 0 };
 			c->bytes += size;
@@ -149,7 +148,7 @@ static uint64_t search(struct target *target, uint64_t start, uint64_t end, stru
 			gap = 0;
 		} else {
 			size = target->own.page;
-			gap += there;
+			gap += heads.there[i];
 		}
 	}
 	return at > end ? at : end;

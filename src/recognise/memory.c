@@ -118,36 +118,30 @@ static size_t gather(struct target *target, const struct iovec *there, const str
 	return !target->fetch(target->memory.context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);
 }
 
-void memory_heads(struct target *target, uint64_t from, size_t pages, uint64_t *bits, void *buffer, size_t size)
+void memory_heads(struct target *target, uint64_t from, size_t count, uint64_t step, bool *there, void *buffer, size_t size)
 {
-	struct iovec there[HEADS_MAX], here[HEADS_MAX];
-	size_t count = 0, done = 0;
+	uint64_t bits[HEADS_MAX * HEADS_STEP / 64], pages = step / target->own.page;
+	struct iovec far[HEADS_MAX], near[HEADS_MAX];
+	size_t index[HEADS_MAX], present = 0, done = 0;
+	bool known = pages && pages <= HEADS_STEP && memory_present(target, from, (count - 1) * pages + 1, bits);
 
-	if (!memory_present(target, from, pages, bits))
-		memset(bits, 0, (pages + 63) / 64 * sizeof(*bits));
-	for (size_t i = 0; i < pages; i++)
-		if (bits[i / 64] >> i % 64 & 1) {
-			there[count] = (struct iovec){ (void *)(uintptr_t)(from + i * target->own.page), size };
-			here[count++] = (struct iovec){ (char *)buffer + i * size, size };
-		}
-	while (done < count) {
-		done += gather(target, &there[done], &here[done], count - done);
-		if (done < count) {
-			size_t gone = (size_t)((char *)here[done].iov_base - (char *)buffer) / size;
-
-			bits[gone / 64] &= ~(1ULL << gone % 64);
-			done++;
-		}
+	for (size_t i = 0; i < count; i++) {
+		there[i] = known && bits[i * pages / 64] >> i * pages % 64 & 1;
+		if (!there[i])
+			continue;
+		index[present] = i;
+		far[present] = (struct iovec){ (void *)(uintptr_t)(from + i * step), size };
+		near[present++] = (struct iovec){ (char *)buffer + i * size, size };
 	}
-	target->bytes += count * size;
+	while (done < present) {
+		done += gather(target, &far[done], &near[done], present - done);
+		if (done < present)
+			there[index[done++]] = false;
+	}
+	target->bytes += present * size;
 }
 
 /* --- a process ---------------------------------------------------------------- */
-
-static int own_read(void *context, uint64_t address, void *buffer, size_t size)
-{
-	return process_memory_read(&((struct target *)context)->own, address, buffer, size);
-}
 
 /* Which of its pages are there, as pagemap had it: from here on, or earlier, and it is asked for once a piece. */
 static bool window_read(struct target *target, uint64_t from, uint64_t to)
@@ -214,6 +208,14 @@ static int own_fetch(void *context, uint64_t address, void *buffer, size_t size)
 	if (!area || area->perms[3] != 'p' || size > area->end - address)
 		return -EFAULT;
 	return pread(target->own.mem, buffer, size, (off_t)address) == (ssize_t)size ? 0 : -EFAULT;
+}
+
+/* Whoever changes it meanwhile could have done so before. */
+static int own_read(void *context, uint64_t address, void *buffer, size_t size)
+{
+	struct target *target = context;
+
+	return process_memory_has(&target->own, address, size) ? own_fetch(context, address, buffer, size) : -EFAULT;
 }
 
 static size_t own_gather(void *context, const struct iovec *there, const struct iovec *here, size_t count)

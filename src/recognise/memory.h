@@ -118,16 +118,17 @@ bool memory_present(struct target *target, uint64_t from, size_t pages, uint64_t
 
 /*
  * For much memory: bytes of pages that memory_present() has just shown to be
- * there. memory_get() looks before and after each read, which this leaves out.
+ * there. memory_get() looks before each read, which this leaves out.
  */
 int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t size);
 
 /*
- * The first bytes of each of so many pages, HEADS_MAX or fewer: what is there
- * has its bit in bits, as memory_present() gives them, and its bytes in buffer,
- * where each page has room for size. Looks once, before.
+ * The first bytes of so many pages, HEADS_MAX or fewer, which lie step bytes
+ * apart, HEADS_STEP pages or fewer. there[i] says whether it could be read; then
+ * its bytes are the i-th size bytes of buffer.
  */
-#define HEADS_MAX 256
-void memory_heads(struct target *target, uint64_t from, size_t pages, uint64_t *bits, void *buffer, size_t size);
+#define HEADS_MAX  256
+#define HEADS_STEP 4
+void memory_heads(struct target *target, uint64_t from, size_t count, uint64_t step, bool *there, void *buffer, size_t size);
 
 #endif

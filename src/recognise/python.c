@@ -17,6 +17,7 @@
 
 #define CLASSES   64
 #define INDEX_MAX (1U << 20)
+#define SLOTS_MAX 64                /* for pools in an arena */
 #define POOLS_MIN 2                 /* that agree with each other */
 
 struct pool {
@@ -48,18 +49,16 @@ static bool find_sizes(struct target *target, struct sizes *sizes)
 /* What a slot for a pool holds: nothing that is there, something else, or a pool of the arena with that index. */
 enum slot { SLOT_EMPTY, SLOT_FOREIGN, SLOT_POOL };
 
-static enum slot look_at(struct target *target, uint64_t size, uint64_t at, uint32_t *index)
+static enum slot look_at(const struct pool *pool, bool there, uint64_t size)
 {
 	static const struct pool empty;
-	struct pool pool;
 
-	if (memory_get(target, at, &pool, sizeof(pool)) || !memcmp(&pool, &empty, sizeof(pool)))
+	if (!there || !memcmp(pool, &empty, sizeof(empty)))
 		return SLOT_EMPTY;
 	/* One that was given back keeps what it was, but for its neighbours. */
-	if (pool.size_class >= CLASSES || pool.arena >= INDEX_MAX || pool.last_offset != size - (pool.size_class + 1) * 16 ||
-	    pool.used > size / 16 || (pool.used && (!pool.next || !pool.previous)))
+	if (pool->size_class >= CLASSES || pool->arena >= INDEX_MAX || pool->last_offset != size - (pool->size_class + 1) * 16 ||
+	    pool->used > size / 16 || (pool->used && (!pool->next || !pool->previous)))
 		return SLOT_FOREIGN;
-	*index = pool.arena;
 	return SLOT_POOL;
 }
 
@@ -70,21 +69,25 @@ static enum slot look_at(struct target *target, uint64_t size, uint64_t at, uint
  */
 static bool is_arena(struct target *target, const struct sizes *sizes, uint64_t start)
 {
-	uint64_t first = (start + sizes->pool - 1) & ~(sizes->pool - 1), end = start + sizes->arena, at;
+	/* [0] lies in front of it, and the last one behind. */
+	struct pool pool[SLOTS_MAX + 2];
+	bool there[SLOTS_MAX + 2];
+	uint64_t first = (start + sizes->pool - 1) & ~(sizes->pool - 1);
+	size_t last = (size_t)((start + sizes->arena - first) / sizes->pool) + 1;
 	unsigned agree = 0;
-	uint32_t index, other;
 
-	if (look_at(target, sizes->pool, first, &index) != SLOT_POOL)
+	memory_heads(target, first - sizes->pool, last + 1, sizes->pool, there, pool, sizeof(*pool));
+	if (look_at(&pool[1], there[1], sizes->pool) != SLOT_POOL)
 		return false;
-	for (at = first; at + sizes->pool <= end; at += sizes->pool) {
-		enum slot slot = look_at(target, sizes->pool, at, &other);
+	for (size_t i = 0; i <= last; i++) {
+		enum slot slot = look_at(&pool[i], there[i], sizes->pool);
+		bool same = slot == SLOT_POOL && pool[i].arena == pool[1].arena, inside = i && i < last;
 
-		if (slot == SLOT_FOREIGN || (slot == SLOT_POOL && other != index))
+		if (inside ? slot != SLOT_EMPTY && !same : same)
 			return false;
-		agree += slot == SLOT_POOL;
+		agree += inside && same;
 	}
-	return agree >= POOLS_MIN && !(look_at(target, sizes->pool, at, &other) == SLOT_POOL && other == index) &&
-	       !(look_at(target, sizes->pool, first - sizes->pool, &other) == SLOT_POOL && other == index);
+	return agree >= POOLS_MIN;
 }
 
 /* Arenas follow each other, from the lower or the upper end of what is nobody's, and behind large chunks. */

@@ -139,15 +139,19 @@ END_TEST
 
 START_TEST(heads_of_pages_that_are_there)
 {
-	uint64_t found = (uintptr_t)memory + 700 * PAGE, bits[1];
+	uint64_t found = (uintptr_t)memory + 700 * PAGE;
 	char text[3][8] = { "", "", "" };
+	bool there[3];
 
-	memory_heads(&target, found - PAGE, 3, bits, text, sizeof(*text));
-	ck_assert_uint_eq(bits[0], 2);
+	memory_heads(&target, found - PAGE, 3, PAGE, there, text, sizeof(*text));
+	ck_assert(!there[0] && there[1] && !there[2]);
 	ck_assert_str_eq(text[1], "there");
+	memory_heads(&target, found - 2 * 4 * PAGE, 3, 4 * PAGE, there, text, sizeof(*text));
+	ck_assert(!there[0] && !there[1] && there[2]);
+	ck_assert_str_eq(text[2], "there");
 	/* Not of a file's. */
-	memory_heads(&target, target.area[target.object[0].first].start, 1, bits, text, sizeof(*text));
-	ck_assert_uint_eq(bits[0], 0);
+	memory_heads(&target, target.area[target.object[0].first].start, 1, PAGE, there, text, sizeof(*text));
+	ck_assert(!there[0]);
 }
 END_TEST
 
