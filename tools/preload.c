@@ -48,7 +48,7 @@ bool preload_is_by_library(void)
 {
 	const char *value = getenv("ANONNAME_MALLOC");
 
-	return value && !strcmp(value, "library");
+	return value && (!strcmp(value, "library") || !strcmp(value, "thread,library"));
 }
 
 /* From the directory of this program: a build tree, with libtool's and without, then an installation. */

@@ -102,7 +102,7 @@ int tool_run(int argc, char **argv)
 		tool_error("-i, -o, -J and --csv go with --peak");
 		return tool_usage_error();
 	}
-	if (by_library)
+	if (by_library && !preload_is_by_library())
 		setenv("ANONNAME_MALLOC", "library", 1);
 	by_library = preload_is_by_library();
 	if (by_library && *allocator) {

@@ -104,6 +104,12 @@ void event_executable(const struct mapping *m)
 	code_begins(m->start, m->len, name_code, &part);
 }
 
+void event_writable(uintptr_t start, size_t len)
+{
+	if (owner_is_above() && label_active())
+		owner_above.writable(start, len);
+}
+
 void event_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame)
 {
 	struct mapping m = { .start = start, .len = len, .caller = caller, .frame = frame };

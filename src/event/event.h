@@ -19,6 +19,9 @@ void event_mapped(const struct mapping *m);
 /* A part of a mapping, or several, is about to become executable in the memory of that kind. */
 void event_executable(const struct mapping *m);
 
+/* The same of memory that is to be written. */
+void event_writable(uintptr_t start, size_t len);
+
 /* libc's malloc gave a chunk that no hook saw: a mapping of its own, or one in a heap of a thread's arena. */
 void event_chunk(uintptr_t start, size_t len, uintptr_t caller, uintptr_t frame);
 void event_chunk_in_heap(uintptr_t chunk);

@@ -66,7 +66,7 @@ static bool can_be_read(uintptr_t from, size_t len)
 /* By then the first call of malloc may have been, and have found one that is not ours. */
 static void start_by_library(void)
 {
-	bool wanted = config_choice[CHOICE_MALLOC] == MALLOC_LIBRARY;
+	bool wanted = config_choice[CHOICE_MALLOC] != MALLOC_DEFAULT;
 
 	if (root.part_state[PART_BY_LIBRARY] != PART_UNTRIED)
 		return;
@@ -76,7 +76,8 @@ static void start_by_library(void)
 	}
 	part_set(PART_BY_LIBRARY, PART_DECLINED, wanted ? REASON_PLAIN_LIBRARY : REASON_ABSENT);
 	if (wanted)
-		complain("ANONNAME_MALLOC=library: this libanonname.so leaves malloc alone. Use anonname run --by-library.");
+		complain("ANONNAME_MALLOC=library: this libanonname.so leaves malloc alone. Use anonname run --by-library, or preload "
+		         "libanonname/libanonname.so.0 from beside it.");
 }
 
 void event_start(void)

@@ -269,11 +269,16 @@ static SELDOM void before_code(void *addr, size_t len, int prot, uintptr_t calle
 					     .caller = caller });
 }
 
-/* Only code is called differently, from before it can be executed. The second time this finds nothing to do. */
+/*
+ * Code is called differently from before it can be executed, and an allocator may call differently
+ * what it begins to use. The second time this finds nothing to do.
+ */
 static inline void before_mprotect(void *addr, size_t len, int prot, uintptr_t caller)
 {
 	if (unlikely(prot & PROT_EXEC))
 		before_code(addr, len, prot, caller);
+	else if (prot & PROT_WRITE)
+		event_writable((uintptr_t)addr, len);
 }
 
 /* Each of these may need one more VMA, and names must not be why there is none. */

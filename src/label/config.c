@@ -51,7 +51,7 @@ static const struct choice_entry {
 /* %k: the word that tools know the kind by. */
 static const char *const kind_words[KIND_COUNT] = {
 	[KIND_ARENA] = "arena", [KIND_LARGE] = "large", [KIND_EXTENT] = "extent", [KIND_THREAD_ARENA] = "extent",
-	[KIND_NAMED_HEAP] = "heap", [KIND_HEAP] = "heap", [KIND_BY_LIBRARY] = "lib",
+	[KIND_NAMED_HEAP] = "heap", [KIND_HEAP] = "heap", [KIND_BY_LIBRARY] = "lib", [KIND_THREAD_LIBRARY] = "lib",
 	[KIND_STACK] = "stack", [KIND_STACK_UNUSED] = "stack", [KIND_SIGSTACK] = "sigstack",
 	[KIND_BSS] = "bss", [KIND_JIT] = "jit", [KIND_RESERVE] = "reserve", [KIND_MMAP] = "mmap",
 	[KIND_MMAP_BIG] = "mmap", [KIND_SHM] = "shm", [KIND_TLS] = "tls", [KIND_GETRANDOM] = "getrandom", [KIND_EARLY] = "early", [KIND_OWN] = "own",

@@ -30,7 +30,7 @@ enum choice {
 /* The words of some choices, in the order that options.def gives them. */
 enum jemalloc_choice { JEMALLOC_AUTO, JEMALLOC_HOOKS, JEMALLOC_MMAP, JEMALLOC_OFF };
 enum jemalloc_arenas_choice { JEMALLOC_ARENAS_SHARED, JEMALLOC_ARENAS_THREAD };
-enum malloc_choice { MALLOC_DEFAULT, MALLOC_LIBRARY };
+enum malloc_choice { MALLOC_DEFAULT, MALLOC_LIBRARY, MALLOC_THREAD_LIBRARY };
 enum style { STYLE_DEFAULT, STYLE_GLIBC, STYLE_ANDROID };
 
 /* The index of the chosen word. "on off" and "off on" differ: see options.def. */

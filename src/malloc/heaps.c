@@ -30,6 +30,7 @@ static void start(void)
 
 const struct owner_above owner_above = {
 	.start = start, .thread_ends = thread_ends, .look = callers_look, .fork_child = libraries_fork_child,
+	.writable = libraries_writable,
 };
 
 static mi_heap_t *make_heap(struct heaps *me, unsigned library)

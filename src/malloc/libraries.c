@@ -18,7 +18,8 @@
 struct library {
 	char name[OBJECT_NAME_MAX];
 	mi_arena_id_t arena;
-	size_t size;                    /* of its arena; 0: it has none */
+	uintptr_t start;                /* of its arena */
+	size_t size;                    /* 0: it has none */
 	uint32_t heaps;                 /* made in it so far */
 };
 
@@ -71,7 +72,8 @@ static bool make_arena(struct library *library)
 			return false;
 		}
 		label_range(KIND_BY_LIBRARY, start, size, &(struct fields){ .allocator = "mimalloc", .library = library->name });
-		library->size = size;
+		library->start = start;
+		store_release(&library->size, size);
 		return true;
 	}
 	return false;
@@ -136,6 +138,28 @@ mi_heap_t *library_heap(unsigned library, bool *scarce)
 		return NULL;
 	*scarce = __atomic_add_fetch(&l->heaps, 1, __ATOMIC_RELAXED) > l->size / SEGMENT / 4;
 	return mi_heap_new_in_arena(l->arena);
+}
+
+/*
+ * mimalloc's segments are a thread's each, and come into use from their beginning:
+ *
+ *     arena   |--segment--|--segment--|--segment--|--segment--| ...
+ *     thread   4711        4712        4711        nobody yet
+ *
+ * A segment that was given back is made writable again by the next thread that has
+ * it. One that a thread leaves behind as it ends keeps the name, as glibc's arenas do.
+ */
+void libraries_writable(uintptr_t start, size_t len)
+{
+	if (config_choice[CHOICE_MALLOC] != MALLOC_THREAD_LIBRARY || start % SEGMENT)
+		return;
+	for (unsigned i = 0; i < LIBRARY_NONE; i++) {
+		const struct library *l = &libraries[i];
+
+		if (load_acquire(&l->size) && start - l->start < l->size)
+			label_range(KIND_THREAD_LIBRARY, start, (len + SEGMENT - 1) & ~(SEGMENT - 1),
+				    &(struct fields){ .allocator = "mimalloc", .library = l->name });
+	}
 }
 
 void libraries_fork_child(void)

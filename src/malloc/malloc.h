@@ -43,6 +43,9 @@ mi_heap_t *library_heap(unsigned library, bool *scarce);
 
 void libraries_fork_child(void);
 
+/* A thread is about to use a part of some arena, which with ANONNAME_MALLOC=thread,library is called after both. */
+void libraries_writable(uintptr_t start, size_t len);
+
 /* --- callers.c */
 
 /*

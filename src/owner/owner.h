@@ -21,6 +21,7 @@ struct owner_above {
 	void (*thread_ends)(void);
 	void (*look)(void);
 	void (*fork_child)(void);
+	void (*writable)(uintptr_t start, size_t len);  /* a range, of whomever, is about to be */
 };
 extern const struct owner_above owner_above __attribute__((weak)) OURS;
 static inline bool owner_is_above(void) { return &owner_above != NULL; }

@@ -316,6 +316,9 @@ const char *name_kind(const struct name_row *row)
 	second = next_part(&rest);
 	while (second.len && isdigit((unsigned char)second.at[second.len - 1]))
 		second.len--;
+	/* The library's name says nothing of the kind. */
+	if (text_is(second, "lib"))
+		return name_kind_find("heap");
 	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
 		if (text_is(second, own_kinds[i]))
 			return own_kinds[i];
@@ -363,7 +366,7 @@ void name_library(const struct name_row *row, char *buffer, size_t size)
 		return;
 	owner = next_part(&rest);
 	kind = next_part(&rest);
-	if (text_is(kind, "large") && rest.len)
+	if ((text_is(kind, "large") || text_is(kind, "lib")) && rest.len)
 		put(buffer, size, next_part(&rest));
 	for (size_t i = 0; i < sizeof(of_owner) / sizeof(*of_owner); i++)
 		if (text_is(kind, of_owner[i]))

@@ -107,6 +107,53 @@ def too_many():
     check("64 of them have names, of which one is other", len(names) == 64 and "mimalloc:lib:other" in names, str(len(names)))
 
 
+THREADS = """
+import ctypes, json, sys, threading
+asks = [ctypes.CDLL(path).ask for path in sys.argv[1:]]
+for ask in asks:
+    ask.restype = ctypes.c_void_p
+    ask.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+end, sizes, kept = threading.Event(), {}, []
+def work(mib):
+    blocks = [ask(0, None, 4000) for ask in asks for _ in range(mib * 262)]
+    for block in blocks: ctypes.memset(block, 1, 4000)
+    sizes[threading.get_native_id()] = mib
+    end.wait()
+threads = [threading.Thread(target=work, args=(mib,)) for mib in (4, 8, 40)]
+for thread in threads: thread.start()
+while len(sizes) < len(threads): pass
+print(json.dumps(sizes), flush=True)
+sys.stdin.read()
+end.set()
+"""
+
+
+def threads():
+    """ANONNAME_MALLOC=thread,library: each library's memory apart for each thread."""
+    paths = [os.path.join(LIVE, name) for name in ("libask1.so", "libask2.so")]
+    process, said = started(shutil.which("python3"), "-c", THREADS, *paths, ANONNAME_MALLOC="thread,library")
+    rows = report_of(process)
+    by_thread = subprocess.run([TOOL, "report", "--csv", "--by", "thread", "-o", "name,pss", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    by_library = subprocess.run([TOOL, "report", "--csv", "--by", "library", "-o", "name,pss", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    process.communicate("")
+    check("a program with threads ended well", process.returncode == 0, f"{process.returncode} {said!r}")
+    for tid, mib in json.loads(said or "{}").items():
+        for name in ("libask1.so", "libask2.so"):
+            pss = rows.get(f"mimalloc:lib:{name}:{tid}", {}).get("pss", 0)
+            check(f"PSS of {name}'s {mib} MiB in a thread", mib * MIB <= pss <= mib * MIB * 1.04 + MIB / 4, f"{pss / MIB:.2f} MiB")
+        check("and report --by thread has both", any(line.startswith(f"{tid},") and int(line.split(",")[1]) >= 2 * mib * MIB for line in by_thread.split("\n")))
+    check("and report --by library all threads", any(line.startswith("libask1.so,") and int(line.split(",")[1]) >= 52 * MIB for line in by_library.split("\n")))
+    rest = sum(row["pss"] for name, row in rows.items() if name in ("mimalloc:lib:libask1.so", "mimalloc:lib:libask2.so"))
+    check("and nothing is left without a thread", rest == 0, str(rest))
+
+
+def plain_library():
+    """The other libanonname.so has no malloc, and says what to do."""
+    result = subprocess.run(["/bin/echo"], capture_output=True, text=True, check=True,
+                            env={**os.environ, "LD_PRELOAD": os.path.abspath(".libs/libanonname.so.0"), "ANONNAME_MALLOC": "library"})
+    check("the library without a malloc says one sentence", result.stderr.count("\n") == 1 and "anonname run --by-library" in result.stderr, result.stderr)
+
+
 def own_malloc():
     library = ctypes.util.find_library("jemalloc")
     if not library:
@@ -129,5 +176,7 @@ for variable in [name for name in os.environ if name.startswith("ANONNAME_")]:
 known_sizes()
 python()
 too_many()
+threads()
+plain_library()
 own_malloc()
 sys.exit(failed)
