@@ -46,6 +46,8 @@ _anonname()
 			local before=
 			[[ $current == *,* ]] && before=${current%,*},
 			COMPREPLY=($(compgen -P "$before" -W "$(_anonname_list '^Columns:')" -- "${current##*,}"))
+		elif [[ $command == watch ]]; then
+			COMPREPLY=($(compgen -d -- "$current"))
 		else
 			COMPREPLY=($(compgen -f -- "$current"))
 		fi
@@ -65,7 +67,7 @@ _anonname()
 	--names) COMPREPLY=($(compgen -W "kernel registry outside" -- "$current")); return ;;
 	--root|--textfile) COMPREPLY=($(compgen -d -- "$current")); return ;;
 	--at) COMPREPLY=($(compgen -W "start end peak" -- "$current")); return ;;
-	-d|--delay|--duration|--keep|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter) return ;;
+	-d|--delay|--duration|--keep|-n|--lines|--iterations|-i|--interval|-w|--wait|--fail-above|--filter|--near|--pressure|--above|--grows|--cool-down) return ;;
 	esac
 	if [[ $current == -* ]]; then
 		COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null |

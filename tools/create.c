@@ -96,3 +96,15 @@ FILE *tool_create(const char *path)
 		tool_error("%s: %s", path, strerror(errno));
 	return file;
 }
+
+int tool_place(FILE *file, const char *written, const char *path)
+{
+	bool failed = ferror(file);
+
+	/* First the close: a full disk may show only then. */
+	if (!fclose(file) && !failed && !rename(written, path))
+		return EXIT_DONE;
+	tool_error("%s: %s", path, strerror(errno));
+	unlink(written);
+	return EXIT_FAILED;
+}

@@ -25,22 +25,10 @@ struct request {
 	bool quiet;                 /* what cannot be read was said the first time */
 };
 
-static int close_file(FILE *file, const char *path)
-{
-	bool failed = ferror(file);
-
-	if (!fclose(file) && !failed)
-		return EXIT_DONE;
-	tool_error("%s: %s", path, strerror(errno));
-	unlink(path);
-	return EXIT_FAILED;
-}
-
 static int write_file(struct request *request, const struct measurement *measurement)
 {
 	char path[PATH_MAX], new[PATH_MAX];
 	FILE *file;
-	int code;
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/anonname.prom", request->directory) + sizeof(".new") > sizeof(new)) {
 		tool_error("%s: %s", request->directory, strerror(ENAMETOOLONG));
@@ -55,12 +43,7 @@ static int write_file(struct request *request, const struct measurement *measure
 		fclose(file);
 		return EXIT_FAILED;
 	}
-	code = close_file(file, new);
-	if (!code && rename(new, path)) {
-		tool_error("%s: %s", path, strerror(errno));
-		code = EXIT_FAILED;
-	}
-	return code;
+	return tool_place(file, new, path);
 }
 
 static int export_once(struct request *request)

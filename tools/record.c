@@ -631,29 +631,6 @@ static bool write_moment(struct recorder *recorder, const pid_t *pids, size_t co
 	return ok && end_moment(recorder) && step(recorder, COMMIT);
 }
 
-/* The processes that are selected now. An empty list where those that were given have ended. */
-static bool find_processes(struct recorder *recorder, pid_t **pids, size_t *count)
-{
-	const struct selection *selection = &recorder->selection;
-	int error;
-
-	if (selection->pids) {
-		*count = selection->pids;
-		*pids = calloc(*count, sizeof(**pids));
-		if (*pids)
-			memcpy(*pids, selection->pid, *count * sizeof(**pids));
-		return *pids != NULL;
-	}
-	error = select_search(selection, &recorder->proc, pids, count);
-	if (error == -ESRCH || error == -ENOENT) {
-		*pids = NULL;
-		*count = 0;
-	} else if (error) {
-		tool_error("%s", strerror(-error));
-	}
-	return !error || error == -ESRCH || error == -ENOENT;
-}
-
 /* --- --keep -------------------------------------------------------------------------- */
 
 /*
@@ -756,7 +733,7 @@ static int record(struct recorder *recorder)
 		pid_t *pids = NULL;
 		size_t count = 0;
 
-		ok = find_processes(recorder, &pids, &count);
+		ok = select_now(&recorder->selection, &recorder->proc, &pids, &count);
 		if (ok && !recorder->read_once && !count) {
 			tool_error("no process is like that");
 			return EXIT_NO_PROCESS;

@@ -179,6 +179,19 @@ bool select_takes(const struct selection *selection, const struct proc *proc, pi
 	return passed == asked;
 }
 
+bool select_takes_cgroup(const struct selection *selection, const char *path)
+{
+	bool asked = false;
+
+	for (size_t i = 0; i < selection->filters; i++)
+		if (selection->filter[i].by == FILTER_CGROUP) {
+			asked = true;
+			if (place_is_in(path, selection->filter[i].pattern))
+				return true;
+		}
+	return !asked;
+}
+
 int select_search(const struct selection *selection, const struct proc *proc, pid_t **pids, size_t *count)
 {
 	size_t kept = 0;
@@ -196,6 +209,27 @@ int select_search(const struct selection *selection, const struct proc *proc, pi
 			(*pids)[kept++] = (*pids)[i];
 	*count = kept;
 	return 0;
+}
+
+bool select_now(const struct selection *selection, const struct proc *proc, pid_t **pids, size_t *count)
+{
+	int error;
+
+	if (selection->pids) {
+		*count = selection->pids;
+		*pids = calloc(*count, sizeof(**pids));
+		if (*pids)
+			memcpy(*pids, selection->pid, *count * sizeof(**pids));
+		return *pids != NULL;
+	}
+	error = select_search(selection, proc, pids, count);
+	if (error == -ESRCH || error == -ENOENT) {
+		*pids = NULL;
+		*count = 0;
+	} else if (error) {
+		tool_error("%s", strerror(-error));
+	}
+	return !error || error == -ESRCH || error == -ENOENT;
 }
 
 static int search_failed(const struct selection *selection, int error)

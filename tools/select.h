@@ -49,8 +49,14 @@ static inline bool select_searches(const struct selection *selection)
 /* Does a process pass the filters? Of one kind any is enough, of different kinds each must. */
 bool select_takes(const struct selection *selection, const struct proc *proc, pid_t pid);
 
+/* The same of a control group: without such a filter it takes each. */
+bool select_takes_cgroup(const struct selection *selection, const char *path);
+
 /* What is searched for, in order; the caller frees it. 0 or a negative errno. */
 int select_search(const struct selection *selection, const struct proc *proc, pid_t **pids, size_t *count);
+
+/* Those that were given, or are found now: an empty list where none is. False after an error message. The caller frees it. */
+bool select_now(const struct selection *selection, const struct proc *proc, pid_t **pids, size_t *count);
 
 /*
  * Measures what is selected. Says what could not be read; returns the exit

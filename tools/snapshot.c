@@ -4,11 +4,53 @@
  * the JSON of a report with another format name, so that it can be kept and read
  * by other tools.
  */
-#include "measure.h"
+#include "snapshot.h"
+
 #include "options.h"
 #include "select.h"
 
+#include <errno.h>
 #include <string.h>
+
+static int sorted_rows(const struct measurement *measurement, struct rows *rows)
+{
+	int error = measure_rows(measurement, &groups[0], false, rows);
+
+	if (!error)
+		rows_sort(rows, columns_find("name"));
+	return error;
+}
+
+int snapshot_write(FILE *out, const struct measurement *measurement, const char *why)
+{
+	struct json_out json = { .out = out };
+	struct rows rows;
+
+	if (sorted_rows(measurement, &rows))
+		return -ENOMEM;
+	json_object_begin(&json, NULL);
+	measure_json(&json, measurement, SNAPSHOT_FORMAT, &groups[0]);
+	if (why)
+		json_put(&json, "reason", json_string(why));
+	rows_json(&json, &rows);
+	json_object_end(&json);
+	rows_free(&rows);
+	return json.failed ? -ENOMEM : 0;
+}
+
+static int write_csv(const struct measurement *measurement)
+{
+	struct table table = { 0 };
+	struct rows rows;
+
+	if (sorted_rows(measurement, &rows))
+		return -ENOMEM;
+	columns_default(&table);
+	table_csv_header(stdout, "", &table);
+	rows_print_csv(stdout, "", &rows, &table);
+	rows_free(&rows);
+	return 0;
+}
 
 int tool_snapshot(int argc, char **argv)
 {
@@ -17,9 +59,7 @@ int tool_snapshot(int argc, char **argv)
 	struct selection selection = { 0 };
 	struct measurement measurement;
 	const char *root = NULL;
-	struct table table = { 0 };
 	bool csv = false;
-	struct rows rows;
 	int c;
 
 	while ((c = options_next(COMMAND_snapshot, argc, argv)) != OPT_END) {
@@ -45,28 +85,12 @@ int tool_snapshot(int argc, char **argv)
 	c = select_measure(&selection, root, mode, &measurement);
 	measure_end(&measurement);
 	select_free(&selection);
-	if (c != EXIT_DONE || measure_rows(&measurement, &groups[0], false, &rows)) {
-		measure_free(&measurement);
-		if (c == EXIT_DONE)
-			tool_error("not enough memory");
-		return c != EXIT_DONE ? c : EXIT_FAILED;
+	if (c == EXIT_DONE && (csv ? write_csv(&measurement) : snapshot_write(stdout, &measurement, NULL))) {
+		tool_error("not enough memory");
+		c = EXIT_FAILED;
 	}
-	rows_sort(&rows, columns_find("name"));
-	if (csv) {
-		columns_default(&table);
-		table_csv_header(stdout, "", &table);
-		rows_print_csv(stdout, "", &rows, &table);
-		c = tool_finish(EXIT_DONE);
-	} else {
-		struct json_out json = { .out = stdout };
-
-		json_object_begin(&json, NULL);
-		measure_json(&json, &measurement, SNAPSHOT_FORMAT, &groups[0]);
-		rows_json(&json, &rows);
-		json_object_end(&json);
-		c = json_finish(&json);
-	}
-	rows_free(&rows);
+	if (c == EXIT_DONE)
+		c = tool_finish(c);
 	measure_free(&measurement);
 	return c;
 }

@@ -87,6 +87,9 @@ int tool_rewindable(int fd);
 /* A file to write to; NULL after an error message. Follows no link in a directory that others may write to. */
 FILE *tool_create(const char *path);
 
+/* Closes what tool_create() made and gives it its own name; EXIT_FAILED after an error message, and it is gone. */
+int tool_place(FILE *file, const char *written, const char *path);
+
 /* CPU time that we took, with that of the children that have ended. */
 uint64_t tool_cpu_ns(void);
 
