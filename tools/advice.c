@@ -38,7 +38,7 @@ static bool is_worth_it(const struct heap_arena *arena)
 	return arena->figure[HEAP_FREE] != HEAP_UNKNOWN && arena->figure[HEAP_FREE] >= WORTH_IT;
 }
 
-/* What gives whole free pages of it back. */
+/* What gives whole free pages of it back; NULL: nothing that can be called. */
 static const char *purge_of(enum heap_kind kind)
 {
 	static const char *const words[HEAP_KINDS] = {
@@ -64,7 +64,9 @@ static void tell_arena(const struct speaker *speaker, const struct heap_arena *a
 		         (unsigned long long)arena->pinning_size[0], (unsigned long long)arena->pinning_size[1]);
 	else if (arena->pinning_size[0])
 		snprintf(sizes, sizeof(sizes), ", most of them of %llu bytes", (unsigned long long)arena->pinning_size[0]);
-	if (arena->pinning && figure[HEAP_PINNED])
+	if (!purge_of(arena->kind))
+		say(speaker, "%s holds %s: %s live, %s free.", arena->name, holds, live, free);
+	else if (arena->pinning && figure[HEAP_PINNED])
 		say(speaker, "%s holds %s: %s live, %s free. %s would give back %s; %s are pinned by %llu chunks in use%s.", arena->name,
 		    holds, live, free, purge_of(arena->kind), trim, pinned, (unsigned long long)arena->pinning, sizes);
 	else
@@ -162,6 +164,16 @@ static void advise_jemalloc(const struct speaker *speaker, const struct heaps *h
 		    "that can move what it has (Redis: activedefrag) gets them back.", tool_human(all.pinned, size));
 }
 
+static void advise_python(const struct speaker *speaker, const struct heaps *heaps)
+{
+	struct sums all = sum_of(heaps, HEAP_PYTHON, HEAP_PYTHON);
+	char size[16];
+
+	if (is_a_part(all.pinned, all.resident, 20))
+		say(speaker, "CPython gives an arena back when nothing in it is live: the %s that are free serve its next objects. What peaks once "
+		    "does so best in a process of its own (multiprocessing).", tool_human(all.pinned, size));
+}
+
 void advice_give(const struct heaps *heaps, void (*each)(void *context, const char *sentence), void *context)
 {
 	const struct speaker speaker = { each, context };
@@ -169,4 +181,5 @@ void advice_give(const struct heaps *heaps, void (*each)(void *context, const ch
 	tell_arenas(&speaker, heaps);
 	advise_glibc(&speaker, heaps);
 	advise_jemalloc(&speaker, heaps);
+	advise_python(&speaker, heaps);
 }

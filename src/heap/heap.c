@@ -12,6 +12,7 @@
 static heap_reader *const readers[] = {
 	heap_glibc,
 	heap_jemalloc,
+	heap_python,
 };
 
 /* Beside what recognising may cost: apart.h waits ten seconds for one process. */

@@ -11,27 +11,16 @@
 #include "recognise.h"
 
 #include "object.h"
+#include "python.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define CLASSES   64
 #define INDEX_MAX (1U << 20)
 #define SLOTS_MAX 64                /* for pools in an arena */
 #define POOLS_MIN 2                 /* that agree with each other */
 
-struct pool {
-	uint32_t used, unused;
-	uint64_t free_block, next, previous;
-	uint32_t arena, size_class, next_offset, last_offset;
-};
-
-struct sizes {
-	uint64_t arena, pool;
-};
-
-/* By the name of the program or library, which says its version. */
-static bool find_sizes(struct target *target, struct sizes *sizes)
+bool python_sizes(struct target *target, struct python_sizes *sizes)
 {
 	static const char *const names[] = { "libpython3.", "python3." };
 	unsigned minor = 0;
@@ -42,24 +31,21 @@ static bool find_sizes(struct target *target, struct sizes *sizes)
 		if (object && sscanf(object->name + strlen(names[i]), "%2u", &minor) == 1)
 			break;
 	}
-	*sizes = minor >= 10 ? (struct sizes){ 1U << 20, 16U << 10 } : (struct sizes){ 256U << 10, 4U << 10 };
+	*sizes = minor >= 10 ? (struct python_sizes){ 1U << 20, 16U << 10 } : (struct python_sizes){ 256U << 10, 4U << 10 };
 	return minor != 0;
 }
 
-/* What a slot for a pool holds: nothing that is there, something else, or a pool of the arena with that index. */
-enum slot { SLOT_EMPTY, SLOT_FOREIGN, SLOT_POOL };
-
-static enum slot look_at(const struct pool *pool, bool there, uint64_t size)
+enum python_slot python_look_at(const struct python_pool *pool, bool there, uint64_t size)
 {
-	static const struct pool empty;
+	static const struct python_pool empty;
 
 	if (!there || !memcmp(pool, &empty, sizeof(empty)))
-		return SLOT_EMPTY;
+		return PYTHON_EMPTY;
 	/* One that was given back keeps what it was, but for its neighbours. */
-	if (pool->size_class >= CLASSES || pool->arena >= INDEX_MAX || pool->last_offset != size - (pool->size_class + 1) * 16 ||
+	if (pool->size_class >= PYTHON_CLASSES || pool->arena >= INDEX_MAX || pool->last_offset != size - python_block_size(pool) ||
 	    pool->used > size / 16 || (pool->used && (!pool->next || !pool->previous)))
-		return SLOT_FOREIGN;
-	return SLOT_POOL;
+		return PYTHON_FOREIGN;
+	return PYTHON_POOL;
 }
 
 /*
@@ -67,23 +53,23 @@ static enum slot look_at(const struct pool *pool, bool there, uint64_t size)
  * pools are taken into use from its beginning on, so the first is there; and
  * the slots in front of it and behind it are another's.
  */
-static bool is_arena(struct target *target, const struct sizes *sizes, uint64_t start)
+static bool is_arena(struct target *target, const struct python_sizes *sizes, uint64_t start)
 {
 	/* [0] lies in front of it, and the last one behind. */
-	struct pool pool[SLOTS_MAX + 2];
+	struct python_pool pool[SLOTS_MAX + 2];
 	bool there[SLOTS_MAX + 2];
 	uint64_t first = (start + sizes->pool - 1) & ~(sizes->pool - 1);
 	size_t last = (size_t)((start + sizes->arena - first) / sizes->pool) + 1;
 	unsigned agree = 0;
 
 	memory_heads(target, first - sizes->pool, last + 1, sizes->pool, there, pool, sizeof(*pool));
-	if (look_at(&pool[1], there[1], sizes->pool) != SLOT_POOL)
+	if (python_look_at(&pool[1], there[1], sizes->pool) != PYTHON_POOL)
 		return false;
 	for (size_t i = 0; i <= last; i++) {
-		enum slot slot = look_at(&pool[i], there[i], sizes->pool);
-		bool same = slot == SLOT_POOL && pool[i].arena == pool[1].arena, inside = i && i < last;
+		enum python_slot slot = python_look_at(&pool[i], there[i], sizes->pool);
+		bool same = slot == PYTHON_POOL && pool[i].arena == pool[1].arena, inside = i && i < last;
 
-		if (inside ? slot != SLOT_EMPTY && !same : same)
+		if (inside ? slot != PYTHON_EMPTY && !same : same)
 			return false;
 		agree += inside && same;
 	}
@@ -91,13 +77,13 @@ static bool is_arena(struct target *target, const struct sizes *sizes, uint64_t 
 }
 
 /* Arenas follow each other, from the lower or the upper end of what is nobody's, and behind large chunks. */
-static void search(struct target *target, struct findings *findings, const struct sizes *sizes, uint64_t start, uint64_t end)
+static void search(struct target *target, struct findings *findings, const struct python_sizes *sizes, uint64_t start, uint64_t end)
 {
 	while (end - start >= sizes->arena) {
 		uint64_t large;
 
 		if (is_arena(target, sizes, start)) {
-			found_add(findings, start, start + sizes->arena, "python:arena");
+			found_add(findings, start, start + sizes->arena, PYTHON_ARENA);
 			start += sizes->arena;
 		} else if ((large = large_at(target, start, end)) && large <= end - start) {
 			start += large;
@@ -106,16 +92,16 @@ static void search(struct target *target, struct findings *findings, const struc
 		}
 	}
 	while (end - start >= sizes->arena && is_arena(target, sizes, end - sizes->arena)) {
-		found_add(findings, end - sizes->arena, end, "python:arena");
+		found_add(findings, end - sizes->arena, end, PYTHON_ARENA);
 		end -= sizes->arena;
 	}
 }
 
 void recognise_python(struct target *target, struct findings *findings)
 {
-	struct sizes sizes;
+	struct python_sizes sizes;
 
-	if (!find_sizes(target, &sizes))
+	if (!python_sizes(target, &sizes))
 		return;
 	for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
 		search(target, findings, &sizes, start, end);

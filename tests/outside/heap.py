@@ -147,6 +147,40 @@ def compare_jemalloc(name, result, truth):
     check(all(sum(size["live"] for size in arena["sizes"]) == arena["live"] for arena in arenas), f"{name}: sizes add up")
 
 
+PYTHON = """
+import os, sys
+kept = [bytes(i % 480) for i in range(300000)]
+del kept[::3]
+kept = [block for i, block in enumerate(kept) if i % 5]
+sys._debugmallocstats()
+os.close(2)
+print("{}", flush=True)
+sys.stdin.read()
+"""
+
+
+def python():
+    """CPython's pools against sys._debugmallocstats()."""
+    process = subprocess.Popen([sys.executable, "-c", PYTHON], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.stderr.read()
+        process.stdout.readline()
+        truth = {word: int(re.search(rf"^{words}[^=]*= +([0-9,]+)$", said, re.M)[1].replace(",", "")) for word, words in
+                 (("live", "# bytes in allocated blocks"), ("free", "# bytes in available blocks"), ("pools", r"\d+ unused pools"),
+                  ("heads", "# bytes lost to pool headers"), ("lost", "# bytes lost to quantization"), ("align", "# bytes lost to arena alignment"),
+                  ("system", "Total "))}
+        result = figures(process.pid)
+        arena = next(arena for arena in result["arenas"] if arena["name"] == "python:arena")
+        near(arena["live"], truth["live"], "python: live")
+        near(arena["free"], truth["free"] + truth["pools"], "python: free")
+        near(arena["metadata"], truth["heads"] + truth["lost"] + truth["align"], "python: metadata")
+        check(sum(size["live"] for size in arena["sizes"]) == arena["live"], "python: sizes add up")
+        check(any("multiprocessing" in sentence for sentence in result["advice"]), f"python: advice: {result['advice']}")
+    finally:
+        process.kill()
+        process.wait()
+
+
 # A named heap, of which every fourth block stays, and what anonname_heap_stats says of it.
 NAMED = """
 import ctypes, json, sys
@@ -210,5 +244,6 @@ def redis():
 glibc()
 jemalloc()
 named()
+python()
 redis()
 done()
