@@ -6,6 +6,7 @@
 #include "openmetrics.h"
 #include "options.h"
 #include "page.h"
+#include "pprof.h"
 #include "select.h"
 
 #include <ctype.h>
@@ -20,7 +21,7 @@ struct request {
 	const struct column *sort;
 	struct table table;
 	enum process_mode mode;
-	bool fold, json, csv, folded, openmetrics, html, heap;
+	bool fold, json, csv, folded, pprof, openmetrics, html, heap;
 	size_t lines;
 	struct selection selection;
 	const char *smaps, *root;
@@ -135,15 +136,21 @@ static int measure(struct request *request, struct measurement *measurement)
 	return code;
 }
 
+/* How many of those formats are asked for. */
+static int has_own_rows(const struct request *request)
+{
+	return request->folded + request->pprof + request->openmetrics + request->html;
+}
+
 /* One of the formats that are lines by process and name, not rows of a table. */
 static bool has_one_format(const struct request *request)
 {
-	if (request->json + request->csv + request->folded + request->openmetrics + request->html > 1)
-		tool_error("give one of: --json, --csv, --html, --folded, --openmetrics");
+	if (request->json + request->csv + has_own_rows(request) > 1)
+		tool_error("give one of: --json, --csv, --html, --folded, --pprof, --openmetrics");
 	else if (request->group != &groups[0])
-		tool_error("--by is for rows; %s has its own", request->folded ? "--folded" : request->html ? "--html" : "--openmetrics");
-	else if (request->folded && request->sort->is_text)
-		tool_error("--sort %s: a folded line ends in a number. Give rss, pss, uss, swap or size.", request->sort->id);
+		tool_error("--by is for rows; --html, --folded, --pprof and --openmetrics have their own");
+	else if ((request->folded || request->pprof) && request->sort->is_text)
+		tool_error("--sort %s: a stack has a number. Give rss, pss, uss, swap or size.", request->sort->id);
 	else
 		return true;
 	return false;
@@ -155,14 +162,14 @@ static bool heap_is_there(struct request *request)
 	request->heap = request->heap || column_is_heap(request->sort);
 	for (size_t i = 0; i < request->table.columns; i++)
 		request->heap = request->heap || column_is_heap(request->table.column[i]);
-	if (!request->heap || !(request->smaps || request->root || request->folded || request->openmetrics || request->html)) {
+	if (!request->heap || !(request->smaps || request->root || has_own_rows(request))) {
 		/* room: nothing was asked for by -o. */
 		if (request->heap && request->table.room)
 			columns_default_heap(&request->table);
 		return true;
 	}
 	tool_error("--heap and its columns are read from processes that run: they do not go with %s",
-	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --openmetrics or --html");
+	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --pprof, --openmetrics or --html");
 	return false;
 }
 
@@ -180,6 +187,28 @@ static int report_folded(struct request *request)
 	measure_free(&measurement);
 	if (folded.unknown)
 		tool_error("%zu lines are missing: their %s cannot be known here", folded.unknown, request->sort->header);
+	return tool_finish(code);
+}
+
+static int report_pprof(struct request *request)
+{
+	struct pprof pprof = { .figure = request->sort->index, .fold = request->fold };
+	const struct wants wants = {
+		.comm = true, .figures = FIG_BIT(pprof.figure), .each = pprof_process, .context = &pprof,
+	};
+	struct measurement measurement;
+	int code;
+
+	measure_begin(&measurement, &wants);
+	code = measure(request, &measurement);
+	if (code == EXIT_DONE && pprof_write(stdout, &pprof, request->sort->id)) {
+		tool_error("not enough memory");
+		code = EXIT_FAILED;
+	}
+	if (pprof.unknown)
+		tool_error("%zu stacks are missing: their %s cannot be known here", pprof.unknown, request->sort->header);
+	pprof_free(&pprof);
+	measure_free(&measurement);
 	return tool_finish(code);
 }
 
@@ -303,6 +332,7 @@ int tool_report(int argc, char **argv)
 		case OPT_CSV: request.csv = true; break;
 		case OPT_HTML: request.html = true; break;
 		case OPT_STACKS: request.folded = true; break;
+		case OPT_PPROF: request.pprof = true; break;
 		case OPT_OPENMETRICS: request.openmetrics = true; break;
 		case OPT_ROOT: request.root = optarg; break;
 		case OPT_HELP:
@@ -328,10 +358,14 @@ int tool_report(int argc, char **argv)
 		return EXIT_FAILED;
 	if (!select_arguments(selection, argc - optind, argv + optind))
 		return EXIT_USAGE;
-	if (request.folded || request.openmetrics || request.html) {
+	if (has_own_rows(&request)) {
 		if (!has_one_format(&request))
 			return tool_usage_error();
-		c = request.folded ? report_folded(&request) : request.html ? report_page(&request) : report_openmetrics(&request);
+		if (request.pprof && isatty(STDOUT_FILENO)) {
+			tool_error("--pprof is not text: send it to a file or a pipe");
+			return EXIT_USAGE;
+		}
+		c = request.folded ? report_folded(&request) : request.pprof ? report_pprof(&request) : request.html ? report_page(&request) : report_openmetrics(&request);
 		select_free(selection);
 		return c;
 	}
