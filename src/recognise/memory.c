@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 /* Documentation/admin-guide/mm/pagemap.rst */
-#define PM_PRESENT (1ULL << 63)
-#define PM_FILE    (1ULL << 61)
+#define PM_PRESENT   (1ULL << 63)
+#define PM_FILE      (1ULL << 61)
+#define PM_EXCLUSIVE (1ULL << 56)
 
 #define AREAS_MAX  (1U << 18)
 
@@ -177,8 +178,9 @@ static uint64_t own_next(void *context, uint64_t from, uint64_t to)
 static bool own_present(void *context, uint64_t from, size_t pages, uint64_t *bits)
 {
 	struct target *target = context;
-	uint64_t page = target->own.page, entry[WINDOW_PAGES];
+	uint64_t page = target->own.page, entry[WINDOW_PAGES], shared = 0;
 
+	target->exclusive_from = target->exclusive_to = 0;
 	memset(bits, 0, (pages + 63) / 64 * sizeof(*bits));
 	for (size_t done = 0; done < pages; done += WINDOW_PAGES) {
 		size_t count = pages - done < WINDOW_PAGES ? pages - done : WINDOW_PAGES;
@@ -186,8 +188,14 @@ static bool own_present(void *context, uint64_t from, size_t pages, uint64_t *bi
 		if (pread(target->own.pagemap, entry, count * sizeof(*entry), (off_t)((from / page + done) * sizeof(*entry))) !=
 		    (ssize_t)(count * sizeof(*entry)))
 			return false;
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; i < count; i++) {
 			bits[(done + i) / 64] |= (uint64_t)((entry[i] & (PM_PRESENT | PM_FILE)) == PM_PRESENT) << (done + i) % 64;
+			shared |= (entry[i] & (PM_PRESENT | PM_EXCLUSIVE)) == PM_PRESENT;
+		}
+	}
+	if (!shared) {
+		target->exclusive_from = from;
+		target->exclusive_to = from + pages * page;
 	}
 	return true;
 }
@@ -195,15 +203,23 @@ static bool own_present(void *context, uint64_t from, size_t pages, uint64_t *bi
 /*
  * By process id a read costs two thirds of what it does through /proc/PID/mem,
  * which copies twice. It never reads a device's memory, so it may go beyond where
- * an area ended when the list of them was read.
+ * an area ended when the list of them was read. But it pins pages, and one that
+ * is shared since a fork the kernel copies for that (5.19: gup_must_unshare()):
+ * so only pages are read by it that pagemap shows to be mapped once.
  */
+static bool may_pin(const struct target *target, uint64_t address, size_t size)
+{
+	return target->at_once && address >= target->exclusive_from && address < target->exclusive_to &&
+	       size <= target->exclusive_to - address;
+}
+
 static int own_fetch(void *context, uint64_t address, void *buffer, size_t size)
 {
 	struct target *target = context;
 	struct iovec here = { buffer, size }, there = { (void *)(uintptr_t)address, size };
 	const struct area *area = area_at(target, address);
 
-	if (target->at_once && process_vm_readv(target->pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+	if (may_pin(target, address, size) && process_vm_readv(target->pid, &here, 1, &there, 1, 0) == (ssize_t)size)
 		return 0;
 	if (!area || area->perms[3] != 'p' || size > area->end - address)
 		return -EFAULT;
@@ -215,15 +231,19 @@ static int own_read(void *context, uint64_t address, void *buffer, size_t size)
 {
 	struct target *target = context;
 
-	return process_memory_has(&target->own, address, size) ? own_fetch(context, address, buffer, size) : -EFAULT;
+	if (!process_memory_has(&target->own, address, size) ||
+	    pread(target->own.mem, buffer, size, (off_t)address) != (ssize_t)size)
+		return -EFAULT;
+	return 0;
 }
 
 static size_t own_gather(void *context, const struct iovec *there, const struct iovec *here, size_t count)
 {
 	struct target *target = context;
+	const struct iovec *last = &there[count - 1];
 	ssize_t got = -1;
 
-	if (target->at_once)
+	if (may_pin(target, (uintptr_t)there->iov_base, (uintptr_t)last->iov_base + last->iov_len - (uintptr_t)there->iov_base))
 		got = process_vm_readv(target->pid, here, count, there, count, 0);
 	if (got < (ssize_t)here->iov_len)
 		return !own_fetch(context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);

@@ -68,6 +68,7 @@ struct target {
 	struct process_memory own;  /* what memory reads */
 	struct page_window window;  /* where next() was last */
 	bool at_once;               /* the process can be read by its id */
+	uint64_t exclusive_from, exclusive_to; /* what present() was last asked for, when no page of it is another's, too */
 	struct target_limits limits;
 	uint64_t space;             /* its mount namespace; 0: not asked for yet. This and the next two are image.c's */
 	uint64_t mount;             /* the minor number that was looked up last, + 1 */

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,35 @@ START_TEST(only_pages_that_are_there)
 	ck_assert_int_eq(memory_get(&target, start, text, sizeof(text)), -EFAULT);
 	/* A page of a file is not the process's own. */
 	ck_assert_int_eq(memory_get(&target, target.area[target.object[0].first].start, text, sizeof(text)), -EFAULT);
+}
+END_TEST
+
+/* Of our page table. */
+static bool is_mapped_once(const void *address)
+{
+	uint64_t entry = 0;
+	int pagemap = open("/proc/self/pagemap", O_RDONLY);
+
+	ck_assert_int_eq(pread(pagemap, &entry, sizeof(entry), (off_t)((uintptr_t)address / PAGE * sizeof(entry))), sizeof(entry));
+	close(pagemap);
+	return entry >> 56 & 1;
+}
+
+/* The child's page is ours, too: a reader that makes it a copy of its own costs it memory. */
+START_TEST(shared_pages_stay_shared)
+{
+	char *found = memory + 700 * PAGE, text[8];
+	uint64_t bits[1];
+	bool there[1];
+
+	ck_assert(!is_mapped_once(found));
+	ck_assert(!memory_get(&target, (uintptr_t)found, text, sizeof(text)));
+	ck_assert(!is_mapped_once(found));
+	memory_heads(&target, (uintptr_t)found, 1, PAGE, there, text, sizeof(text));
+	ck_assert(there[0] && !is_mapped_once(found));
+	ck_assert(memory_present(&target, (uintptr_t)found, 1, bits) && bits[0] == 1);
+	ck_assert(!memory_fetch(&target, (uintptr_t)found, text, sizeof(text)));
+	ck_assert(!is_mapped_once(found));
 }
 END_TEST
 
@@ -295,6 +325,7 @@ int main(void)
 	}
 	tcase_add_checked_fixture(live, begin, end);
 	tcase_add_test(live, only_pages_that_are_there);
+	tcase_add_test(live, shared_pages_stay_shared);
 	tcase_add_test(live, reading_has_an_end);
 	tcase_add_test(live, time_has_an_end);
 	tcase_add_test(live, areas_are_found);
