@@ -236,25 +236,30 @@ static struct frame {
 #define FRAME_ZERO    2U
 #define FRAME_NO_PAGE 4U
 #define FRAME_VALID   8U
-#define FRAME_SHIFT   4
+#define FRAME_FLAGS   16U                       /* the three above were asked for */
+#define FRAME_SHIFT   5
 #define FRAMES_AT_ONCE 64
 #define FRAME_FRESH   200                       /* ms: a report of a machine takes that long */
 
-/* kpagecount and kpageflags of a frame; false: it went away. */
-static bool ask_frames(struct pagemap *pagemap, uint64_t number)
+/*
+ * kpagecount and kpageflags of a frame; false: it went away. What is mapped of a
+ * file is neither KSM's nor the zero page, which nothing counts: no flags then.
+ */
+static bool ask_frames(struct pagemap *pagemap, uint64_t number, bool of_file)
 {
-	uint64_t uses[FRAMES_AT_ONCE], flags[FRAMES_AT_ONCE];
+	uint64_t uses[FRAMES_AT_ONCE], flags[FRAMES_AT_ONCE] = { 0 };
 	/* Frames that follow one another, up or down, were likely given together: a block of them then. */
 	bool block = number - pagemap->last_frame + 1 <= 2;
 	uint64_t first = block ? number / FRAMES_AT_ONCE * FRAMES_AT_ONCE : number;
 	size_t want = block ? FRAMES_AT_ONCE : 1;
 	ssize_t got = pread(pagemap->kpagecount, uses, want * 8, (off_t)(first * 8));
-	ssize_t also = pread(pagemap->kpageflags, flags, want * 8, (off_t)(first * 8));
+	bool plain = of_file && got >= (ssize_t)(8 * (number - first + 1)) && uses[number - first];
+	ssize_t also = plain ? got : pread(pagemap->kpageflags, flags, want * 8, (off_t)(first * 8));
 	size_t count = got < 8 || also < 8 ? 0 : (size_t)(got < also ? got : also) / 8;
 
 	pagemap->asked++;
 	for (size_t i = 0; i < count; i++) {
-		uint64_t known = (first + i) << FRAME_SHIFT | FRAME_VALID;
+		uint64_t known = (first + i) << FRAME_SHIFT | FRAME_VALID | (plain ? 0 : FRAME_FLAGS);
 
 		known |= flags[i] & KPF_KSM ? FRAME_KSM : 0;
 		known |= flags[i] & KPF_ZERO_PAGE ? FRAME_ZERO : 0;
@@ -267,20 +272,21 @@ static bool ask_frames(struct pagemap *pagemap, uint64_t number)
 }
 
 /* What is known of a page frame, or NULL. */
-static const struct frame *find_frame(struct pagemap *pagemap, uint64_t number)
+static const struct frame *find_frame(struct pagemap *pagemap, uint64_t number, bool of_file)
 {
+	uint64_t wanted = number << FRAME_SHIFT | FRAME_VALID | (of_file ? 0 : FRAME_FLAGS);
 	const struct frame *frame = &frames[number % FRAMES];
 	uint32_t age = (uint32_t)(pagemap->now / 1000000) - frame->when;
-	bool found = frame->number_flags & FRAME_VALID && frame->number_flags >> FRAME_SHIFT == number && age <= FRAME_FRESH;
+	bool same = frame->number_flags >> FRAME_SHIFT == number && (frame->number_flags & wanted) == wanted;
+	bool found = (same && age <= FRAME_FRESH) || ask_frames(pagemap, number, of_file);
 
-	found = found || ask_frames(pagemap, number);
 	pagemap->last_frame = number;
 	return found ? frame : NULL;
 }
 
 static void tally_shared(struct pagemap *pagemap, uint64_t entry, struct tally *tally)
 {
-	const struct frame *frame = entry & PM_PFN ? find_frame(pagemap, entry & PM_PFN) : NULL;
+	const struct frame *frame = entry & PM_PFN ? find_frame(pagemap, entry & PM_PFN, entry & PM_FILE) : NULL;
 	uint64_t flags = frame ? frame->number_flags : 0;
 
 	/* Mapped, but no page that somebody could own: a device's, or [vvar]'s. */
