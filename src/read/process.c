@@ -608,13 +608,19 @@ static struct text maps_file_ahead(const struct maps_file *file)
 	return (struct text){ file->ahead, file->len };
 }
 
+/* What comes behind that; -1: nothing. */
+static int maps_file_rest(const struct maps_file *file)
+{
+	return file->whole ? -1 : file->fd;
+}
+
 /* What the library in the process has to say. Uses up what of the file was not read ahead. */
 static void read_registry(struct reader *reader, const struct maps_file *file)
 {
 	struct process *process = reader->process;
 	struct library *library = &process->library;
 
-	library_find(reader->proc, live_id(reader), maps_file_ahead(file), file->fd, reader->cost, library);
+	library_find(reader->proc, live_id(reader), maps_file_ahead(file), maps_file_rest(file), reader->cost, library);
 	if (library->state == LIBRARY_READY && library->root.registry.top) {
 		struct memory memory = library_memory(library);
 
@@ -669,7 +675,7 @@ static int open_maps(struct reader *reader, struct maps_file *file)
 	if (!error && wants_outside(reader)) {
 		reader->recognised = true;
 		reader->process->recognise_error = reader->proc->recognise(reader->proc, live_id(reader), maps_file_ahead(file),
-			file->fd, &reader->list[NAME_OUTSIDE].names, &reader->process->recognised);
+			maps_file_rest(file), &reader->list[NAME_OUTSIDE].names, &reader->process->recognised);
 		error = maps_file_again(reader, file);
 	}
 	return error;
@@ -738,7 +744,7 @@ static int read_vmas(struct reader *reader)
 	for (unsigned i = 0; i < NAME_SOURCES; i++)
 		reader->list[i].cursor = 0;
 
-	error = maps_read(reader->proc->maps, maps_file_ahead(&file), file.fd, (reader->with_smaps ? MAPS_FIGURES : 0) | recorded,
+	error = maps_read(reader->proc->maps, maps_file_ahead(&file), maps_file_rest(&file), (reader->with_smaps ? MAPS_FIGURES : 0) | recorded,
 	                  reader->cost, take_vma, reader, &reader->process->malformed);
 	maps_file_close(&file);
 	return error;

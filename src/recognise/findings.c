@@ -119,6 +119,13 @@ void findings_settle(struct findings *f)
 	f->settled = f->count;
 }
 
+bool findings_have(const struct findings *f, uint64_t address)
+{
+	size_t i = seek(f->found, f->settled, address);
+
+	return i < f->settled && f->found[i].start <= address;
+}
+
 bool findings_left(const struct target *target, const struct findings *f, uint64_t *start, uint64_t *end)
 {
 	size_t next = seek(f->found, f->settled, *start);

@@ -45,6 +45,9 @@ void found_thread_add(struct findings *findings, uint64_t control_block, pid_t t
 /* Sorts what was added, and cuts it where older findings are. */
 void findings_settle(struct findings *findings);
 
+/* Whether a settled finding holds the address. */
+bool findings_have(const struct findings *findings, uint64_t address);
+
 /*
  * The next piece of private anonymous, writable memory at or above *start that
  * the kernel and settled findings have no name for; false: there is none.

@@ -171,7 +171,7 @@ static bool has_variables(const struct linker *linker)
 }
 
 /* The linker takes them among the first libraries, at the upper end. What the program maps later lies below, and may be much. */
-static void find_variables(struct target *target, struct linker *linker)
+static void find_variables(struct target *target, const struct findings *findings, struct linker *linker)
 {
 	size_t looked = 0;
 
@@ -179,7 +179,7 @@ static void find_variables(struct target *target, struct linker *linker)
 		const struct area *area = &target->area[i];
 
 		if (area->class != VMA_UNNAMED || !area_is_anonymous(area) || !area_is_writable(area) ||
-		    area->end - area->start > SMALL_MAX)
+		    area->end - area->start > SMALL_MAX || findings_have(findings, area->start))
 			continue;
 		looked++;
 		find_block(target, linker, area);
@@ -197,7 +197,7 @@ static void name_areas(struct target *target, struct findings *findings, struct 
 		if (findings->thread[i].tid == target->pid && glibc_offset(target, libc, "_thread_db_pthread_dtvp", &dtv))
 			take_variables(target, linker, findings->thread[i].control_block, dtv);
 	if (linker->areas && !findings->threads)
-		find_variables(target, linker);
+		find_variables(target, findings, linker);
 	for (size_t i = 0; i < linker->areas; i++)
 		found_add(findings, linker->area[i].low & ~(page - 1), (linker->area[i].high & ~(page - 1)) + page,
 		          linker->area[i].variables ? "ld.so:tls" : "ld.so:early");
