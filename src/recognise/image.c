@@ -129,12 +129,11 @@ bool image_offset(const struct image *image, uint64_t address, uint64_t size, ui
 }
 
 /* DT_SONAME, read without the rest of the tables: every object is asked for it. */
-static void find_soname(struct image *image, const char *name_of_file, int fd)
+static void find_soname(struct image *image, int fd)
 {
 	Elf64_Dyn entry[64];
 	uint64_t name = 0, strings = 0, offset, size = image->dynamic.p_filesz;
 
-	snprintf(image->soname, sizeof(image->soname), "%s", name_of_file);
 	size = size < sizeof(entry) ? size : sizeof(entry);
 	if (!size || !read_at(fd, image->dynamic.p_offset, entry, size))
 		return;
@@ -143,13 +142,12 @@ static void find_soname(struct image *image, const char *name_of_file, int fd)
 		strings = entry[i].d_tag == DT_STRTAB ? entry[i].d_un.d_val : strings;
 	}
 	if (!name || !image_offset(image, strings + name, 1, &offset) ||
-	    pread(fd, image->soname, sizeof(image->soname) - 1, (off_t)offset) <= 0 || !*image->soname)
-		snprintf(image->soname, sizeof(image->soname), "%s", name_of_file);
+	    pread(fd, image->soname, sizeof(image->soname) - 1, (off_t)offset) <= 0)
+		*image->soname = '\0';
 }
 
-static bool read_headers(struct image *image, const char *path, int fd)
+static bool read_headers(struct image *image, int fd)
 {
-	const char *slash = strrchr(path, '/');
 	Elf64_Ehdr head;
 	Elf64_Phdr header[HEADERS_MAX];
 
@@ -161,7 +159,7 @@ static bool read_headers(struct image *image, const char *path, int fd)
 	image->machine = head.e_machine;
 	if (!image->segments)
 		return false;
-	find_soname(image, slash ? slash + 1 : path, fd);
+	find_soname(image, fd);
 	return true;
 }
 
@@ -357,7 +355,7 @@ static struct image *read_image(struct target *target, const struct area *area, 
 		*image = *wanted;
 		image->path = strdup(wanted->path);
 	}
-	if (fd >= 0 && image->path && read_headers(image, image->path, fd)) {
+	if (fd >= 0 && image->path && read_headers(image, fd)) {
 		close(fd);
 		return image;
 	}

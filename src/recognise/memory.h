@@ -65,6 +65,7 @@ struct target {
 	size_t areas, room;
 	struct object *object;      /* object.h */
 	size_t objects;
+	bool has_program;           /* it was found among them */
 	struct process_memory own;  /* what memory reads */
 	struct page_window window;  /* where next() was last */
 	bool at_once;               /* the process can be read by its id */

@@ -22,6 +22,13 @@ void objects_free(struct target *target);
 /* Reads the headers, once. false: it is no ELF object of this machine, or may not be read. */
 bool object_read(struct target *target, struct object *object);
 
+/*
+ * What the library calls one that was read: its soname; else the last part of
+ * the path that the program was started by, which may be a link to its file; else its file's name.
+ */
+#define OBJECT_LABEL_MAX 64
+void object_label(struct target *target, const struct object *object, char label[OBJECT_LABEL_MAX]);
+
 /* The first object the name of which begins so; NULL: none. */
 struct object *object_named(struct target *target, const char *prefix);
 
