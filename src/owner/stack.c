@@ -342,9 +342,29 @@ void stack_thread_ends(void)
 		store_release(&p->used, 0U);
 }
 
+/*
+ * The calling thread's. Who asked libc itself for a pthread_create has made a
+ * thread that does not begin with us (jemalloc's background threads): its stack
+ * is known from its mapping, and that it is used when the thread names itself.
+ */
+static struct place *named_stack(uintptr_t self)
+{
+	struct place *p = my_stack;
+
+	if (p || thread_is_first())
+		return p;
+	p = stack_that_holds(self);
+	if (!p || !place_holds(p, (uintptr_t)__builtin_frame_address(0)))
+		return NULL;
+	store_relaxed(&p->tid, thread_tid());
+	store_relaxed(&p->used, 1U);
+	my_stack = p;
+	return p;
+}
+
 void stack_thread_renamed(uintptr_t self, const char *name)
 {
-	struct place *p = self == (uintptr_t)pthread_self() ? my_stack : stack_that_holds(self);
+	struct place *p = self == (uintptr_t)pthread_self() ? named_stack(self) : stack_that_holds(self);
 	char comm[COMM_SIZE];
 
 	if (!p || (self != (uintptr_t)pthread_self() && name_early(p, self, name)))
