@@ -42,6 +42,12 @@ void message_number(struct message *message, unsigned field, uint64_t value)
 	add_varint(message, value);
 }
 
+void message_varint(struct message *message, uint64_t value)
+{
+	if (reserve(message, VARINT_MAX))
+		add_varint(message, value);
+}
+
 void message_text(struct message *message, unsigned field, struct text text)
 {
 	if (!reserve(message, 2 * VARINT_MAX + text.len))

@@ -17,6 +17,9 @@ struct message {
 void message_number(struct message *message, unsigned field, uint64_t value);
 void message_text(struct message *message, unsigned field, struct text text);
 
+/* A number without its field: several of them are what a packed field holds. */
+void message_varint(struct message *message, uint64_t value);
+
 /* One message as a field of another. The inner one is empty then, and its memory is used again. */
 void message_put(struct message *message, unsigned field, struct message *inner);
 void message_free(struct message *message);

@@ -361,10 +361,8 @@ int tool_report(int argc, char **argv)
 	if (has_own_rows(&request)) {
 		if (!has_one_format(&request))
 			return tool_usage_error();
-		if (request.pprof && isatty(STDOUT_FILENO)) {
-			tool_error("--pprof is not text: send it to a file or a pipe");
+		if (request.pprof && !tool_takes_bytes("--pprof"))
 			return EXIT_USAGE;
-		}
 		c = request.folded ? report_folded(&request) : request.pprof ? report_pprof(&request) : request.html ? report_page(&request) : report_openmetrics(&request);
 		select_free(selection);
 		return c;

@@ -334,6 +334,14 @@ uint64_t tool_cpu_ns(void)
 	return usage_ns(RUSAGE_SELF) + usage_ns(RUSAGE_CHILDREN);
 }
 
+bool tool_takes_bytes(const char *option)
+{
+	if (!isatty(STDOUT_FILENO))
+		return true;
+	tool_error("%s is not text: send it to a file or a pipe", option);
+	return false;
+}
+
 int tool_finish(int code)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

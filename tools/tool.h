@@ -90,6 +90,9 @@ FILE *tool_create(const char *path);
 /* Closes what tool_create() made and gives it its own name; EXIT_FAILED after an error message, and it is gone. */
 int tool_place(FILE *file, const char *written, const char *path);
 
+/* Before what is not text: false after an error message where standard output is a terminal. */
+bool tool_takes_bytes(const char *option);
+
 /* CPU time that we took, with that of the children that have ended. */
 uint64_t tool_cpu_ns(void);
 

@@ -4,6 +4,7 @@
 #include "options.h"
 #include "recording.h"
 #include "view_page.h"
+#include "view_perfetto.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +19,7 @@ struct request {
 	struct recording recording;
 	enum unit unit;
 	size_t lines;               /* names; 0: all */
-	bool json, csv, html;
+	bool json, csv, html, perfetto;
 };
 
 static const char *bytes_text(const struct request *request, int64_t bytes, char *buffer)
@@ -253,6 +254,7 @@ int tool_view(int argc, char **argv)
 		case OPT_JSON: request.json = true; break;
 		case OPT_CSV: request.csv = true; break;
 		case OPT_HTML: request.html = true; break;
+		case OPT_PERFETTO: request.perfetto = true; break;
 		default: return options_rest(COMMAND_view, c);
 		}
 	}
@@ -260,9 +262,11 @@ int tool_view(int argc, char **argv)
 		tool_error("give one file of anonname record");
 		return tool_usage_error();
 	}
+	if (request.perfetto && !tool_takes_bytes("--perfetto"))
+		return EXIT_USAGE;
 	if (!recording_open(&request.recording, argv[optind]))
 		return EXIT_FAILED;
-	c = at ? print_at(&request, at) : request.html ? view_page(stdout, &request.recording) : view(&request);
+	c = at ? print_at(&request, at) : request.perfetto ? view_perfetto(stdout, &request.recording) : request.html ? view_page(stdout, &request.recording) : view(&request);
 	recording_close(&request.recording);
 	return c;
 }

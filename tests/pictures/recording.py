@@ -255,15 +255,20 @@ def check_refused(room):
     check(run("record").returncode == 2 and run("view").returncode == 2, "nothing given")
 
 
-if not os.path.exists(os.path.join(os.path.dirname(TOOL), "anonname-record")):
-    print("SKIP: anonname record is not built (SQLite)")
-    sys.exit(77)
-with tempfile.TemporaryDirectory() as directory:
-    check_growth(directory)
-    check_names(os.path.join(directory, "growth.db"))
-    check_kept(directory)
-    check_killed(directory, int(sys.argv[1]) if len(sys.argv) > 1 else 20)
-    check_full(directory)
-    check_command(directory)
-    check_refused(directory)
-done()
+def main():
+    if not os.path.exists(os.path.join(os.path.dirname(TOOL), "anonname-record")):
+        print("SKIP: anonname record is not built (SQLite)")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory() as directory:
+        check_growth(directory)
+        check_names(os.path.join(directory, "growth.db"))
+        check_kept(directory)
+        check_killed(directory, int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+        check_full(directory)
+        check_command(directory)
+        check_refused(directory)
+    done()
+
+
+if __name__ == "__main__":
+    main()
