@@ -43,7 +43,7 @@ static const char *purge_of(enum heap_kind kind)
 {
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "malloc_trim", [HEAP_GLIBC_ARENA] = "malloc_trim", [HEAP_GLIBC_LARGE] = "malloc_trim",
-		[HEAP_JEMALLOC] = "A purge",
+		[HEAP_JEMALLOC] = "A purge", [HEAP_MIMALLOC] = "mi_collect",
 	};
 
 	return words[kind];
@@ -164,6 +164,19 @@ static void advise_jemalloc(const struct speaker *speaker, const struct heaps *h
 		    "that can move what it has (Redis: activedefrag) gets them back.", tool_human(all.pinned, size));
 }
 
+static void advise_mimalloc(const struct speaker *speaker, const struct heaps *heaps)
+{
+	struct sums all = sum_of(heaps, HEAP_MIMALLOC, HEAP_MIMALLOC);
+	char size[16];
+
+	if (is_a_part(all.trimmable, all.resident, 5))
+		say(speaker, "mi_collect(true) gives back %s of this thread's and of threads that have ended; a smaller MIMALLOC_DECOMMIT_DELAY "
+		    "does so sooner.", tool_human(all.trimmable, size));
+	if (is_a_part(all.pinned, all.resident, 20))
+		say(speaker, "No call gives back the %s that are free in mimalloc's pages with live blocks: they serve blocks of their size.",
+		    tool_human(all.pinned, size));
+}
+
 static void advise_python(const struct speaker *speaker, const struct heaps *heaps)
 {
 	struct sums all = sum_of(heaps, HEAP_PYTHON, HEAP_PYTHON);
@@ -181,5 +194,6 @@ void advice_give(const struct heaps *heaps, void (*each)(void *context, const ch
 	tell_arenas(&speaker, heaps);
 	advise_glibc(&speaker, heaps);
 	advise_jemalloc(&speaker, heaps);
+	advise_mimalloc(&speaker, heaps);
 	advise_python(&speaker, heaps);
 }

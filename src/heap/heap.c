@@ -12,6 +12,7 @@
 static heap_reader *const readers[] = {
 	heap_glibc,
 	heap_jemalloc,
+	heap_mimalloc,
 	heap_python,
 };
 
@@ -113,7 +114,7 @@ static void label(struct heap_arena *arena, const struct vma *vma)
 {
 	arena->class = vma->class;
 	text_clean(arena->label, sizeof(arena->label), vma->name);
-	if (arena->kind == HEAP_JEMALLOC && vma->class == VMA_NAMED)
+	if ((arena->kind == HEAP_JEMALLOC || arena->kind == HEAP_MIMALLOC) && vma->class == VMA_NAMED)
 		memcpy(arena->name, arena->label, sizeof(arena->name));
 }
 
@@ -133,5 +134,8 @@ int heaps_label(const struct proc *proc, pid_t pid, struct heaps *heaps)
 	struct process process;
 	struct cost cost = { 0 };
 
-	return process_read_apart(proc, pid, PROCESS_NAMES, &cost, label_those_in, heaps, &process);
+	int error = process_read_apart(proc, pid, PROCESS_NAMES, &cost, label_those_in, heaps, &process);
+
+	heaps_merge(heaps, HEAP_MIMALLOC);
+	return error;
 }

@@ -26,7 +26,7 @@ enum heap_figure {
 #define HEAP_NAME_MAX 80
 
 /* Which allocator: what can be done about its free memory depends on it. */
-enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_PYTHON, HEAP_KINDS };
+enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_MIMALLOC, HEAP_PYTHON, HEAP_KINDS };
 
 /* Chunks of one size, or of sizes above the one before and up to this. */
 struct heap_size {
@@ -62,6 +62,9 @@ const char *heap_allocator(enum heap_kind kind);
 struct heap_arena *heaps_add(struct heaps *heaps, enum heap_kind kind, const char *name);
 void heaps_free(struct heaps *heaps);
 
+/* Those of a kind that have one name become one. */
+void heaps_merge(struct heaps *heaps, enum heap_kind kind);
+
 /* Adds to a figure: what is unknown of one is unknown of the sum. */
 void heap_figure_add(uint64_t *sum, uint64_t more);
 /* The sum of a figure over all arenas. */
@@ -72,6 +75,7 @@ typedef void heap_reader(struct target *target, const struct findings *findings,
 
 heap_reader heap_glibc;
 heap_reader heap_jemalloc;
+heap_reader heap_mimalloc;
 heap_reader heap_python;
 
 /* All of the above, of an open target that was recognised. */
@@ -80,7 +84,10 @@ void heap_read(struct target *target, const struct findings *findings, struct he
 /* The same of a process, in a child that may be left behind. 0 or a negative errno, as process_read_apart(). */
 int heap_read_apart(const struct proc *proc, pid_t pid, struct heaps *heaps);
 
-/* Finds the labels of arenas that were read. Those of jemalloc, which are numbers, get what the program calls them. */
+/*
+ * Finds the labels of arenas that were read. Those of jemalloc, which are numbers, and
+ * mimalloc's segments get what the program calls them, and segments with one name become one.
+ */
 int heaps_label(const struct proc *proc, pid_t pid, struct heaps *heaps);
 
 #endif

@@ -14,7 +14,7 @@ const char *heap_allocator(enum heap_kind kind)
 {
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "glibc", [HEAP_GLIBC_ARENA] = "glibc", [HEAP_GLIBC_LARGE] = "glibc",
-		[HEAP_JEMALLOC] = "jemalloc", [HEAP_PYTHON] = "python",
+		[HEAP_JEMALLOC] = "jemalloc", [HEAP_MIMALLOC] = "mimalloc", [HEAP_PYTHON] = "python",
 	};
 
 	return words[kind];
@@ -57,4 +57,28 @@ uint64_t heaps_sum(const struct heaps *heaps, enum heap_figure figure)
 	for (size_t i = 0; i < heaps->count; i++)
 		heap_figure_add(&sum, heaps->arena[i].figure[figure]);
 	return sum;
+}
+
+static struct heap_arena *same_before(struct heaps *heaps, size_t count, const struct heap_arena *arena)
+{
+	for (size_t i = 0; i < count; i++)
+		if (heaps->arena[i].kind == arena->kind && !strcmp(heaps->arena[i].name, arena->name))
+			return &heaps->arena[i];
+	return NULL;
+}
+
+void heaps_merge(struct heaps *heaps, enum heap_kind kind)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < heaps->count; i++) {
+		const struct heap_arena *arena = &heaps->arena[i];
+		struct heap_arena *same = arena->kind == kind ? same_before(heaps, kept, arena) : NULL;
+
+		for (unsigned k = 0; same && k < HEAP_FIGURES; k++)
+			heap_figure_add(&same->figure[k], arena->figure[k]);
+		if (!same)
+			heaps->arena[kept++] = *arena;
+	}
+	heaps->count = kept;
 }

@@ -41,7 +41,13 @@ def started(*command, **settings):
 def known_sizes():
     process, said = started(os.path.join(LIVE, "by_library"), "hold")
     rows = report_of(process)
+    text = subprocess.run([TOOL, "report", "--csv", "-o", "name,live", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    live = dict(line.rsplit(",", 1) for line in text.split("\n")[1:] if "," in line)
     process.communicate("\n")
+    for name, mib in (("libask1.so", 40), ("libask2.so", 20)):
+        bytes_ = int(live.get("mimalloc:lib:" + name) or 0)
+        # A block may be used up to the next size that mimalloc has, an eighth more at most.
+        check(f"what is live of {name}'s {mib} MiB", mib * MIB <= bytes_ <= mib * MIB * 1.125, f"{bytes_ / MIB:.2f} MiB")
     check("the program with known sizes ended well", process.returncode == 0 and said == "ready", f"{process.returncode} {said!r}")
     for name, mib in (("libask1.so", 40), ("libask2.so", 20)):
         pss = rows.get("mimalloc:lib:" + name, {}).get("pss", 0)

@@ -76,7 +76,16 @@ def started(code, preload=None):
     if preload:
         environment["LD_PRELOAD"] = preload
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    return process, json.loads(process.stdout.readline() or "{}")
+    said = json.loads(process.stdout.readline() or "{}")
+    # What it does on its way to wait for us is not our doing.
+    for _ in range(1000):
+        with open(f"/proc/{process.pid}/syscall") as file:
+            call = file.read().split()
+        # A read of standard input.
+        if len(call) > 2 and call[1] == "0x0":
+            break
+        time.sleep(0.01)
+    return process, said
 
 
 def total(arenas, figure):
@@ -145,6 +154,62 @@ def compare_jemalloc(name, result, truth):
     near(total(arenas, "live") + total(arenas, "pinned"), truth["active"], f"{name}: active")
     check(all(arena["cached"] is None for arena in arenas), f"{name}: what threads cache is unknown")
     check(all(sum(size["live"] for size in arena["sizes"]) == arena["live"] for arena in arenas), f"{name}: sizes add up")
+
+
+# What the blocks may use is known before and after; a thread that is not theirs frees every third.
+MIMALLOC = """
+import ctypes, json, sys, threading
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.malloc_usable_size.restype = ctypes.c_size_t
+libc.malloc_usable_size.argtypes = [ctypes.c_void_p]
+blocks, room = [None] * 40000, (ctypes.c_size_t * 40000)()
+def free(): [libc.free(block) for block in blocks[::3]]
+other = threading.Thread(target=free)
+print(json.dumps({"name": libc.mi_version() // 100}), flush=True)
+sys.stdin.readline()
+for i in range(40000):
+    blocks[i] = libc.malloc(i * 7919 % 3000 + (20 << 20) * (i == 7))
+    room[i] = libc.malloc_usable_size(blocks[i])
+    ctypes.memset(blocks[i], 1, i * 7919 % 3000)
+print(json.dumps({"taken": sum(room), "freed": sum(room[::3])}), flush=True)
+sys.stdin.readline()
+other.start()
+other.join()
+print("{}", flush=True)
+sys.stdin.readline()
+"""
+
+
+def mimalloc():
+    """mimalloc's live bytes change by what is allocated and freed; what other threads free is free at once."""
+    process, said = started(MIMALLOC, "libmimalloc.so.2")
+    try:
+        if said != {"name": 2}:
+            return skip("libmimalloc.so.2 does not load")
+
+        def look():
+            result = [arena for arena in figures(process.pid)["arenas"] if arena["allocator"] == "mimalloc"]
+            return total(result, "live"), total(result, "chunks"), sum(arena["resident"] for arena in result)
+
+        def step():
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+        as_it_was, before = unchanged(process.pid), look()
+        check(unchanged(process.pid) == as_it_was, "mimalloc: looked at, the process is unchanged")
+        truth = step()
+        full = look()
+        near(full[0] - before[0], truth["taken"], "mimalloc: live grew")
+        near(full[1] - before[1], 40000, "mimalloc: blocks")
+        step()
+        less = look()
+        near(full[0] - less[0], truth["freed"], "mimalloc: live shrank by what another thread freed")
+    finally:
+        process.kill()
+        process.wait()
 
 
 PYTHON = """
@@ -244,6 +309,7 @@ def redis():
 glibc()
 jemalloc()
 named()
+mimalloc()
 python()
 redis()
 done()
