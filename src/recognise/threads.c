@@ -16,10 +16,12 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define THREADS_MAX 32768
+#define BLOCK_WORDS 512          /* a control block has about 290 */
 
 struct layout {
 	uint64_t global;            /* _rtld_global */
@@ -85,42 +87,63 @@ static bool thread_name(const struct target *target, pid_t tid, char name[20])
 	return true;
 }
 
-/* The guard in front of an area, or NULL. */
-static const struct area *guard_of(const struct target *target, size_t i)
+/* Most processes have one thread, and their libc's symbols need not be read. */
+static bool has_threads(const struct target *target)
 {
-	const struct area *area = &target->area[i], *below = i ? area - 1 : NULL;
+	pid_t *tids = NULL;
+	size_t count = 0;
+	bool several = !proc_tasks(target->proc, target->pid, &tids, &count) && count > 1;
 
-	return below && area_is_anonymous(area) && area_is_writable(area) && below->end == area->start &&
-	       area_is_anonymous(below) && !memcmp(below->perms, "---", 3) ? below : NULL;
+	free(tids);
+	return several;
 }
 
-/* Most processes have one thread, and their libc's symbols need not be read. */
-static bool may_have_stacks(const struct target *target)
+/* Private anonymous memory from end to end, a guard at its beginning being some of it. */
+static bool is_mapped(struct target *target, uint64_t start, uint64_t end)
 {
-	for (size_t i = 1; i < target->areas; i++)
-		if (guard_of(target, i))
+	size_t i = area_seek(target, start);
+
+	for (; i < target->areas && target->area[i].start <= start && !target_is_spent(target); i++) {
+		if (!area_is_anonymous(&target->area[i]))
+			return false;
+		if (target->area[i].end >= end)
 			return true;
+		start = target->area[i].end;
+	}
 	return false;
 }
 
-/* From its guard to the page that its control block ends in: libc puts that at the upper end. */
-static void stack_range(const struct target *target, const struct layout *layout, uint64_t block, uint64_t *start,
-                        uint64_t *end)
+/* Whether two words of the block at this address can be where the thread's stack begins, and its size. */
+static bool is_stack(struct target *target, const struct layout *layout, uint64_t block, uint64_t start, uint64_t size)
 {
-	size_t i = area_seek(target, block);
-	const struct area *area = &target->area[i], *guard = i < target->areas ? guard_of(target, i) : NULL;
-	uint64_t page = target->own.page;
+	uint64_t page = target->own.page, end = start + size;
+
+	if (start % page || size % page || size < 2 * page || end < start || start >= block || end < block + layout->size)
+		return false;
+	/* Elsewhere the thread's variables follow it, and how long they are is not known. */
+	if (layout->machine == EM_X86_64 && end - block - layout->size >= page)
+		return false;
+	return is_mapped(target, start, end);
+}
+
+/*
+ * The block itself says where the stack begins and how long it is, with its
+ * guard, in two words that no constant leads to. A guard is no sign of the
+ * beginning: since glibc 2.42 it may be no mapping of its own (MADV_GUARD_INSTALL).
+ */
+static void stack_range(struct target *target, const struct layout *layout, uint64_t block, uint64_t *start, uint64_t *end)
+{
+	uint64_t word[BLOCK_WORDS];
+	size_t words = layout->size / sizeof(word[0]) < BLOCK_WORDS ? layout->size / sizeof(word[0]) : BLOCK_WORDS;
 
 	*start = *end = 0;
-	/* Without a guard nothing says where it begins. */
-	if (!guard || area->start > block)
+	if (memory_get(target, block, word, words * sizeof(word[0])))
 		return;
-	/* Of a longer one a part may be another's. */
-	*start = guard->end - guard->start == page ? guard->start : area->start;
-	/* Elsewhere the thread's variables follow it, and how long they are is not known. */
-	*end = layout->machine == EM_X86_64 ? (block + layout->size + page - 1) & ~(page - 1) : area->end;
-	if (*end > area->end)
-		*start = *end = 0;
+	for (size_t i = 0; i + 1 < words && !*end; i++)
+		if (is_stack(target, layout, block, word[i], word[i + 1])) {
+			*start = word[i];
+			*end = word[i] + word[i + 1];
+		}
 }
 
 static void take_thread(struct target *target, struct findings *findings, const struct layout *layout, uint64_t block)
@@ -150,7 +173,7 @@ void recognise_threads(struct target *target, struct findings *findings)
 {
 	struct layout layout;
 
-	if (!may_have_stacks(target) || !find_layout(target, &layout))
+	if (!has_threads(target) || !find_layout(target, &layout))
 		return;
 	walk(target, findings, &layout, layout.global + layout.used, take_thread);
 	walk(target, findings, &layout, layout.global + layout.user, take_other);

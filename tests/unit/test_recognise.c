@@ -192,7 +192,7 @@ struct places {
 	pid_t tid;
 };
 
-enum { HONEST, RING_OPEN, FORGED_LARGE };
+enum { HONEST, RING_OPEN, FORGED_LARGE, NO_GUARD };
 
 static char in_bss[1U << 20];
 static struct places places;
@@ -223,6 +223,7 @@ static void *worker(void *what)
 static void be_child(int what)
 {
 	pthread_t thread;
+	pthread_attr_t attributes;
 	char *large = malloc(1U << 20);
 	uint64_t *mapped = mmap(NULL, 1U << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -232,7 +233,10 @@ static void be_child(int what)
 	places.large = (uintptr_t)large;
 	places.mapped = (uintptr_t)mapped;
 	places.bss = (uintptr_t)in_bss + sizeof(in_bss) / 2;
-	pthread_create(&thread, NULL, worker, &what);
+	pthread_attr_init(&attributes);
+	if (what == NO_GUARD)
+		pthread_attr_setguardsize(&attributes, 0);
+	pthread_create(&thread, &attributes, worker, &what);
 	for (;;)
 		pause();
 }
@@ -287,6 +291,19 @@ START_TEST(names_are_the_libraries)
 }
 END_TEST
 
+/* As with glibc 2.42 and later, whose guards are no mappings. */
+START_TEST(a_stack_without_a_guard_is_one)
+{
+	char expected[64];
+
+	begin_names(NO_GUARD);
+	snprintf(expected, sizeof(expected), "stack:%d:worker", (int)places.tid);
+	ck_assert_str_eq(name_of(places.stack), expected);
+	ck_assert_str_eq(name_of(places.stack - (7U << 20)), expected);
+	end_names();
+}
+END_TEST
+
 START_TEST(a_ring_that_never_closes_names_nothing)
 {
 	begin_names(RING_OPEN);
@@ -310,6 +327,7 @@ static TCase *names_tests(void)
 	TCase *tests = tcase_create("names");
 
 	tcase_add_test(tests, names_are_the_libraries);
+	tcase_add_test(tests, a_stack_without_a_guard_is_one);
 	tcase_add_test(tests, a_ring_that_never_closes_names_nothing);
 	tcase_add_test(tests, a_forged_header_names_nothing);
 	return tests;
