@@ -6,7 +6,8 @@
  * version; the old ones stay. tests/tree/versions.sh looks at what was built.
  *
  * Before 2.34 a program may have loaded neither of the two, so these are weak:
- * NULL there.
+ * NULL there. Built there, they have the first version only, and naming it would
+ * need the two at link time.
  */
 #ifndef ANONNAME_BASE_OLD_H
 #define ANONNAME_BASE_OLD_H
@@ -15,12 +16,11 @@
 
 #include "arch.h"
 
-#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
 #define OLD_WEAK(function) \
 	extern __typeof__(function) function __attribute__((weak)); \
 	__asm__(".symver " #function ", " #function "@" ARCH_FIRST_GLIBC)
 #else
-/* musl's have no versions. */
 #define OLD_WEAK(function) extern __typeof__(function) function __attribute__((weak))
 #endif
 
