@@ -213,15 +213,27 @@ static bool may_pin(const struct target *target, uint64_t address, size_t size)
 	       size <= target->exclusive_to - address;
 }
 
+/* Through /proc/PID/mem a device's memory could be read. */
+static bool is_private(const struct target *target, uint64_t from, size_t size)
+{
+	const struct area *area;
+
+	for (uint64_t at = from; at - from < size; at = area->end) {
+		area = area_at(target, at);
+		if (!area || area->perms[3] != 'p')
+			return false;
+	}
+	return true;
+}
+
 static int own_fetch(void *context, uint64_t address, void *buffer, size_t size)
 {
 	struct target *target = context;
 	struct iovec here = { buffer, size }, there = { (void *)(uintptr_t)address, size };
-	const struct area *area = area_at(target, address);
 
 	if (may_pin(target, address, size) && process_vm_readv(target->pid, &here, 1, &there, 1, 0) == (ssize_t)size)
 		return 0;
-	if (!area || area->perms[3] != 'p' || size > area->end - address)
+	if (!is_private(target, address, size))
 		return -EFAULT;
 	return pread(target->own.mem, buffer, size, (off_t)address) == (ssize_t)size ? 0 : -EFAULT;
 }
