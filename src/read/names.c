@@ -240,7 +240,27 @@ void name_owner(const struct name_row *row, char *buffer, size_t size)
 }
 
 static const char *const own_kinds[] = {
-	"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm", "early", "gc", "metadata",
+	"arena", "large", "heap", "stack", "sigstack", "bss", "jit", "reserve", "mmap", "shm", "early", "gc", "metadata", "tls",
+};
+
+/* Names and parts of names that are such a word as a whole. */
+static const struct {
+	const char *part, *kind;
+} kind_parts[] = {
+	{ "lib", "heap" },          /* a library's own, the name of which says nothing of the kind */
+	{ "class", "metadata" },
+	{ "cds", "metadata" },
+	{ "symbol", "metadata" },
+	{ "literals", "metadata" },
+	{ "thread", "stack" },
+	{ "transient", "heap" },
+	{ "pool", "heap" },
+	{ "buffer", "heap" },
+	{ "sandbox", "reserve" },
+	/* Chromium's on Android. */
+	{ "v8", "heap" },
+	{ "blink_gc", "heap" },
+	{ "chromium", "heap" },
 };
 
 /*
@@ -251,6 +271,11 @@ static const char *const own_kinds[] = {
 static const struct {
 	const char *word, *kind;
 } kind_words[] = {
+	{ "bionic tls", "tls" },
+	{ "live stack", "gc" },
+	{ "allocation stack", "gc" },
+	{ "checkmarks", "gc" },
+	{ "allspans", "metadata" },
 	{ "signal stack", "sigstack" },
 	{ "sigstack", "sigstack" },
 	{ "mark stack", "gc" },
@@ -306,9 +331,26 @@ const char *name_kind_find(const char *kind)
 	return class_kinds[VMA_NAMED];
 }
 
+static const char *own_kind(struct text part)
+{
+	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
+		if (text_is(part, own_kinds[i]))
+			return own_kinds[i];
+	return NULL;
+}
+
+static const char *kind_of_part(struct text part)
+{
+	for (size_t i = 0; i < sizeof(kind_parts) / sizeof(*kind_parts); i++)
+		if (text_is(part, kind_parts[i].part))
+			return kind_parts[i].kind;
+	return NULL;
+}
+
 const char *name_kind(const struct name_row *row)
 {
 	struct text rest = name_text(row), first, second;
+	const char *kind;
 
 	if (row->class != VMA_NAMED)
 		return class_kinds[row->class];
@@ -316,19 +358,13 @@ const char *name_kind(const struct name_row *row)
 	second = next_part(&rest);
 	while (second.len && isdigit((unsigned char)second.at[second.len - 1]))
 		second.len--;
-	/* The library's name says nothing of the kind. */
-	if (text_is(second, "lib"))
-		return name_kind_find("heap");
-	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
-		if (text_is(second, own_kinds[i]))
-			return own_kinds[i];
-	for (size_t i = 0; i < sizeof(own_kinds) / sizeof(*own_kinds); i++)
-		if (text_is(first, own_kinds[i]))
-			return own_kinds[i];
+	if ((kind = own_kind(second)) || (kind = kind_of_part(second)) || (kind = own_kind(first)))
+		return kind;
 	for (size_t i = 0; i < sizeof(kind_words) / sizeof(*kind_words); i++)
 		if (strcasestr(row->name, kind_words[i].word))
 			return kind_words[i].kind;
-	return class_kinds[VMA_NAMED];
+	kind = kind_of_part(first);
+	return kind ? kind : class_kinds[VMA_NAMED];
 }
 
 void name_thread(const struct name_row *row, char *buffer, size_t size)
