@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The input is another process's memory, as hostile as it can be: a page of
+ * where its mappings are and how long, then bytes that lie at whatever address a
+ * recogniser asks for. Each recogniser sees them. What it names must be sorted,
+ * not overlap, and lie in what may be named; and reading comes to an end.
+ */
+#include "../../src/recognise/object.h"
+#include "../../src/recognise/recognise.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define AREAS 8
+#define FIRST 0xc000000000ULL       /* Go's; all others take what comes */
+#define UNIT  (1ULL << 20)
+#define DATA  (16ULL << 10)         /* of an object; and as much is its .bss */
+#define READS 200
+#define PAGE  4096
+
+static recogniser *const recognisers[] = {
+	recognise_bss, recognise_threads, recognise_loader, recognise_arenas, recognise_jemalloc, recognise_hotspot, recognise_v8,
+	recognise_go, recognise_php, recognise_ruby, recognise_python, recognise_large,
+};
+
+/* The program is each runtime at once: its objects have the names that are asked for. */
+static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "program" };
+
+#define OBJECTS (sizeof(names) / sizeof(*names))
+
+struct image_bytes {
+	const uint8_t *bytes;
+	size_t size;
+};
+
+static char path[1];
+
+/* The bytes lie everywhere, again and again: so that any pointer leads to some. */
+static int bytes_read(void *context, uint64_t address, void *buffer, size_t size)
+{
+	const struct image_bytes *image = context;
+
+	for (size_t done = 0; done < size;) {
+		size_t from = (address + done) % image->size, part = image->size - from;
+
+		part = part < size - done ? part : size - done;
+		memcpy((char *)buffer + done, image->bytes + from, part);
+		done += part;
+	}
+	return 0;
+}
+
+static uint64_t bytes_next(void *context, uint64_t from, uint64_t to)
+{
+	(void)context;
+	from = (from + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	return from < to ? from : to;
+}
+
+static bool bytes_present(void *context, uint64_t from, size_t pages, uint64_t *bits)
+{
+	(void)context;
+	(void)from;
+	memset(bits, 0xff, (pages + 63) / 64 * sizeof(*bits));
+	return true;
+}
+
+static void make_areas(struct area *area, const uint8_t *data)
+{
+	uint64_t at = FIRST;
+
+	for (size_t i = 0; i < AREAS; i++) {
+		area[i] = (struct area){ .start = at, .end = at + (1 + data[i] % 8) * UNIT, .perms = "rw-p", .path = path,
+		                         .class = data[i] & 0x80 ? VMA_HEAP : VMA_UNNAMED };
+		at = area[i].end + (data[i] & 0x40 ? UNIT : 0);
+	}
+}
+
+static void check(const struct target *target, const struct findings *findings)
+{
+	for (size_t i = 0; i < findings->settled; i++) {
+		const struct found *found = &findings->found[i];
+
+		if (found->start >= found->end || found->name >= findings->names_len || (i && found[-1].end > found->start) ||
+		    strlen(findings->names + found->name) >= FOUND_NAME_MAX)
+			abort();
+	}
+	if (target->reads > READS)
+		abort();
+}
+
+/* Each is what its file would say, and the files are not there: what only symbols lead to is not looked at. */
+static void make_objects(struct object *object)
+{
+	static struct image image = {
+		.soname = "object", .machine = EM_X86_64, .no_symbols = true, .segments = 1,
+		.segment = { { .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_filesz = DATA, .p_memsz = 2 * DATA } },
+	};
+
+	for (size_t i = 0; i < OBJECTS; i++)
+		object[i] = (struct object){ .path = names[i], .name = names[i], .state = OBJECT_READ, .image = &image, .fd = -1,
+		                             .base = FIRST, .end = FIRST + 2 * DATA };
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct proc nowhere = { .fd = -1 };
+	struct area area[AREAS];
+	struct object object[OBJECTS];
+	struct image_bytes bytes = { data + AREAS, size - AREAS };
+	struct findings findings = { 0 };
+	struct target target = {
+		.memory = { bytes_read, &bytes }, .next = bytes_next, .present = bytes_present, .fetch = bytes_read,
+		.proc = &nowhere, .pid = 1, .area = area, .areas = AREAS, .object = object, .objects = OBJECTS,
+		.own = { .mem = -1, .pagemap = -1, .page = PAGE },
+		/* An input is done in a moment. */
+		.limits = { READS, READS * (uint64_t)PAGE, UINT64_MAX, UINT64_MAX },
+	};
+
+	if (size <= AREAS)
+		return 0;
+	make_areas(area, data);
+	make_objects(object);
+	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
+		recognisers[i](&target, &findings);
+		findings_settle(&findings);
+		check(&target, &findings);
+		target_allow(&target, &target.limits);
+		target.reads = target.bytes = 0;
+	}
+	findings_free(&findings);
+	return 0;
+}
