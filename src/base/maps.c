@@ -8,46 +8,47 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-/* start-end perms offset major:minor inode path */
-static bool parse(const char *line, const char *end, struct maps_line *out, char *path, size_t room)
+/* A field that nobody asks for. */
+static const char *skip_field(const char *at)
 {
-	uint64_t start, stop, skip;
+	while (*at && *at != ' ')
+		at++;
+	return *at ? at + 1 : at;
+}
 
-	if (!text_read_number(&line, end, 16, &start) || line == end || *line++ != '-' ||
-	    !text_read_number(&line, end, 16, &stop) || end - line < 6)
+/*
+ * start-end perms offset major:minor inode path
+ *
+ * Each start of a program reads some thirty of these: each byte is looked at
+ * once, and the path stays where it is. The line ends with a NUL.
+ */
+static bool parse(const char *line, const char *end, struct maps_line *out)
+{
+	uint64_t start, stop;
+
+	if (!text_read_number(&line, end, 16, &start) || *line++ != '-' || !text_read_number(&line, end, 16, &stop) || end - line < 6)
 		return false;
 	line++;
 	for (int i = 0; i < 4; i++)
 		out->perms[i] = *line++;
 	out->perms[4] = '\0';
-	line++;
-	if (!text_read_number(&line, end, 16, &skip) || line == end || *line++ != ' ' ||
-	    !text_read_number(&line, end, 16, &skip) || line == end || *line++ != ':' ||
-	    !text_read_number(&line, end, 16, &skip) || line == end || *line++ != ' ' ||
-	    !text_read_number(&line, end, 10, &out->inode))
+	line = skip_field(skip_field(line + 1));
+	if (!text_read_number(&line, end, 10, &out->inode))
 		return false;
-	while (line < end && *line == ' ')
+	while (*line == ' ')
 		line++;
-
-	struct text_buffer t;
-
-	if ((size_t)(end - line) >= room)
-		line = end - room + 1;
-	text_init(&t, path, room);
-	text_add_bytes(&t, line, (size_t)(end - line));
 	out->start = start;
 	out->end = stop;
-	out->path = path;
+	out->path = line;
 	/* /proc shows no file for [heap], [stack], [anon:...]: their inode is 0 as well. */
-	out->special = text_begins(path, "[heap]") || text_begins(path, "[stack");
-	out->anonymous = out->inode == 0 && out->perms[3] == 'p' &&
-			 (path[0] == '\0' || out->special || text_begins(path, "[anon:"));
+	out->special = *line == '[' && (text_begins(line, "[heap]") || text_begins(line, "[stack"));
+	out->anonymous = out->inode == 0 && out->perms[3] == 'p' && (!*line || out->special || text_begins(line, "[anon:"));
 	return true;
 }
 
 static long read_file(const char *file, bool (*each)(const struct maps_line *line, void *context), void *context)
 {
-	char buf[1024], path[128];      /* the caller may be on a small stack */
+	char buf[1024];      /* the caller may be on a small stack */
 	size_t have = 0;
 	long count = 0, n;
 	bool more = true;
@@ -56,19 +57,20 @@ static long read_file(const char *file, bool (*each)(const struct maps_line *lin
 	if (sys_failed(fd))
 		return fd;
 	while (more && (n = sys_read((int)fd, buf + have, sizeof(buf) - have)) > 0) {
-		size_t done = 0;
+		size_t done = 0, at = have;
 
 		have += (size_t)n;
-		for (size_t i = 0; i < have && more; i++) {
+		for (; at < have && more; at++) {
 			struct maps_line line;
 
-			if (buf[i] != '\n')
+			if (buf[at] != '\n')
 				continue;
-			if (parse(buf + done, buf + i, &line, path, sizeof(path))) {
+			buf[at] = '\0';
+			if (parse(buf + done, buf + at, &line)) {
 				count++;
 				more = !each || each(&line, context);
 			}
-			done = i + 1;
+			done = at + 1;
 		}
 		/* A path longer than the buffer: drop what we have of it, its line is not parsed. */
 		if (done == 0 && have == sizeof(buf))

@@ -13,7 +13,7 @@ struct maps_line {
 	uintptr_t start;
 	uintptr_t end;
 	uint64_t inode;
-	const char *path;       /* "" where there is none; of a long one its end */
+	const char *path;       /* "" where there is none; gone when each() returns */
 	char perms[5];
 	bool anonymous;         /* private memory without a file: what can carry a name */
 	bool special;           /* [heap] or [stack]: the kernel calls it so whatever name it carries */

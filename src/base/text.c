@@ -62,7 +62,8 @@ void text_add_hex(struct text_buffer *t, uint64_t n)
 	text_add_bytes(t, digits, number_in_base(digits, n, 16));
 }
 
-bool text_read_number(const char **s, const char *end, unsigned base, uint64_t *value)
+/* Compiled once for each base, so that nothing is multiplied: /proc/self/maps is numbers for the most part. */
+static inline __attribute__((always_inline)) bool read_in_base(const char **s, const char *end, unsigned base, uint64_t *value)
 {
 	const char *p = *s;
 	uint64_t n = 0;
@@ -84,6 +85,11 @@ bool text_read_number(const char **s, const char *end, unsigned base, uint64_t *
 	*s = p;
 	*value = n;
 	return true;
+}
+
+bool text_read_number(const char **s, const char *end, unsigned base, uint64_t *value)
+{
+	return base == 16 ? read_in_base(s, end, 16, value) : read_in_base(s, end, 10, value);
 }
 
 size_t text_length(const char *s)

@@ -72,19 +72,19 @@ struct sweep {
 static bool name_early(const struct maps_line *line, void *context)
 {
 	const struct sweep *sweep = context;
-	const struct object *loader = objects_named("ld-linux");
-	uintptr_t tls = arch_thread_pointer();
-	struct fields f = { .library = loader ? "ld.so" : objects_program(), .memory = line->perms[2] == 'x' ? MEMORY_CODE : MEMORY_OLD };
-	const struct object *o = objects_find(line->start);
-	uintptr_t start = line->start;
+	struct fields f = { .memory = line->perms[2] == 'x' ? MEMORY_CODE : MEMORY_OLD };
+	uintptr_t tls = arch_thread_pointer(), start = line->start;
 	enum kind kind = KIND_EARLY;
+	const struct object *o;
 
 	if (sweep->program_headers >= line->start && sweep->program_headers < line->end && line->inode)
 		objects_program_is(line->path);
 	/* A path: a file, [heap], [stack], or a name that somebody gave. */
 	if (!line->anonymous || line->path[0])
 		return true;
+	f.library = objects_named("ld-linux") ? "ld.so" : objects_program();
 	/* An object's .bss has its name already; what merged with it has not. */
+	o = objects_find(start);
 	if (o)
 		start = MIN(o->end, line->end);
 	if (tls >= start && tls < line->end && thread_is_first())
