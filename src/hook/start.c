@@ -42,6 +42,15 @@ static void **next_slot(size_t i)
 	return (void **)((char *)&hook_next + next_functions[i].at);
 }
 
+/* The second time there is as a rule nothing left to look for, and nobody's tables need to be read. */
+static bool all_found(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(next_functions); i++)
+		if (!*next_slot(i))
+			return false;
+	return true;
+}
+
 /* Takes from one object what no object before it had. */
 static void take_from(const struct link_map *object)
 {
@@ -78,9 +87,9 @@ void hook_find_next(void)
 
 	while (self && self->l_ld != _DYNAMIC)
 		self = self->l_next;
-	for (const struct link_map *o = self ? self->l_next : NULL; o; o = o->l_next)
+	for (const struct link_map *o = self ? self->l_next : NULL; o && !all_found(); o = o->l_next)
 		take_from(o);
-	for (const struct link_map *o = self ? first : NULL; o != self; o = o->l_next)
+	for (const struct link_map *o = self ? first : NULL; o != self && !all_found(); o = o->l_next)
 		take_from(o);
 	/* In a namespace of its own (dlmopen) the program's list has neither us nor our libc. */
 	for (size_t i = 0; !self && i < ARRAY_SIZE(next_functions) && dlsym; i++)
