@@ -212,7 +212,7 @@ static bool range_insert(const struct registry_range *new)
 
 	if (!leaf_splice(leaf, i, p, p, new))
 		return false;
-	count_add(COUNT_RANGES, 1);
+	count_held(COUNT_RANGES, 1);
 	return true;
 }
 
@@ -247,7 +247,7 @@ static bool range_split(uintptr_t addr)
 		return false;
 	}
 	if (together)
-		count_add(COUNT_RANGES, 1);
+		count_held(COUNT_RANGES, 1);
 	return true;
 }
 
@@ -277,7 +277,7 @@ static bool ranges_remove(uintptr_t start, uintptr_t end, uint32_t stamp, bool u
 			return false;
 		for (uint32_t k = 0; k < gone; k++)
 			name_put(names[k]);
-		count_add(COUNT_RANGES, -(int64_t)gone);
+		count_held(COUNT_RANGES, -(int64_t)gone);
 	}
 	return true;
 }
@@ -335,7 +335,7 @@ static bool edit_in_place(const struct op *op, int64_t name, bool *done)
 	}
 	if (!leaf_splice(leaf, i, p, q, name < 0 ? NULL : &new))
 		return false;
-	count_add(COUNT_RANGES, (name >= 0) - (int64_t)removed);
+	count_held(COUNT_RANGES, (name >= 0) - (int64_t)removed);
 	while (removed)
 		name_put(gone[--removed]);
 	return true;

@@ -189,7 +189,7 @@ void name_put(uint32_t granule)
 	name->next = name_free[class - 1];
 	written_before();
 	name_free[class - 1] = granule + 1;
-	count_add(COUNT_NAMES, -1);
+	count_held(COUNT_NAMES, -1);
 }
 
 int64_t name_find(const char *text, size_t len, bool code)
@@ -246,6 +246,6 @@ int64_t name_find(const char *text, size_t len, bool code)
 	*bucket = granule + 1;
 	written_before();
 	name_last = granule + 1;
-	count_add(COUNT_NAMES, 1);
+	count_held(COUNT_NAMES, 1);
 	return granule;
 }
