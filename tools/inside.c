@@ -10,7 +10,10 @@
 
 static void read_one(struct inside *inside, const struct proc *proc, pid_t pid, struct heaps *heaps)
 {
-	if (heap_read_apart(proc, pid, heaps) || !heaps->count)
+	int error = heap_read_apart(proc, pid, heaps);
+
+	inside->cut += !error && heaps->cut;
+	if (error || !heaps->count)
 		return;
 	heaps_label(proc, pid, heaps);
 	arenas_sort(heaps);

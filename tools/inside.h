@@ -13,6 +13,7 @@ struct inside {
 	size_t count;
 	uint64_t total[HEAP_FIGURES];
 	bool any;
+	size_t cut;                 /* processes of which a limit let not all be looked through */
 };
 
 /* Reads them one by one, each in a child. 0 or -ENOMEM; of a process that cannot be read, nothing is known. */

@@ -72,6 +72,9 @@ static int read_inside(const struct request *request, const struct measurement *
 		return -EIO;
 	error = inside_read(inside, &proc, measurement);
 	proc_close(&proc);
+	if (inside->cut)
+		tool_error("%zu process%s more than is looked through of one process: arenas and figures may be missing",
+		           inside->cut, inside->cut == 1 ? " holds" : "es hold");
 	return error;
 }
 

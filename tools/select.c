@@ -287,7 +287,8 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 		code = measure_given(selection, &proc, mode, measurement);
 	progress_end();
 	if (measurement->unread) {
-		tool_error("interrupted: %zu processes were not read, and are missing below", measurement->unread);
+		tool_error("interrupted: %zu process%s not read, and missing below", measurement->unread,
+		           measurement->unread == 1 ? " was" : "es were");
 		code = EXIT_FAILED;
 	}
 	free(pids);

@@ -16,9 +16,9 @@ static heap_reader *const readers[] = {
 	heap_python,
 };
 
-/* Beside what recognising may cost: apart.h waits ten seconds for one process. */
+/* Beside what recognising may cost: after eight seconds apart.c gives the process up, and what was found with it. */
 static const struct target_limits limits = {
-	.reads = 1U << 28, .bytes = 1ULL << 40, .cpu_ns = 8000000000ULL, .wall_ns = 8000000000ULL,
+	.reads = 1U << 28, .bytes = 1ULL << 40, .cpu_ns = 8000000000ULL, .wall_ns = 6500000000ULL,
 };
 
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps)

@@ -267,7 +267,7 @@ def interrupted():
         os.close(master)
         check(time.monotonic() - begun < 4, "Ctrl-C ends the reading at once")
         check("2 of 3 processes read" in said, f"after a second a terminal is told how far it is: {said!r}")
-        check(code == 1 and "1 processes were not read" in said, "and that some are missing")
+        check(code == 1 and "1 process was not read" in said, "and that some are missing")
         check([one["pid"] for one in json.loads(out)["processes"]] == [5, 6], f"those that were read are printed: {out[:200]}")
         result = run("report", "--all", "--root", tree, timeout=60)
         check("\r" not in result.stderr, "no line of progress where standard error is no terminal")

@@ -119,7 +119,8 @@ def cut_short():
             check("names from outside may be missing" in says.stderr, f"{command} says that it was cut short")
             says = json.loads(run(command, "--json", process.pid).stdout)
             check((says if command == "maps" else says["processes"][0]).get("names_cut") is True, f"{command} --json has names_cut")
-        check("figures may be missing" in run("heap", process.pid).stderr, "heap says that it was cut short")
+        for command in (["heap"], ["report", "--heap"]):
+            check("figures may be missing" in run(*command, process.pid).stderr, f"{' '.join(command)} says that it was cut short")
     finally:
         process.kill()
         process.stdout.close()
