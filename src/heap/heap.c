@@ -14,6 +14,7 @@ static heap_reader *const readers[] = {
 	heap_jemalloc,
 	heap_mimalloc,
 	heap_python,
+	heap_hotspot,
 };
 
 /* Beside what recognising may cost: after eight seconds apart.c gives the process up, and what was found with it. */

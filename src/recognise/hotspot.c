@@ -6,6 +6,7 @@
  */
 #include "recognise.h"
 
+#include "hotspot.h"
 #include "object.h"
 
 #include <stdlib.h>
@@ -17,15 +18,13 @@
 #define CLASS_SPAN  (1ULL << 30)    /* CompressedClassSpaceSize, unless it is set */
 
 enum { HEAP, RESERVED, REGION_START, REGION_WORDS, LOW, HIGH, VARIABLES };
-static const struct {
-	const char *type, *field;
-} wanted[VARIABLES] = {
-	[HEAP] = { "Universe", "_collectedHeap" },
-	[RESERVED] = { "CollectedHeap", "_reserved" },
-	[REGION_START] = { "MemRegion", "_start" },
-	[REGION_WORDS] = { "MemRegion", "_word_size" },
-	[LOW] = { "CodeCache", "_low_bound" },
-	[HIGH] = { "CodeCache", "_high_bound" },
+static const struct hotspot_variable variables[VARIABLES] = {
+	[HEAP] = { "Universe", NULL, "_collectedHeap" },
+	[RESERVED] = { "CollectedHeap", NULL, "_reserved" },
+	[REGION_START] = { "MemRegion", NULL, "_start" },
+	[REGION_WORDS] = { "MemRegion", NULL, "_word_size" },
+	[LOW] = { "CodeCache", NULL, "_low_bound" },
+	[HIGH] = { "CodeCache", NULL, "_high_bound" },
 };
 
 /* Where in an entry its parts are: exported words tell. */
@@ -55,12 +54,16 @@ static bool find_layout(struct target *target, struct object *jvm, struct layout
 	       layout->offset <= layout->stride - 8 && layout->address <= layout->stride - 8;
 }
 
-static bool text_at(struct target *target, struct object *jvm, uint64_t at, const char *text)
+/* A name of a type or a field; "": there is none, or it is too long for any that is wanted. */
+static void name_at(struct target *target, struct object *jvm, uint64_t at, char name[NAME_MAX_])
 {
-	char found[NAME_MAX_];
-	size_t size = strlen(text) + 1;
-
-	return size <= sizeof(found) && object_constant(target, jvm, at, found, size) && !memcmp(found, text, size);
+	/* The last string of a file has less behind it. */
+	for (size_t size = NAME_MAX_; size; size /= 2)
+		if (object_constant(target, jvm, at, name, size)) {
+			name[size - 1] = memchr(name, 0, size) ? name[size - 1] : '\0';
+			return;
+		}
+	*name = '\0';
 }
 
 static uint64_t word_of(const char *entry, uint64_t offset)
@@ -71,35 +74,49 @@ static uint64_t word_of(const char *entry, uint64_t offset)
 	return word;
 }
 
-/* Fills in what is wanted: static variables' addresses, and the offsets of the others. */
-static unsigned read_table(struct target *target, struct object *jvm, const struct layout *layout, uint64_t *variable)
+static bool is_wanted(const struct hotspot_variable *wanted, const char *type, const char *field)
 {
-	char entry[ENTRY_MAX];
-	unsigned found = 0;
+	return !strcmp(field, wanted->field) && (!strcmp(type, wanted->type) || (wanted->alias && !strcmp(type, wanted->alias)));
+}
 
-	for (unsigned i = 0; i < ENTRIES_MAX && found < VARIABLES; i++) {
+static size_t read_table(struct target *target, struct object *jvm, const struct layout *layout, const struct hotspot_variable *wanted,
+                         size_t count, uint64_t *value)
+{
+	char entry[ENTRY_MAX], type[NAME_MAX_], field[NAME_MAX_];
+	size_t found = 0;
+
+	for (unsigned i = 0; i < ENTRIES_MAX && found < count; i++) {
 		uint32_t is_static;
 
 		if (memory_get(target, layout->table + i * layout->stride, entry, layout->stride) || !word_of(entry, layout->type))
 			break;
 		memcpy(&is_static, entry + layout->is_static, sizeof(is_static));
-		for (unsigned k = 0; k < VARIABLES; k++)
-			if (text_at(target, jvm, word_of(entry, layout->field), wanted[k].field) &&
-			    text_at(target, jvm, word_of(entry, layout->type), wanted[k].type)) {
-				variable[k] = word_of(entry, is_static ? layout->address : layout->offset);
+		name_at(target, jvm, word_of(entry, layout->field), field);
+		name_at(target, jvm, word_of(entry, layout->type), type);
+		for (size_t k = 0; k < count; k++)
+			if (value[k] == HOTSPOT_ABSENT && is_wanted(&wanted[k], type, field)) {
+				value[k] = word_of(entry, is_static ? layout->address : layout->offset);
 				found++;
 			}
 	}
 	return found;
 }
 
-void recognise_hotspot(struct target *target, struct findings *findings)
+size_t hotspot_find(struct target *target, const struct hotspot_variable *wanted, size_t count, uint64_t *value)
 {
 	struct object *jvm = object_named(target, "libjvm.so");
 	struct layout layout;
-	uint64_t variable[VARIABLES] = { 0 }, heap, start, words, low, high;
 
-	if (!jvm || !find_layout(target, jvm, &layout) || read_table(target, jvm, &layout, variable) != VARIABLES)
+	for (size_t i = 0; i < count; i++)
+		value[i] = HOTSPOT_ABSENT;
+	return jvm && find_layout(target, jvm, &layout) ? read_table(target, jvm, &layout, wanted, count, value) : 0;
+}
+
+void recognise_hotspot(struct target *target, struct findings *findings)
+{
+	uint64_t variable[VARIABLES], heap, start, words, low, high;
+
+	if (hotspot_find(target, variables, VARIABLES, variable) != VARIABLES)
 		return;
 	if (memory_word(target, variable[HEAP], &heap) && memory_word(target, heap + variable[RESERVED] + variable[REGION_START], &start) &&
 	    memory_word(target, heap + variable[RESERVED] + variable[REGION_WORDS], &words) && start % target->own.page == 0 &&

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HotSpot's heap, by the table of its variables that it exports for debuggers.
+ *
+ *   serial, parallel   two generations of spaces    bottom ...... top ......... end
+ *   G1                 regions of one size          |-- live --||--- free ---|
+ *
+ * Live is what the JVM calls used: what is dead and was not collected yet is in it.
+ * Each space must lie in the heap, and each region where its number says; other
+ * collectors are not known.
+ */
+#include "heap.h"
+
+#include "../recognise/hotspot.h"
+#include "view.h"
+
+#define REGIONS_MAX (1U << 20)
+
+enum {
+	HEAP, RESERVED, START, WORDS,
+	PARALLEL_YOUNG, PARALLEL_OLD, PS_EDEN, PS_FROM, PS_TO, PS_OLD, MUTABLE_BOTTOM, MUTABLE_TOP, MUTABLE_END,
+	SERIAL_YOUNG, SERIAL_OLD, NEW_EDEN, NEW_FROM, NEW_TO, TENURED, SPACE_BOTTOM, SPACE_TOP, SPACE_END,
+	MANAGER, REGIONS, TABLE_BASE, TABLE_LENGTH, REGION_BOTTOM, REGION_TOP, REGION_END,
+	VARIABLES
+};
+
+static const struct hotspot_variable wanted[VARIABLES] = {
+	[HEAP] = { "Universe", NULL, "_collectedHeap" },
+	[RESERVED] = { "CollectedHeap", NULL, "_reserved" },
+	[START] = { "MemRegion", NULL, "_start" },
+	[WORDS] = { "MemRegion", NULL, "_word_size" },
+	[PARALLEL_YOUNG] = { "ParallelScavengeHeap", NULL, "_young_gen" },
+	[PARALLEL_OLD] = { "ParallelScavengeHeap", NULL, "_old_gen" },
+	[PS_EDEN] = { "PSYoungGen", NULL, "_eden_space" },
+	[PS_FROM] = { "PSYoungGen", NULL, "_from_space" },
+	[PS_TO] = { "PSYoungGen", NULL, "_to_space" },
+	[PS_OLD] = { "PSOldGen", NULL, "_object_space" },
+	[MUTABLE_BOTTOM] = { "MutableSpace", NULL, "_bottom" },
+	[MUTABLE_TOP] = { "MutableSpace", NULL, "_top" },
+	[MUTABLE_END] = { "MutableSpace", NULL, "_end" },
+	[SERIAL_YOUNG] = { "SerialHeap", "GenCollectedHeap", "_young_gen" },
+	[SERIAL_OLD] = { "SerialHeap", "GenCollectedHeap", "_old_gen" },
+	[NEW_EDEN] = { "DefNewGeneration", NULL, "_eden_space" },
+	[NEW_FROM] = { "DefNewGeneration", NULL, "_from_space" },
+	[NEW_TO] = { "DefNewGeneration", NULL, "_to_space" },
+	[TENURED] = { "TenuredGeneration", NULL, "_the_space" },
+	[SPACE_BOTTOM] = { "ContiguousSpace", "Space", "_bottom" },
+	[SPACE_TOP] = { "ContiguousSpace", NULL, "_top" },
+	[SPACE_END] = { "ContiguousSpace", "Space", "_end" },
+	[MANAGER] = { "G1CollectedHeap", NULL, "_hrm" },
+	[REGIONS] = { "G1HeapRegionManager", "HeapRegionManager", "_regions" },
+	[TABLE_BASE] = { "G1HeapRegionTable", NULL, "_base" },
+	[TABLE_LENGTH] = { "G1HeapRegionTable", NULL, "_length" },
+	[REGION_BOTTOM] = { "G1HeapRegion", "HeapRegion", "_bottom" },
+	[REGION_TOP] = { "G1HeapRegion", "HeapRegion", "_top" },
+	[REGION_END] = { "G1HeapRegion", "HeapRegion", "_end" },
+};
+
+struct hotspot {
+	struct target *target;
+	uint64_t at[VARIABLES];
+	uint64_t heap, start, end;
+};
+
+/* What a generation, or all regions, add up to. */
+struct sums {
+	uint64_t address, committed, resident, used;
+};
+
+/* A word behind a pointer; 0: it cannot be read, or HotSpot has no such variable. */
+static uint64_t word_at(const struct hotspot *hotspot, uint64_t object, unsigned variable)
+{
+	uint64_t word;
+
+	if (!object || hotspot->at[variable] == HOTSPOT_ABSENT || !memory_word(hotspot->target, object + hotspot->at[variable], &word))
+		return 0;
+	return word;
+}
+
+static uint64_t static_word(const struct hotspot *hotspot, unsigned variable)
+{
+	uint64_t word;
+
+	return hotspot->at[variable] != HOTSPOT_ABSENT && memory_word(hotspot->target, hotspot->at[variable], &word) ? word : 0;
+}
+
+static uint64_t resident(const struct hotspot *hotspot, uint64_t start, uint64_t end)
+{
+	struct view view;
+	uint64_t bytes;
+
+	if (start == end || view_open(&view, hotspot->target, start, end))
+		return 0;
+	bytes = view_there(&view, start, end);
+	view_close(&view);
+	return bytes;
+}
+
+/* variable: of its bottom, its top, its end. */
+static bool take_space(const struct hotspot *hotspot, uint64_t space, unsigned variable, struct sums *sums)
+{
+	uint64_t bottom = word_at(hotspot, space, variable), top = word_at(hotspot, space, variable + 1), end = word_at(hotspot, space, variable + 2);
+
+	if (bottom < hotspot->start || top < bottom || end < top || end > hotspot->end)
+		return false;
+	if (!sums->address)
+		sums->address = bottom;
+	sums->committed += end - bottom;
+	sums->resident += resident(hotspot, bottom, end);
+	sums->used += top - bottom;
+	return true;
+}
+
+static void show(struct heaps *heaps, const char *name, const struct sums *sums)
+{
+	struct heap_arena *arena = heaps_add(heaps, HEAP_HOTSPOT, name);
+
+	if (!arena)
+		return;
+	arena->address = sums->address;
+	arena->figure[HEAP_SYSTEM] = sums->committed;
+	arena->figure[HEAP_RESIDENT] = sums->resident;
+	arena->figure[HEAP_LIVE] = sums->used;
+	arena->figure[HEAP_FREE] = sums->committed - sums->used;
+	arena->figure[HEAP_METADATA] = 0;
+}
+
+/* eden: the first of the variables of three spaces. */
+static bool take_generations(const struct hotspot *hotspot, uint64_t young, uint64_t old, unsigned eden, unsigned tenured, unsigned bottom,
+                             struct heaps *heaps)
+{
+	struct sums of_young = { 0 }, of_old = { 0 };
+
+	for (unsigned i = 0; i < 3; i++)
+		if (!take_space(hotspot, word_at(hotspot, young, eden + i), bottom, &of_young))
+			return false;
+	if (!take_space(hotspot, word_at(hotspot, old, tenured), bottom, &of_old))
+		return false;
+	show(heaps, "jvm:heap:young", &of_young);
+	show(heaps, "jvm:heap:old", &of_old);
+	return true;
+}
+
+/* What of the heap's addresses can be used: the rest is reserved. */
+static uint64_t committed(const struct hotspot *hotspot)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = area_seek(hotspot->target, hotspot->start); i < hotspot->target->areas && hotspot->target->area[i].start < hotspot->end; i++) {
+		const struct area *area = &hotspot->target->area[i];
+		uint64_t from = area->start > hotspot->start ? area->start : hotspot->start, to = area->end < hotspot->end ? area->end : hotspot->end;
+
+		if (area->perms[1] == 'w')
+			bytes += to - from;
+	}
+	return bytes;
+}
+
+static bool take_region(const struct hotspot *hotspot, uint64_t region, uint64_t number, struct sums *sums)
+{
+	uint64_t bottom = word_at(hotspot, region, REGION_BOTTOM), top = word_at(hotspot, region, REGION_TOP), end = word_at(hotspot, region, REGION_END);
+
+	if (bottom < hotspot->start || top < bottom || end < top || end > hotspot->end || end == bottom ||
+	    bottom != hotspot->start + number * (end - bottom))
+		return false;
+	sums->used += top - bottom;
+	return true;
+}
+
+static bool take_regions(const struct hotspot *hotspot, struct heaps *heaps)
+{
+	uint64_t table = hotspot->heap + hotspot->at[MANAGER] + hotspot->at[REGIONS], count = word_at(hotspot, table, TABLE_LENGTH);
+	uint64_t base = word_at(hotspot, table, TABLE_BASE), region;
+	struct sums sums = { .address = hotspot->start, .committed = committed(hotspot) };
+
+	if (hotspot->at[MANAGER] == HOTSPOT_ABSENT || hotspot->at[REGIONS] == HOTSPOT_ABSENT || !base || !count || count > REGIONS_MAX)
+		return false;
+	/* A region that was never used is none yet. */
+	for (uint64_t i = 0; i < count; i++)
+		if (memory_word(hotspot->target, base + i * sizeof(region), &region) && region && !take_region(hotspot, region, i, &sums))
+			return false;
+	sums.resident = resident(hotspot, hotspot->start, hotspot->end);
+	if (sums.used && sums.used <= sums.committed)
+		show(heaps, "jvm:heap", &sums);
+	return true;
+}
+
+void heap_hotspot(struct target *target, const struct findings *findings, struct heaps *heaps)
+{
+	struct hotspot hotspot = { .target = target };
+	uint64_t words, region;
+
+	(void)findings;
+	if (!hotspot_find(target, wanted, VARIABLES, hotspot.at))
+		return;
+	hotspot.heap = static_word(&hotspot, HEAP);
+	if (!hotspot.heap || hotspot.at[RESERVED] == HOTSPOT_ABSENT)
+		return;
+	region = hotspot.heap + hotspot.at[RESERVED];
+	hotspot.start = word_at(&hotspot, region, START);
+	words = word_at(&hotspot, region, WORDS);
+	if (!hotspot.start || !words || words > 1ULL << 44)
+		return;
+	hotspot.end = hotspot.start + words * sizeof(words);
+	/* Who does not run has no generations. */
+	if (!take_generations(&hotspot, static_word(&hotspot, PARALLEL_YOUNG), static_word(&hotspot, PARALLEL_OLD), PS_EDEN, PS_OLD,
+	                      MUTABLE_BOTTOM, heaps) &&
+	    !take_regions(&hotspot, heaps))
+		take_generations(&hotspot, word_at(&hotspot, hotspot.heap, SERIAL_YOUNG), word_at(&hotspot, hotspot.heap, SERIAL_OLD), NEW_EDEN, TENURED,
+		                 SPACE_BOTTOM, heaps);
+}
