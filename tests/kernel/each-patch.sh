@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# each-patch.sh: applies the series patch by patch to one tree, the optional
+# each-patch.sh [SERIES]: applies a series (default linux-5.10) patch by patch to one tree, the optional
 # patch too, and after each of them builds the kernel and boots it, with the
 # option on from where there is one.  From the patch on that brings the prctl a
 # page is named, and from the next one on its name is read back.  Half an hour
@@ -14,12 +14,13 @@ export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
+series=${1:-linux-5.10}
 
 kernels=$build/each
 mkdir -p "$kernels"
 compile named
 work=$kernels/tree
-plain_tree "$work"
+plain_tree "$series" "$work"
 cd "$work"
 
 # made WHERE: builds the kernel as it is configured.
@@ -41,7 +42,7 @@ boots() {
 }
 
 shows="not named, not shown" option=
-for patch in "$top"/patches/linux-5.10/*.patch "$top"/patches/linux-5.10/optional/*.patch; do
+for patch in "$top/patches/$series"/*.patch "$top/patches/$series"/optional/*.patch; do
 	number=$(basename "$patch" | cut -c 1-4)
 	apply "$patch"
 	case $number in

@@ -37,14 +37,14 @@ have_kernel() {
 	fail "$1 does not build"
 }
 
-# plain_tree DIR: a copy of the source without the series, configured for the VM. build-kernel says where it is.
+# plain_tree SERIES DIR: a copy of the source without the series, configured for the VM. build-kernel says where it is.
 plain_tree() {
 	local tree
-	have_kernel linux-5.10-plain
-	tree=$("$vm/build-kernel" -k linux-5.10-plain 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
-	[ -d "$tree" ] || fail "no tree of linux-5.10-plain"
-	rm -rf "$1"
-	cp -a "$tree" "$1"
+	have_kernel "$1-plain"
+	tree=$("$vm/build-kernel" -k "$1-plain" 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
+	[ -d "$tree" ] || fail "no tree of $1-plain"
+	rm -rf "$2"
+	cp -a "$tree" "$2"
 }
 
 # make_kernel WHAT TARGET LOG: in a tree, builds it as it is configured.

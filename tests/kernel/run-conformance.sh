@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # run-conformance.sh [KERNEL [REFERENCE]]: runs conformance.c on a kernel with
-# the series (the default) or with the module (debian-6.1), and on one that has
+# the series (linux-5.10, the default; linux-5.15) or with the module (debian-6.1), and on one that has
 # the feature from upstream, and compares what the two print.  Each difference must stand in differences.txt with its reason,
 # and each that stands there must be seen.
 #
@@ -31,7 +31,7 @@ awk -v reference="$reference" -v patched="$patched" '
 	# differences.txt: paragraphs of "fact", "on", "reference", "patched" and "why".
 	FILENAME ~ /differences\.txt$/ {
 		if ($1 == "fact:") now = value($0)
-		else if ($1 == "on:") here = value($0) == patched
+		else if ($1 == "on:") here = index(" " value($0) " ", " " patched " ")
 		else if (!here) next
 		else if ($1 == "reference:") known_reference[now] = value($0)
 		else if ($1 == "patched:") known_patched[now] = value($0)

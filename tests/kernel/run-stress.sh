@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# run-stress.sh [SECONDS [SEED]]: runs stress.c for SECONDS (default 45) on a
+# run-stress.sh [SECONDS [SEED [SERIES]]]: runs stress.c for SECONDS (default 45) on a
 # kernel with the series and the kernel's own checkers, in little memory, with
 # zram to swap to and few VMAs to have.  Then nothing may stand in the kernel's
 # log, kmemleak must find nothing, and of all names not one may be left.  Before
@@ -18,16 +18,16 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
 
-seconds=${1:-45} seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
-kernel=linux-5.10-debug
-[[ $seconds =~ ^[0-9]+$ && $seed =~ ^[0-9]+$ ]] || fail "usage: run-stress.sh [SECONDS [SEED]]"
+seconds=${1:-45} seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} series=${3:-linux-5.10}
+kernel=$series-debug
+[[ $seconds =~ ^[0-9]+$ && $seed =~ ^[0-9]+$ ]] || fail "usage: run-stress.sh [SECONDS [SEED [SERIES]]]"
 
 # The end of a name's count is out of a kernel's reach: the series' header, here.
 header=$build/header/linux
 mkdir -p "$header"
 rm -f "$header"/*
 touch "$header"/{mm_types,mmap_lock,refcount,slab,string}.h
-cat "$top"/patches/linux-5.10/*.patch |
+cat "$top/patches/$series"/*.patch |
 	awk '/^diff --git / { on = / b\/include\/linux\/vma_name\.h$/ } /^From 0/ { on = 0 } on' |
 	patch -d "$header" -p3 -s -F0 || fail "the series' header cannot be taken out"
 compile count -I"$build/header"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# symbol-versions.sh: do modules built for a 5.10 kernel still load into one with
-# the series?  The kernel is built with MODVERSIONS (and NUMA and MEMCG, which
+# symbol-versions.sh [SERIES]: do modules built for a kernel still load into one with
+# the series (default linux-5.10)?  The kernel is built with MODVERSIONS (and NUMA and MEMCG, which
 # bring in more types) without the series, with it and the option off, and with
 # the option on; the versions of all exported symbols must be the same.  The
 # optional patch must change some: it says so, and that shows that the
@@ -15,12 +15,13 @@ export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/lib.sh"
+series=${1:-linux-5.10}
 
 versions=$build/versions
 work=$versions/tree
 rm -rf "$versions"
 mkdir -p "$versions"
-plain_tree "$work"
+plain_tree "$series" "$work"
 cd "$work"
 scripts/config -e MODULES -e MODVERSIONS -e NUMA -e X86_64_ACPI_NUMA -e CGROUPS -e MEMCG
 make -s ARCH=x86_64 olddefconfig >/dev/null
@@ -44,14 +45,14 @@ same() {
 }
 
 versions_of plain
-apply "$top"/patches/linux-5.10/*.patch
+apply "$top/patches/$series"/*.patch
 versions_of off
 same off
 scripts/config -e ANON_VMA_NAME
 versions_of on
 grep -qx CONFIG_ANON_VMA_NAME=y .config || fail "the option does not hold"
 same on
-apply "$top"/patches/linux-5.10/optional/*.patch
+apply "$top/patches/$series"/optional/*.patch
 versions_of optional
 ! diff -u "$versions/plain" "$versions/optional" >"$versions/optional.diff" || fail "the optional patch changes no version"
 echo "ok    optional patch: $(grep -c '^+0x' "$versions/optional.diff") symbols have another version, as it says"
