@@ -136,12 +136,24 @@ static bool take_slices(struct reading *reading, const struct head *head)
 	return used == head->used;
 }
 
+/* All of its addresses, in use or not: how many they are said to be is hostile. */
+static bool is_mapped(const struct target *target, uint64_t start, uint64_t end)
+{
+	for (size_t i = area_seek(target, start); i < target->areas && target->area[i].start <= start; i++) {
+		start = target->area[i].end;
+		if (start >= end)
+			return true;
+	}
+	return false;
+}
+
 static bool take_segment(struct reading *reading, const struct head *head)
 {
 	uint64_t info = head->info * SLICE, there;
 	bool whole;
 
-	if (view_open(&reading->view, reading->target, head->start, head->start + head->slices * SLICE))
+	if (!is_mapped(reading->target, head->start, head->start + head->slices * SLICE) ||
+	    view_open(&reading->view, reading->target, head->start, head->start + head->slices * SLICE))
 		return false;
 	whole = take_slices(reading, head);
 	there = view_there(&reading->view, head->start, head->start + info);

@@ -3,7 +3,8 @@
  * The input is a heap of glibc's in another process, walked and with its lists
  * followed. Every 16th read changes a byte, as a process that runs does.
  *
- *   8 bytes: where top is, and whether the heap is main_arena's | its pages
+ *   8 bytes: where top is, whether the heap is main_arena's, whether it is none but
+ *   a segment of mimalloc's | its pages
  */
 #include "../../src/heap/chunks.h"
 #include "../../src/heap/heap.h"
@@ -91,6 +92,63 @@ static void walk(struct target *target, const struct image *image, const uint8_t
 	free(chunks.suspects.at);
 }
 
+#define SEGMENT      (32ULL << 20)
+#define ENTRIES      512
+#define ENTRY        80
+#define FIRST_ENTRY  264            /* behind the head */
+
+/* A head that is believed, and entries that lead to each other: what they say of their blocks is the input's. */
+static void make_segment(uint8_t *bytes)
+{
+	static const uint64_t head[] = { 0, BASE, ENTRIES, 1, 0, ENTRIES, 8 };
+	uint64_t pages = 0;
+	uint32_t place[2] = { 1, 0 };
+
+	for (unsigned i = 0; i < ENTRIES; i += place[0]) {
+		uint8_t *entry = bytes + FIRST_ENTRY + i * ENTRY;
+		uint32_t size;
+
+		place[0] = i ? entry[0] % 8 + 1U : 1;
+		if (place[0] > ENTRIES - i)
+			place[0] = ENTRIES - i;
+		memcpy(entry, place, sizeof(place));
+		memcpy(&size, entry + 28, sizeof(size));
+		pages += i && size > 1;
+	}
+	memset(bytes, 0, FIRST_ENTRY);
+	memcpy(bytes + FIRST_ENTRY - sizeof(head), head, sizeof(head));
+	memcpy(bytes + FIRST_ENTRY - sizeof(head), &pages, sizeof(pages));
+}
+
+static uint64_t image_next(void *context, uint64_t from, uint64_t to)
+{
+	(void)context;
+	(void)to;
+	return from;
+}
+
+static void walk_segment(struct target *target, const struct image *image)
+{
+	struct area area = { .start = BASE, .end = BASE + SEGMENT, .class = VMA_UNNAMED, .perms = "rw-p" };
+	struct findings findings = { 0 };
+	struct heaps heaps = { 0 };
+
+	if (image->size < FIRST_ENTRY + ENTRIES * ENTRY)
+		return;
+	make_segment(image->bytes);
+	target->next = image_next;
+	target->area = &area;
+	target->areas = 1;
+	heap_mimalloc(target, &findings, &heaps);
+	for (size_t i = 0; i < heaps.count; i++) {
+		const uint64_t *figure = heaps.arena[i].figure;
+
+		if (figure[HEAP_LIVE] != HEAP_UNKNOWN && figure[HEAP_LIVE] + figure[HEAP_FREE] + figure[HEAP_METADATA] != figure[HEAP_SYSTEM])
+			abort();
+	}
+	heaps_free(&heaps);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct image image;
@@ -105,7 +163,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(image.bytes, data + 8, size - 8);
 	image.reads = 0;
 	target = target_of(&image);
-	walk(&target, &image, data);
+	if (data[5] & 1)
+		walk_segment(&target, &image);
+	else
+		walk(&target, &image, data);
 	free(image.bytes);
 	return 0;
 }
