@@ -102,10 +102,11 @@ void proc_close(struct proc *proc)
 
 bool proc_is_own(const struct proc *proc)
 {
-	char self[16] = "";
+	char self[16] = "", own[16];
 
 	/* The link knows its reader by the number that the mount knows it by. */
-	return readlinkat(proc->fd, "self", self, sizeof(self) - 1) > 0 && atoi(self) == (int)getpid();
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	return readlinkat(proc->fd, "self", self, sizeof(self) - 1) > 0 && !strcmp(self, own);
 }
 
 /* In a recorded tree anything may lie: what is no file is not waited for, nor read without an end. */

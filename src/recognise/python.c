@@ -13,7 +13,6 @@
 #include "object.h"
 #include "python.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define INDEX_MAX (1U << 20)
@@ -23,12 +22,15 @@
 bool python_sizes(struct target *target, struct python_sizes *sizes)
 {
 	static const char *const names[] = { "libpython3.", "python3." };
-	unsigned minor = 0;
+	uint64_t minor = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const struct object *object = object_named(target, names[i]);
+		const char *digits = object ? object->name + strlen(names[i]) : "";
+		struct text text = { digits, strspn(digits, "0123456789") };
 
-		if (object && sscanf(object->name + strlen(names[i]), "%2u", &minor) == 1)
+		/* Not by scanf() or strtoul(): built with glibc 2.38, they need it. */
+		if (text.len && text_u64(&text, 10, &minor))
 			break;
 	}
 	*sizes = minor >= 10 ? (struct python_sizes){ 1U << 20, 16U << 10 } : (struct python_sizes){ 256U << 10, 4U << 10 };
