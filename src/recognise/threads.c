@@ -127,9 +127,21 @@ static bool is_stack(struct target *target, const struct layout *layout, uint64_
 }
 
 /*
+ * What of a stack without a guard of libc's may not be touched is a guard of
+ * somebody else's: HotSpot has zones of its own there, and a name for them.
+ */
+static uint64_t behind_others_guard(struct target *target, uint64_t start, uint64_t guard)
+{
+	const struct area *area = area_at(target, start);
+
+	return guard || !area || memcmp(area->perms, "---", 3) ? start : area->end;
+}
+
+/*
  * The block itself says where the stack begins and how long it is, with its
- * guard, in two words that no constant leads to. A guard is no sign of the
- * beginning: since glibc 2.42 it may be no mapping of its own (MADV_GUARD_INSTALL).
+ * guard, in two words that no constant leads to, and in the next one how long
+ * the guard is. A guard is no sign of the beginning: since glibc 2.42 it may be
+ * no mapping of its own (MADV_GUARD_INSTALL).
  */
 static void stack_range(struct target *target, const struct layout *layout, uint64_t block, uint64_t *start, uint64_t *end)
 {
@@ -139,9 +151,9 @@ static void stack_range(struct target *target, const struct layout *layout, uint
 	*start = *end = 0;
 	if (memory_get(target, block, word, words * sizeof(word[0])))
 		return;
-	for (size_t i = 0; i + 1 < words && !*end; i++)
+	for (size_t i = 0; i + 2 < words && !*end; i++)
 		if (is_stack(target, layout, block, word[i], word[i + 1])) {
-			*start = word[i];
+			*start = behind_others_guard(target, word[i], word[i + 2]);
 			*end = word[i] + word[i + 1];
 		}
 }
