@@ -183,7 +183,7 @@ static void write_gzip(FILE *out, const char *bytes, size_t len)
 	do {
 		block = left < UINT16_MAX ? left : UINT16_MAX;
 		left -= block;
-		putc(!left, out);
+		putc(left ? 0 : 1, out);
 		put_little(out, (uint32_t)block, 2);
 		put_little(out, ~(uint32_t)block, 2);
 		fwrite(bytes + len - left - block, 1, block, out);
