@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The rooms of src/ include one way only, from where a call enters to where a name is seen:
 # hook and api -> event -> owner -> label -> sink -> base -> format, arch;
-# tools -> heap -> recognise -> read -> format, and recognise -> base.
+# tools -> heap -> recognise -> read -> format, and recognise -> base; tools -> arch.
 # Paths are followed to the file that they mean, "../" too.
 # usage: includes.sh   (srcdir: the source tree, default .)
 cd "${srcdir:-.}" || exit 1
@@ -14,7 +14,7 @@ includes() {
 		while IFS=: read -r file line text; do
 			named=${text#*\"}
 			named=${named%%\"*}
-			case $named in arch.h | registers.h) echo "$file:$line src/arch/NAME/$named"; continue ;; esac
+			case $named in arch.h | registers.h | remote_registers.h) echo "$file:$line src/arch/NAME/$named"; continue ;; esac
 			for found in "${file%/*}/$named" "src/$named" "$named"; do
 				[ -e "$found" ] && break
 			done
@@ -46,7 +46,7 @@ src/api base format sink label owner event
 src/read format
 src/recognise arch base format read
 src/heap read recognise
-tools read format recognise heap
+tools arch read format recognise heap
 ROOMS
 
 for file in $(grep -rlE '^[[:space:]]*#.*(__x86_64__|__aarch64__)' src tools --include='*.[chS]'); do
