@@ -16,25 +16,64 @@
 THREAD_LOCAL struct thread this_thread;
 
 /*
- * libc notes it in the thread's control block, and exports where, for debuggers
- * (nptl_db/db_info.c: size in bits, number, offset). By our own lookup: a hook
+ * What libc exports for debuggers (nptl_db/db_info.c). By our own lookup: a hook
  * must not wait for the dynamic linker's lock.
  */
-uint32_t thread_tid_of(uintptr_t self)
+static const uint32_t *for_debuggers(const char *name, size_t size)
 {
 	static const char *const libraries[] = { "libc.so.6", "libpthread.so.0" };
-	const uint32_t *where = NULL;
 	struct elf_symbols symbols;
 
-	for (size_t i = 0; !where && i < ARRAY_SIZE(libraries); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(libraries); i++) {
 		const struct object *o = objects_named(libraries[i]);
-		const ElfW(Sym) *symbol = object_symbols(o, &symbols) ?
-					  elf_find(&symbols, "_thread_db_pthread_tid") : NULL;
+		const ElfW(Sym) *symbol = object_symbols(o, &symbols) ? elf_find(&symbols, name) : NULL;
 
-		if (symbol && symbol->st_size == 3 * sizeof(*where))
-			where = (const uint32_t *)(symbols.base + symbol->st_value);
+		if (symbol && symbol->st_size == size)
+			return (const uint32_t *)(symbols.base + symbol->st_value);
 	}
+	return NULL;
+}
+
+/* libc notes it in the thread's control block: size in bits, number, offset. */
+uint32_t thread_tid_of(uintptr_t self)
+{
+	const uint32_t *where = for_debuggers("_thread_db_pthread_tid", 3 * sizeof(*where));
+
 	return where && where[0] == 32 ? *(const uint32_t *)(self + where[2]) : 0;
+}
+
+/* Two words can be where a stack begins and how long it is, if they lead round the control block and where we are. */
+static bool is_stack(const uintptr_t word[2], uintptr_t self, uintptr_t size, uintptr_t here)
+{
+	uintptr_t start = word[0], end = start + word[1];
+
+	return !((start | word[1]) & (page_size - 1)) && start && start < here && here < end && start < self && self + size <= end;
+}
+
+bool thread_stack_by_libc(uintptr_t here, uintptr_t *start, uintptr_t *end)
+{
+	static uint32_t size, offset;   /* of the control block, and of the two words in it; 0: not known yet */
+	uintptr_t self = (uintptr_t)pthread_self();
+	uint32_t at = load_relaxed(&offset), last = at;
+
+	if (!at) {
+		const uint32_t *says = for_debuggers("_thread_db_sizeof_pthread", sizeof(*says));
+
+		store_relaxed(&size, says ? *says : 0U);
+		last = load_relaxed(&size) & ~7U;
+		last = last > 2 * sizeof(*start) ? last - 2 * (uint32_t)sizeof(*start) : 0;
+	}
+	for (; at <= last && load_relaxed(&size); at += sizeof(*start)) {
+		const uintptr_t *word = (const uintptr_t *)(self + at);
+
+		if (!is_stack(word, self, load_relaxed(&size), here))
+			continue;
+		store_relaxed(&offset, at);
+		*start = word[0];
+		*end = word[0] + word[1];
+		return true;
+	}
+	return false;
 }
 
 uint32_t thread_tid(void)

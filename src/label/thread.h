@@ -45,6 +45,14 @@ const char *thread_name(void);
 /* The tid of the thread whose control block (pthread_self) is at self, as libc noted it; 0: not found. */
 uint32_t thread_tid_of(uintptr_t self);
 
+/*
+ * The calling thread's stack, with its guard, as libc noted it in the control
+ * block for itself; here: an address on it. No constant leads there, so the
+ * words are looked for once, and must agree each time. False: not found, or the
+ * stack is one that the program gave.
+ */
+bool thread_stack_by_libc(uintptr_t here, uintptr_t *start, uintptr_t *end);
+
 /* In the first thread, once. */
 void thread_start(void);
 

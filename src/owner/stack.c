@@ -184,13 +184,35 @@ void stack_is_code(uintptr_t start, uintptr_t end)
 		label_part(p, p->comm, start, end, true);
 }
 
-/* Made by libc: known from its mmap. Otherwise (no detour) the kernel is asked. */
+static struct place *new_place(uintptr_t start, uintptr_t end)
+{
+	struct place *p = table_add(&stacks, end);
+
+	if (p)
+		place_cover(p, start, end);
+	return p;
+}
+
+/*
+ * Made by libc: known from its mmap, or (no detour) from what libc noted. What we
+ * noted may be of a stack that was unmapped since, and a mapping may be two
+ * stacks without a guard between them. Whoever takes another thread's frames for
+ * its own would take away what that one holds: see queue.c. Only where libc has
+ * no such note, the kernel is asked.
+ */
 static struct place *own_stack(uintptr_t here, bool *was_unknown)
 {
-	uintptr_t self = (uintptr_t)pthread_self(), distance = load_relaxed(&control_block_distance);
+	uintptr_t self = (uintptr_t)pthread_self(), distance = load_relaxed(&control_block_distance), start, end;
 	struct maps_line line;
 	struct place *p = NULL;
 
+	if (thread_stack_by_libc(here, &start, &end)) {
+		p = table_find(&stacks, end);
+		if (p && p->start == start && place_holds(p, here))
+			return p;
+		*was_unknown = true;
+		return new_place(start, end);
+	}
 	if (distance)
 		p = table_find(&stacks, self + distance);
 	if (p && place_holds(p, here))
@@ -201,12 +223,7 @@ static struct place *own_stack(uintptr_t here, bool *was_unknown)
 		return p;
 	}
 	*was_unknown = true;
-	if (!maps_find(here, &line))
-		return NULL;
-	p = table_add(&stacks, line.end);
-	if (p)
-		place_cover(p, line.start, line.end);
-	return p;
+	return maps_find(here, &line) ? new_place(line.start, line.end) : NULL;
 }
 
 /*
