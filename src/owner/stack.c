@@ -366,12 +366,13 @@ void stack_thread_ends(void)
  */
 static struct place *named_stack(uintptr_t self)
 {
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), start, end;
 	struct place *p = my_stack;
 
 	if (p || thread_is_first())
 		return p;
 	p = stack_that_holds(self);
-	if (!p || !place_holds(p, (uintptr_t)__builtin_frame_address(0)))
+	if (!p || !place_holds(p, here) || (thread_stack_by_libc(here, &start, &end) && (p->start != start || p->end != end)))
 		return NULL;
 	store_relaxed(&p->tid, thread_tid());
 	store_relaxed(&p->used, 1U);
