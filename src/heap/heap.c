@@ -37,13 +37,18 @@ struct reading {
 	struct heaps *heaps;
 };
 
+/* Kernels differ in whether the maps of what has no memory cannot be opened or are empty. */
 static int open_target(struct target *target, const struct proc *proc, pid_t pid)
 {
 	int error = target_open(target, proc, pid);
 	pid_t thread;
 
-	if (!error)
+	if (!error && target->areas)
 		return 0;
+	if (!error) {
+		target_close(target);
+		error = -ESRCH;
+	}
 	error = process_why_not(proc, pid, error, &thread);
 	return thread ? target_open(target, proc, thread) : error;
 }
