@@ -15,14 +15,16 @@ mountpoint -q $debug || mount -t debugfs debugfs $debug
 
 # Objects that vma_name_alloc() allocated and nobody freed, from the caches that
 # a name fits in.  KASAN keeps freed objects back for a while; shrinking a cache
-# makes it let go of them.
-caches=$(printf '/sys/kernel/slab/kmalloc-%s ' 8 16 32 64 96 128)
+# makes it let go of them.  Since 5.14 debugfs tells who allocated.
+caches=$(printf 'kmalloc-%s ' 8 16 32 64 96 128)
+calls=/sys/kernel/slab/%s/alloc_calls
+[ -e /sys/kernel/slab/kmalloc-8/alloc_calls ] || calls=$debug/slab/%s/alloc_traces
 names_left() {
 	local cache
 	for cache in $caches; do
-		echo 1 >$cache/shrink
+		echo 1 >/sys/kernel/slab/$cache/shrink
 	done
-	cat $(printf '%s/alloc_calls ' $caches) | awk '/ vma_name_alloc\+/ { n += $1 } END { print n + 0 }'
+	cat $(printf "$calls " $caches) | awk '/ vma_name_alloc\+/ { n += $1 } END { print n + 0 }'
 }
 
 # What is killed for want of memory is not this script: children reset it.
