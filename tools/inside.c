@@ -121,45 +121,52 @@ int inside_fill(const struct inside *inside, const struct measurement *measureme
 /* --- sentences ---------------------------------------------------------------------- */
 
 struct speech {
-	FILE *out;                  /* else json */
-	struct json_out *json;
 	const struct measured *process; /* NULL: there is only one */
+	void (*say)(void *context, const char *sentence);
+	void *context;
 };
 
-static void say(void *context, const char *sentence)
+static void say_whose(void *context, const char *sentence)
 {
 	const struct speech *speech = context;
 	char whole[1200];
 
-	if (speech->process)
-		snprintf(whole, sizeof(whole), "%s %d: %s", speech->process->comm, (int)speech->process->pid, sentence);
-	else
-		snprintf(whole, sizeof(whole), "%s", sentence);
-	if (speech->out)
-		fprintf(speech->out, "%s\n", whole);
-	else
-		json_put(speech->json, NULL, json_string(whole));
+	if (!speech->process) {
+		speech->say(speech->context, sentence);
+		return;
+	}
+	snprintf(whole, sizeof(whole), "%s %d: %s", speech->process->comm, (int)speech->process->pid, sentence);
+	speech->say(speech->context, whole);
 }
 
-static void say_all(const struct inside *inside, const struct measurement *measurement, struct speech *speech)
+void inside_advise(const struct inside *inside, const struct measurement *measurement,
+                   void (*say)(void *context, const char *sentence), void *context)
 {
+	struct speech speech = { .say = say, .context = context };
+
 	for (size_t i = 0; i < inside->count; i++) {
-		speech->process = inside->count > 1 ? &measurement->process[i] : NULL;
-		advice_give(&inside->of[i], say, speech);
+		speech.process = inside->count > 1 ? &measurement->process[i] : NULL;
+		advice_give(&inside->of[i], say_whose, &speech);
 	}
+}
+
+static void print_sentence(void *context, const char *sentence)
+{
+	fprintf(context, "%s\n", sentence);
 }
 
 void inside_print_advice(FILE *out, const struct inside *inside, const struct measurement *measurement)
 {
-	struct speech speech = { .out = out };
+	inside_advise(inside, measurement, print_sentence, out);
+}
 
-	say_all(inside, measurement, &speech);
+static void put_sentence(void *context, const char *sentence)
+{
+	json_put(context, NULL, json_string(sentence));
 }
 
 void inside_json(struct json_out *json, const struct inside *inside, const struct measurement *measurement)
 {
-	struct speech speech = { .json = json };
-
 	json_list_begin(json, "arenas");
 	for (size_t i = 0; i < inside->count; i++)
 		for (size_t k = 0; k < inside->of[i].count; k++) {
@@ -170,6 +177,6 @@ void inside_json(struct json_out *json, const struct inside *inside, const struc
 		}
 	json_list_end(json);
 	json_list_begin(json, "advice");
-	say_all(inside, measurement, &speech);
+	inside_advise(inside, measurement, put_sentence, json);
 	json_list_end(json);
 }

@@ -24,6 +24,10 @@ void inside_free(struct inside *inside);
 int inside_fill(const struct inside *inside, const struct measurement *measurement, const struct group *group, bool fold,
                 struct rows *rows);
 
+/* Calls say with each sentence on them; with several processes it begins with whose it is. */
+void inside_advise(const struct inside *inside, const struct measurement *measurement,
+                   void (*say)(void *context, const char *sentence), void *context);
+
 /* The sentences, and the members "arenas" and "advice". */
 void inside_print_advice(FILE *out, const struct inside *inside, const struct measurement *measurement);
 void inside_json(struct json_out *json, const struct inside *inside, const struct measurement *measurement);

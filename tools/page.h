@@ -11,6 +11,7 @@
 #ifndef ANONNAME_TOOLS_PAGE_H
 #define ANONNAME_TOOLS_PAGE_H
 
+#include "inside.h"
 #include "measure.h"
 
 /* Up to the body, with a heading. */
@@ -37,8 +38,15 @@ struct page_rows {
 };
 int page_process(void *context, const struct measured *process);
 
+/* Of more processes nobody looks at the address spaces or the arenas, and each is read again for it. */
+#define PAGE_PROCESSES 16
+
+/* What is inside the arenas: the table, and the member "arenas" of the data. */
+void page_arenas_table(FILE *out, const struct inside *inside, const struct measurement *measurement);
+void page_arenas_data(FILE *out, const struct inside *inside, const struct measurement *measurement);
+
 /* The whole page of a report, with the address spaces of a few processes, which are read again for it. Returns the exit code. */
-int page_report(FILE *out, struct page_rows *rows, const struct measurement *measurement, const char *root);
+int page_report(FILE *out, struct page_rows *rows, const struct measurement *measurement, const struct inside *inside, const char *root);
 void page_rows_free(struct page_rows *rows);
 
 #endif

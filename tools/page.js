@@ -3,6 +3,7 @@
 //
 // #data is JSON, and one of:
 //   { kind: "report", processes: { pid: comm }, rows: [[pid, owner, thing, detail, kind, name, vmas, size, rss, pss, uss, swap]],
+//     arenas: [[pid, name, name of its row, resident, live, free, trimmable, pinned, chunks]],
 //     regions: { pid: [[address, KiB, number of the name, the name where it is met first]] } }
 //   { kind: "recording", figure, at: [ms], rows: [[owner, thing, detail, kind, name, [moment, bytes, moment, bytes, ...]]] }
 // A figure is null where it cannot be known. Text reaches the page through textContent alone.
@@ -21,6 +22,11 @@ const rows = data.rows.map((row, index) => {
   else one.steps = row[5];
   return one;
 });
+
+// The parts of an arena that a bar shows: what is live, what could be given back, what cannot, and what is free for other reasons.
+const PARTS = [["live", "#3f6fb5", "live"], ["trimmable", "#3d8b57", "free, could be given back"], ["pinned", "#c9662b", "free, pinned by live chunks"], ["rest", "#8d949e", "other: cached, top, the allocator's own"]];
+const arenas = (data.arenas || []).map(([pid, name, label, resident, live, free, trimmable, pinned, chunks]) => ({ pid, name, resident, live, free, trimmable, pinned, chunks,
+  row: rows.find(row => row.pid === pid && row.name === label) || null }));
 
 const several = isReport && new Set(rows.map(row => row.pid)).size > 1;
 
@@ -126,6 +132,9 @@ const mapHead = make(map, "div", { class: "head path" });
 const svg = d3.select(map).append("svg").attr("id", "treemap").attr("role", "img").attr("aria-label", "Treemap; the table has the same");
 const listHead = make(list, "div", { class: "head" });
 const table = make(make(list, "div", { class: "list" }), "table", { id: "table" });
+const inside = document.getElementById("inside");
+if (inside) inside.remove();
+const heaps = arenas.length ? make(main, "section", { class: "heaps", style: "margin-top:14px" }) : null;
 const strip = isReport && Object.keys(data.regions).length ? make(main, "section", { class: "space", style: "margin-top:14px" }) : null;
 
 function pick(row, scroll) {
@@ -135,6 +144,7 @@ function pick(row, scroll) {
 }
 
 function drawPicked(scroll) {
+  if (heaps) for (const line of heaps.querySelectorAll("tbody tr")) line.classList.toggle("picked", !!state.picked && arenas[+line.dataset.arena].row === state.picked);
   d3.selectAll(".cell").classed("picked", cell => cell.data.row === state.picked);
   for (const line of table.querySelectorAll("tbody tr")) {
     const on = state.picked && +line.dataset.row === state.picked.index;
@@ -249,6 +259,39 @@ function drawTable(some) {
   drawPicked(false);
 }
 
+// --- the arenas ---------------------------------------------------------------------------
+
+// Drawn once: a bar is as long as what is resident of the arena, beside the largest.
+function drawHeaps() {
+  const most = d3.max(arenas, arena => arena.resident) || 1;
+  make(make(heaps, "div", { class: "head" }), "h2", {}, "Inside the heaps");
+  const all = make(make(heaps, "div", { class: "list", style: "max-height:320px" }), "table", { id: "arenas" });
+  const line = make(make(all, "thead"), "tr");
+  for (const title of [...(several ? ["PID"] : []), "Resident", "Live", "Free", "Trimmable", "Pinned"]) make(line, "th", {}, title);
+  make(line, "th", { class: "text" }, "Arena"); make(line, "th", { class: "text" }, "");
+  const body = make(all, "tbody");
+  arenas.forEach((arena, index) => {
+    const tr = make(body, "tr", { "data-arena": index });
+    if (several) make(tr, "td", {}, arena.pid);
+    for (const figure of ["resident", "live", "free", "trimmable", "pinned"]) make(tr, "td", {}, size(arena[figure]));
+    const name = make(tr, "td", { class: "text" });
+    make(name, "span", { class: "dot", style: "background:" + (arena.row ? color(arena.row.owner) : "#8d949e") });
+    name.append(arena.name);
+    const bar = make(make(tr, "td", { class: "text" }), "div", { class: "heap", style: `width:${Math.max(1, 100 * arena.resident / most).toFixed(2)}%` });
+    const rest = Math.max(0, arena.resident - arena.live - arena.trimmable - arena.pinned), whole = Math.max(1, arena.live + arena.trimmable + arena.pinned + rest);
+    // Of what is not known there is no part.
+    const known = arena.live !== null;
+    for (const [part, fill, text] of known ? PARTS : [["resident", "#8d949e", "not known"]]) {
+      const bytes = part === "rest" ? rest : arena[part];
+      if (bytes) tipped(make(bar, "span", { style: `width:${(100 * bytes / (known ? whole : arena.resident)).toFixed(2)}%;background:${fill}` }), () => `${arena.name}\n${size(bytes)} ${text}`);
+    }
+    tr.addEventListener("click", () => arena.row && pick(arena.row, true));
+  });
+  const legend = make(heaps, "div", { class: "legend" });
+  for (const [, fill, text] of PARTS) { const one = make(legend, "span"); make(one, "span", { class: "dot", style: "background:" + fill }); one.append(text); }
+  if (inside) heaps.append(inside.querySelector("ul"));
+}
+
 // --- the address space -------------------------------------------------------------------
 
 const regionNames = [];
@@ -333,6 +376,8 @@ function drawTimeline() {
 }
 
 // --- all of it ---------------------------------------------------------------------------------
+
+if (heaps) drawHeaps();
 
 function draw() {
   const some = wanted();

@@ -11,10 +11,8 @@
 #include <unistd.h>
 
 /* What is more makes a page slow: the smallest rows become one. */
-#define ROWS_MOST      4000
-/* Of more processes nobody looks at the address spaces, and each is read again for it. */
-#define PROCESSES_MOST 16
-#define REGIONS_MOST   20000
+#define ROWS_MOST    4000
+#define REGIONS_MOST 20000
 
 struct page_row {
 	pid_t pid;
@@ -199,7 +197,7 @@ static void print_regions(FILE *out, const struct measurement *measurement, cons
 	bool more = false;
 
 	fputs("\"regions\":{", out);
-	if (measurement->count <= PROCESSES_MOST && measurement->count && measurement->process[0].pid && tool_proc(&proc, root)) {
+	if (measurement->count <= PAGE_PROCESSES && measurement->count && measurement->process[0].pid && tool_proc(&proc, root)) {
 		for (size_t i = 0; i < measurement->count; i++) {
 			struct process process;
 			struct cost cost = { 0 };
@@ -217,7 +215,7 @@ static void print_regions(FILE *out, const struct measurement *measurement, cons
 	names_free(&regions.names);
 }
 
-int page_report(FILE *out, struct page_rows *rows, const struct measurement *measurement, const char *root)
+int page_report(FILE *out, struct page_rows *rows, const struct measurement *measurement, const struct inside *inside, const char *root)
 {
 	char about[256], when[32], host[72] = "", size[16], title[160];
 	const struct figures *total = &measurement->names.totals.figures;
@@ -238,10 +236,12 @@ int page_report(FILE *out, struct page_rows *rows, const struct measurement *mea
 		snprintf(about + strlen(about), sizeof(about) - strlen(about), ", %.1f %% of anonymous RSS named", 100 * labelled);
 	page_begin(out, title, about);
 	print_table(out, rows, total);
+	page_arenas_table(out, inside, measurement);
 	page_data(out);
 	fputs("{\"kind\":\"report\",\n", out);
 	print_processes(out, measurement);
 	print_rows(out, rows);
+	page_arenas_data(out, inside, measurement);
 	print_regions(out, measurement, root);
 	fputs("}", out);
 	page_end(out);

@@ -165,14 +165,14 @@ static bool heap_is_there(struct request *request)
 	request->heap = request->heap || column_is_heap(request->sort);
 	for (size_t i = 0; i < request->table.columns; i++)
 		request->heap = request->heap || column_is_heap(request->table.column[i]);
-	if (!request->heap || !(request->smaps || request->root || has_own_rows(request))) {
+	if (!request->heap || !(request->smaps || request->root || (has_own_rows(request) && !request->html))) {
 		/* room: nothing was asked for by -o. */
 		if (request->heap && request->table.room)
 			columns_default_heap(&request->table);
 		return true;
 	}
 	tool_error("--heap and its columns are read from processes that run: they do not go with %s",
-	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --pprof, --openmetrics or --html");
+	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --pprof or --openmetrics");
 	return false;
 }
 
@@ -220,12 +220,19 @@ static int report_page(struct request *request)
 	struct page_rows rows = { .fold = request->fold };
 	const struct wants wants = { .comm = true, .each = page_process, .context = &rows };
 	struct measurement measurement;
+	struct inside inside = { .count = 0 };
 	int code, printed = EXIT_DONE;
 
 	measure_begin(&measurement, &wants);
 	code = measure(request, &measurement);
-	if (rows.count || code == EXIT_DONE)
-		printed = page_report(stdout, &rows, &measurement, request->root);
+	request->heap = request->heap || (!request->smaps && !request->root && measurement.count <= PAGE_PROCESSES);
+	if (read_inside(request, &measurement, &inside)) {
+		tool_error("not enough memory");
+		code = EXIT_FAILED;
+	} else if (rows.count || code == EXIT_DONE) {
+		printed = page_report(stdout, &rows, &measurement, &inside, request->root);
+	}
+	inside_free(&inside);
 	page_rows_free(&rows);
 	measure_free(&measurement);
 	return code ? code : printed;

@@ -3,7 +3,7 @@
 """The pages of report --html and view --html in Debian's Chromium: what they show, clicks, hostile names, no requests.
 
 The browser is driven by chromedriver, whose protocol (W3C WebDriver) is JSON over HTTP.
-usage: browser.py [PICTURE]   (in the build directory; PICTURE: where a screenshot of a recording goes)
+usage: browser.py [RECORDING [ARENAS]]   (in the build directory; where the screenshots of a recording and of a report go)
 """
 import base64
 import contextlib
@@ -141,10 +141,10 @@ def check_report(browser, room):
     check(rows >= 20 and cells >= 5, f"{rows} rows, {cells} cells of the treemap")
     check(browser.count(".box") > 30, "the address space is a strip of its regions")
     browser.click("#table tbody tr")
-    check(browser.count("tr.picked") == 1 and browser.count("#regions tbody tr") >= 1 and browser.count(".box.picked") >= 1,
+    check(browser.count("#table tr.picked") == 1 and browser.count("#regions tbody tr") >= 1 and browser.count(".box.picked") >= 1,
           "a row that is clicked is marked in the strip, with its regions")
     browser.key("\ue015")
-    check(browser.js("document.querySelector('tr.picked').rowIndex") == 2, "the arrow goes to the next row")
+    check(browser.js("document.querySelector('#table tr.picked').rowIndex") == 2, "the arrow goes to the next row")
     # Its head: the cells cover the rest.
     left, top = browser.js("(r => [r.left, r.top])(document.querySelector('.top rect').getBoundingClientRect())")
     browser.drag(left + 9, left + 10, top + 6)
@@ -164,6 +164,37 @@ def check_report(browser, room):
     browser.click("#night")
     check(before != browser.js("getComputedStyle(document.body).backgroundColor"), "it can be dark")
     browser.quiet("the report")
+
+
+HEAP = """
+import sys
+held = [bytes(i % 700 + 16) for i in range(200000)]
+kept = held[::3]
+del held
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def check_arenas(browser, room, picture):
+    path = os.path.join(room, "arenas.html")
+    with subprocess.Popen([sys.executable, "-c", HEAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        program.stdout.readline()
+        text = page(path, "report", "--html", program.pid)
+        arenas = json.loads(run("report", "--heap", "--json", program.pid).stdout)["arenas"]
+        program.stdin.close()
+    check({one["name"] for one in arenas} <= set(Table(text).names), f"without JavaScript there is a table of {len(arenas)} arenas")
+    browser.open(path)
+    live = browser.js("[...document.querySelectorAll('#arenas tbody tr')].map(line => line.children[1].textContent)")
+    check(len(live) == len(arenas) >= 2 and all(one != "-" for one in live), f"the pictures have them too: {live} live")
+    widths = browser.js("[...document.querySelectorAll('#arenas tbody tr:first-child .heap span')].map(part => part.style.width)")
+    check(len(widths) >= 2 and 98 < sum(float(width[:-1]) for width in widths) < 102, f"what is live and what is free are parts of a bar: {widths}")
+    browser.click("#arenas tbody tr")
+    check(browser.count("#table tr.picked") == 1 and browser.count("#arenas tr.picked") == 1, "an arena that is clicked is marked, with its row")
+    check("live" in browser.text(".heaps ul"), "the sentences stand below")
+    browser.quiet("the arenas")
+    if picture:
+        browser.picture(picture)
 
 
 def check_hostile(browser, room):
@@ -249,6 +280,7 @@ with tempfile.TemporaryDirectory() as directory:
     chromium = Browser()
     try:
         check_report(chromium, directory)
+        check_arenas(chromium, directory, sys.argv[2] if len(sys.argv) > 2 else None)
         check_hostile(chromium, directory)
         check_recording(chromium, directory, sys.argv[1] if len(sys.argv) > 1 else None)
         check_large(chromium, directory)
