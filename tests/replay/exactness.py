@@ -33,8 +33,11 @@ DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_s
 DOCKER_BOUND = ["setpriv", "--bounding-set", "-all," + ",".join("+" + name for name in DOCKER.split(",")), "--inh-caps", "-all"]
 OWNER = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps", "-all"]
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", "-all"]
+# A container: its own namespaces and a /proc of its own. Docker's has no user namespace, a rootless one has.
+CONTAINER = ["unshare", "-pmiunCf", "--kill-child", "--mount-proc", *DOCKER_BOUND]
+ROOTLESS = [*OWNER, "unshare", "-Urpmf", "--kill-child", "--mount-proc", *DOCKER_BOUND]
 HIDDEN = ["unshare", "-m", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
-# name: column of the document, how the target is started, how the reader is.
+# name: column of the document, how the target is started, how the reader is. PID: the target, as it is called here.
 PRIVILEGES = {
     "root": ("root", [], []),
     "root, hidepid": ("root", [], HIDDEN),
@@ -42,9 +45,13 @@ PRIVILEGES = {
     "root with Docker's capabilities": ("container", DOCKER_BOUND, DOCKER_BOUND),
     "root with Docker's capabilities and CAP_SYS_PTRACE": ("container", [], [*DOCKER_BOUND[:2], DOCKER_BOUND[2] + ",+sys_ptrace", *DOCKER_BOUND[3:]]),
     "root of a user namespace": ("container", [*OWNER, "unshare", "-Ur"], ["nsenter", "-U", "-t", "PID"]),
+    "a container of Docker's": ("container", CONTAINER, ["nsenter", "-a", "-t", "PID", *DOCKER_BOUND]),
+    "a rootless container": ("container", ROOTLESS, ["nsenter", "-U", "-p", "-m", "-t", "PID", *DOCKER_BOUND]),
     "owner": ("owner", OWNER, OWNER),
     "owner, hidepid": ("owner", OWNER, HIDDEN + OWNER),
 }
+# Those that are in the target's own pid namespace.
+ENTERED = [PRIVILEGES[name][2] for name in ("a container of Docker's", "a rootless container")]
 HEADER = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ")
 
 
@@ -196,30 +203,44 @@ def own_files(library):
         yield [*command, os.path.join(directory, "family")]
 
 
-def settle(pid):
-    """Waits until the process and its children wait: what they still touch would count."""
+def with_descendants(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as file:
-        family = [pid, *map(int, file.read().split())]
+        return [pid, *(one for child in file.read().split() for one in with_descendants(int(child)))]
+
+
+def settle(family):
+    """Waits until all of them wait: what they still touch would count."""
     for one in family:
         while open(f"/proc/{one}/stat").read().rsplit(")", 1)[1].split()[0] != "S":
             time.sleep(0.01)
 
 
+def inner(pid):
+    """What a process is called in its own pid namespace."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[-1]) for line in file if line.startswith("NSpid:"))
+
+
 @contextlib.contextmanager
 def target(family, prefix, what, count):
+    """The processes that tell who they are, by their numbers here."""
     process = subprocess.Popen([*prefix, *family, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        pids = [int(process.stdout.readline()) for _ in range(count)]
-        settle(process.pid)
-        yield pids
+        told = [int(process.stdout.readline()) for _ in range(count)]
+        family = with_descendants(process.pid)
+        settle(family)
+        known = {inner(one): one for one in reversed(family)}
+        yield [known[one] for one in told]
     finally:
         process.kill()
         process.communicate()
 
 
 def reader(prefix, pid, *args):
+    """What a command says of a process, called by the number that it has where the command runs; "--all": of all."""
+    known = [] if "--all" in args else [str(inner(pid) if prefix in ENTERED else pid)]
     prefix = [str(pid) if word == "PID" else word for word in prefix]
-    result = subprocess.run([*prefix, TOOL, *map(str, args), str(pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    result = subprocess.run([*prefix, TOOL, *map(str, args), *known], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     if result.returncode:
         raise ValueError(f"{' '.join(map(str, args))}: {result.returncode} {result.stderr.strip()}")
     return json.loads(result.stdout)
@@ -235,9 +256,25 @@ def compare(measured, name, what, pid, right):
         measured.process(f"{what}, {args[0]} --gentle", who + ", gentle", reader(prefix, pid, *args, "--gentle"), right, FIGURES)
     got = reader(prefix, pid, "report", "-J", "-o", ",".join(ASKED) + ",name")
     measured.process(f"{what}, report -o dirty", who, got, right, FIGURES)
+    if prefix in ENTERED:
+        compare_all(measured, name, what, pid, right)
     checked = reader(prefix, pid, "check", "-J")["anon_rss"]
     if checked is not None and abs(checked - right[""]["anon_rss"]) > PAGE:
         measured.wrong.append(f"{what}, check: anonymous RSS {checked} is {right['']['anon_rss']}")
+
+
+def compare_all(measured, name, what, pid, right):
+    """The process among all of its container."""
+    who, _, prefix = PRIVILEGES[name]
+    for gentle in ([], ["--gentle"]):
+        got = reader(prefix, pid, "report", "-J", "--all", *gentle)["processes"]
+        of_top = reader(prefix, pid, "top", "-b", "-J", "-n", "1", "--by", "process", "--all", *gentle)["names"]
+        rows = [one for one in got if one["pid"] == inner(pid)] + [one for one in of_top if one["name"].split()[0] == str(inner(pid))]
+        if len(rows) != 2:
+            measured.wrong.append(f"{what}, --all: {len(rows)} rows of it in {len(got)} and {len(of_top)}")
+        for row in rows:
+            for figure in COUNTED:
+                measured.figure(f"{what}, --all {' '.join(gentle)}", who + ", gentle" * len(gentle), figure, row, right[""])
 
 
 def refused(family):
@@ -260,8 +297,7 @@ def refused(family):
 
 def possible(prefix):
     """Why this privilege cannot be had here, or nothing."""
-    probe = [str(os.getpid()) if word == "PID" else word for word in prefix]
-    result = subprocess.run([*probe, TOOL, "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    result = subprocess.run([*prefix, TOOL, "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return result.returncode and (result.stderr.strip() or "no reason given")
 
 
@@ -287,7 +323,8 @@ if WHOLE_MACHINE:
 
 def measure(measured, names):
     for name in list(names):
-        why = possible(PRIVILEGES[name][1]) or possible([part for part in PRIVILEGES[name][2] if "PID" not in PRIVILEGES[name][2]])
+        _, start, prefix = PRIVILEGES[name]
+        why = possible(start) or ("PID" not in prefix and possible(prefix))
         if why:
             skip(f"{name}: {why}")
             names.remove(name)
