@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """anonname watch, beside a control group that a program really drives into its limit, and beside recorded files.
 
-usage: watch.py          (in the build directory; as root for the control group, of version 1 or 2, whichever is there)
+usage: watch.py [real]   (in the build directory; as root for the control group, of version 1 or 2, whichever is there)
 """
 import json
 import os
@@ -301,14 +301,42 @@ def check_real():
         remove_group(path)
 
 
+def check_real_pressure():
+    """Above memory.high the kernel lets tasks wait, and says how much. Version 2 alone has both."""
+    if not os.path.exists("/proc/pressure/memory") or os.path.exists(os.path.join(OLD, "memory.limit_in_bytes")):
+        skip("no real pressure: no control groups of version 2, or a kernel without PSI")
+        return
+    path = new_group("max")
+    if not path:
+        return
+    write_to(os.path.join(path, "memory.high"), 16 * MIB)
+    eater = subprocess.Popen([sys.executable, "-c", EATER, path, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        eater.stdout.readline()
+        with Watch("--near", "100", "--pressure", "10", "-n", "2") as watch:
+            eater.stdin.write("go\n")
+            eater.stdin.flush()
+            out, error = watch.said(120)
+            reasons = [one["reason"] for one in snapshots(watch.directory).values()]
+            print(f"        {open(os.path.join(path, 'memory.pressure')).readline().strip()}")
+            check(any("memory.high" in one for one in reasons), f"a group above its memory.high: {reasons}")
+            check(any("waited for memory" in one for one in reasons), f"tasks that wait are a reason: {out} {error}")
+    finally:
+        eater.kill()
+        eater.wait()
+        remove_group(path)
+
+
 def main():
-    check_limits()
-    check_cooldown()
-    check_pressure()
-    check_choice()
-    check_processes()
-    check_usage()
+    if sys.argv[1:] != ["real"]:
+        check_limits()
+        check_cooldown()
+        check_pressure()
+        check_choice()
+        check_processes()
+        check_usage()
     check_real()
+    check_real_pressure()
     done()
 
 

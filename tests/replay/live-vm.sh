@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # live.py and exactness.py again on a kernel that has names, with swap, KSM and huge pages of its own;
-# and hostile.py, which holds a lock that everybody's ps waits for, on one that has FUSE.
+# and hostile.py, which holds a lock that everybody's ps waits for, on one that has FUSE;
+# and watch.py there, beside control groups of version 2 that are driven into their limits.
 : "${abs_top_builddir:=$PWD}"
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../vm/vm-run
@@ -20,4 +21,6 @@ in_vm linux-6.1 sh -c '
 	exec python3 "$0/exactness.py" root "root without CAP_SYS_ADMIN" owner' "$here"
 in_vm debian-6.1-plain sh -c '
 	"$abs_top_builddir/tools/anonname" check | grep -F "patches/module" || { echo "FAIL  check says nothing of the module"; exit 1; }
-	exec python3 "$0/hostile.py" faults fuse' "$here"
+	python3 "$0/hostile.py" faults fuse || exit
+	mount -t cgroup2 none /sys/fs/cgroup || exit
+	exec python3 "$0/../pictures/watch.py" real' "$here"
