@@ -7,13 +7,15 @@ usage: gdb.py   (in the build directory)
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import LIBRARY, SOURCE, check, done, run
+from common import LIBRARY, SOURCE, check, done, run, skip
 
 SCRIPT = os.path.join(SOURCE, "contrib", "gdb", "anonname.py")
 
@@ -71,26 +73,47 @@ def check_one(where, target, wanted, memory):
     check(not re.search(r"Traceback|Python Exception", error), f"{where}: no error: {error[-300:]}")
 
 
+def kernel_core(program, directory):
+    """The core that the kernel writes when a signal ends the program; None where it gives cores to somebody else."""
+    with open("/proc/sys/kernel/core_pattern") as file:
+        if file.read().strip() != "core":
+            skip("no core of the kernel is read: kernel.core_pattern is not plainly 'core', as it is in tests/replay/live-vm.sh")
+            return None
+    program.send_signal(signal.SIGSEGV)
+    program.wait()
+    found = [name for name in os.listdir(directory) if name.startswith("core") and name != "core.gdb"]
+    check(len(found) == 1, f"the kernel wrote a core: {os.listdir(directory)}")
+    return os.path.join(directory, found[0]) if found else None
+
+
+def unlimited():
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def main():
     if not shutil.which("gdb"):
         print("SKIP: there is no gdb")
         sys.exit(77)
     environment = dict(os.environ, LD_PRELOAD=LIBRARY, ANONNAME_SINK="registry")
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        memory = int(program.stdout.readline())
-        wanted = registry_of(program.pid)
-        with tempfile.TemporaryDirectory() as directory:
-            core = os.path.join(directory, "core")
+    with tempfile.TemporaryDirectory() as directory:
+        program = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   text=True, cwd=directory, preexec_fn=unlimited)
+        try:
+            memory = int(program.stdout.readline())
+            wanted = registry_of(program.pid)
+            core = os.path.join(directory, "core.gdb")
             out, error = gdb(f"generate-core-file {core}", target=("-p", str(program.pid)))
             if "ptrace: Operation not permitted" in error:
                 print("SKIP: no process may be attached to here")
                 sys.exit(77)
             check_one("live", ("-p", str(program.pid)), wanted, memory)
-            check_one("core", (sys.executable, core), wanted, memory)
-    finally:
-        program.kill()
-        program.wait()
+            check_one("gdb's core", (sys.executable, core), wanted, memory)
+            core = kernel_core(program, directory)
+            if core:
+                check_one("the kernel's core", (sys.executable, core), wanted, memory)
+        finally:
+            program.kill()
+            program.wait()
     out, error = gdb("info anonname")
     check("no process" in error, f"without a process: {error.strip()}")
     done()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # live.py and exactness.py again on a kernel that has names, with swap, KSM and huge pages of its own;
 # and hostile.py, which holds a lock that everybody's ps waits for, on one that has FUSE;
-# and watch.py there, beside control groups of version 2 that are driven into their limits.
+# and watch.py there, beside control groups of version 2 that are driven into their limits, and gdb.py, where the kernel writes cores.
 : "${abs_top_builddir:=$PWD}"
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../vm/vm-run
@@ -23,4 +23,6 @@ in_vm debian-6.1-plain sh -c '
 	"$abs_top_builddir/tools/anonname" check | grep -F "patches/module" || { echo "FAIL  check says nothing of the module"; exit 1; }
 	python3 "$0/hostile.py" faults fuse || exit
 	mount -t cgroup2 none /sys/fs/cgroup || exit
-	exec python3 "$0/../pictures/watch.py" real' "$here"
+	python3 "$0/../pictures/watch.py" real || exit
+	echo core >/proc/sys/kernel/core_pattern
+	exec python3 "$0/../live/gdb.py"' "$here"
