@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import check, done, report, run
+from common import check, done, report, run, skip
 from folded import smaps
 
 HOSTILE = ['[anon:</script><script>window.hacked=1</script>]', '[anon:<img src=x onerror=window.hacked=1>]', '[anon:"><svg onload=window.hacked=1>]',
@@ -270,6 +270,44 @@ def check_recording(browser, room, picture):
         browser.picture(picture)
 
 
+def speedscope():
+    """The directory of npm's package speedscope, fetched once; None where it cannot be had."""
+    cache = os.path.join(os.environ.get("ANONNAME_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "libanonname"), "npm")
+    index = os.path.join(cache, "package", "dist", "release", "index.html")
+    if not os.path.exists(index) and shutil.which("npm"):
+        os.makedirs(cache, exist_ok=True)
+        with contextlib.suppress(subprocess.SubprocessError):
+            packed = subprocess.run(["npm", "pack", "--silent", "speedscope"], cwd=cache, capture_output=True, text=True, timeout=120, check=True)
+            subprocess.run(["tar", "-xzf", packed.stdout.split()[-1]], cwd=cache, timeout=60, check=True)
+    return index if os.path.exists(index) else None
+
+
+def check_speedscope(browser, room):
+    """report --folded, opened as the package's own command opens a file; its third view is a table of frames."""
+    index = speedscope()
+    if not index:
+        skip("report --folded is not read by speedscope: npm has no package of it here")
+        return
+    folded = run("report", "--folded", os.getpid()).stdout
+    weights = {}
+    for line in folded.splitlines():
+        frames, weight = line.rsplit(" ", 1)
+        name = frames.split(";")[-1]
+        weights[name] = weights.get(name, 0) + int(weight)
+    with open(os.path.join(room, "memory.js"), "w") as file:
+        file.write(f"speedscope.loadFileFromBase64('memory.folded', '{base64.b64encode(folded.encode()).decode()}')")
+    browser.ask("POST", "/url", {"url": f"file://{index}#localProfilePath={room}/memory.js"})
+    end = time.monotonic() + 60
+    while not browser.js("document.title.startsWith('memory.folded')") and time.monotonic() < end:
+        time.sleep(0.1)
+    browser.key("3")
+    rows = browser.js("[...document.querySelectorAll('tr')].map(row => [...row.children].map(cell => cell.innerText.trim()))")
+    # A table as long as the window, of frames with and without bytes of their own.
+    own = {row[2]: int(row[1].split(" ")[0].replace(",", "")) for row in rows if len(row) == 3 and row[1][:1].isdigit() and row[1][0] != "0"}
+    wrong = [(name, own[name], weights.get(name)) for name in own if own[name] != weights.get(name)]
+    check(len(own) >= min(5, len(weights)) and not wrong, f"speedscope reads report --folded: {len(own)} of {len(weights)} frames, with their bytes: {wrong[:2]}")
+
+
 if not shutil.which("chromedriver") or not (shutil.which("chromium") or shutil.which("google-chrome")):
     print("SKIP: chromium and chromedriver are not installed (tests/pictures/packages.browser)")
     sys.exit(77)
@@ -284,6 +322,7 @@ with tempfile.TemporaryDirectory() as directory:
         check_hostile(chromium, directory)
         check_recording(chromium, directory, sys.argv[1] if len(sys.argv) > 1 else None)
         check_large(chromium, directory)
+        check_speedscope(chromium, directory)
     finally:
         chromium.close()
 done()
