@@ -44,6 +44,7 @@ static const char *purge_of(enum heap_kind kind)
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "malloc_trim", [HEAP_GLIBC_ARENA] = "malloc_trim", [HEAP_GLIBC_LARGE] = "malloc_trim",
 		[HEAP_JEMALLOC] = "A purge", [HEAP_MIMALLOC] = "mi_collect",
+		[HEAP_TCMALLOC] = "ReleaseFreeMemory",
 	};
 
 	return words[kind];
@@ -177,6 +178,22 @@ static void advise_mimalloc(const struct speaker *speaker, const struct heaps *h
 		    tool_human(all.pinned, size));
 }
 
+static void advise_tcmalloc(const struct speaker *speaker, const struct heaps *heaps)
+{
+	struct sums all = sum_of(heaps, HEAP_TCMALLOC, HEAP_TCMALLOC);
+	char size[16];
+
+	if (is_a_part(all.trimmable, all.resident, 5))
+		say(speaker, "MallocExtension_ReleaseFreeMemory() gives back %s; a larger TCMALLOC_RELEASE_RATE (1 at the start) does so sooner.",
+		    tool_human(all.trimmable, size));
+	if (is_a_part(all.pinned, all.resident, 20))
+		say(speaker, "No call gives back the %s that are free in spans with live objects: they serve objects of their size.",
+		    tool_human(all.pinned, size));
+	if (is_a_part(all.cached, all.resident, 10))
+		say(speaker, "%s are cached for the next objects of their size: a smaller TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES bounds what "
+		    "threads keep.", tool_human(all.cached, size));
+}
+
 static void advise_python(const struct speaker *speaker, const struct heaps *heaps)
 {
 	struct sums all = sum_of(heaps, HEAP_PYTHON, HEAP_PYTHON);
@@ -195,5 +212,6 @@ void advice_give(const struct heaps *heaps, void (*each)(void *context, const ch
 	advise_glibc(&speaker, heaps);
 	advise_jemalloc(&speaker, heaps);
 	advise_mimalloc(&speaker, heaps);
+	advise_tcmalloc(&speaker, heaps);
 	advise_python(&speaker, heaps);
 }

@@ -13,6 +13,7 @@ static heap_reader *const readers[] = {
 	heap_glibc,
 	heap_jemalloc,
 	heap_mimalloc,
+	heap_tcmalloc,
 	heap_python,
 	heap_hotspot,
 };

@@ -26,7 +26,7 @@ enum heap_figure {
 #define HEAP_NAME_MAX 80
 
 /* Which allocator: what can be done about its free memory depends on it. */
-enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_MIMALLOC, HEAP_PYTHON, HEAP_HOTSPOT, HEAP_KINDS };
+enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_MIMALLOC, HEAP_TCMALLOC, HEAP_PYTHON, HEAP_HOTSPOT, HEAP_KINDS };
 
 /* Chunks of one size, or of sizes above the one before and up to this. */
 struct heap_size {
@@ -76,6 +76,7 @@ typedef void heap_reader(struct target *target, const struct findings *findings,
 heap_reader heap_glibc;
 heap_reader heap_jemalloc;
 heap_reader heap_mimalloc;
+heap_reader heap_tcmalloc;
 heap_reader heap_python;
 heap_reader heap_hotspot;
 

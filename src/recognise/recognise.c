@@ -16,6 +16,7 @@ static recogniser *const recognisers[] = {
 	recognise_loader,
 	recognise_arenas,
 	recognise_jemalloc,
+	recognise_tcmalloc,
 	recognise_hotspot,
 	recognise_v8,
 	recognise_go,

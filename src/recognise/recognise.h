@@ -22,6 +22,7 @@ recogniser recognise_threads;
 recogniser recognise_loader;
 recogniser recognise_arenas;
 recogniser recognise_jemalloc;
+recogniser recognise_tcmalloc;
 recogniser recognise_hotspot;
 recogniser recognise_v8;
 recogniser recognise_go;

@@ -3,7 +3,7 @@
 """anonname heap against what the program's own allocator says: system bytes equal, live and free within 1 %.
 
 glibc by mallinfo2, jemalloc by mallctl in a program that loads it and by Redis's
-INFO. Looking changes nothing in the process.
+INFO, tcmalloc by its MallocExtension. Looking changes nothing in the process.
 """
 import csv
 import io
@@ -154,6 +154,55 @@ def compare_jemalloc(name, result, truth):
     near(total(arenas, "live") + total(arenas, "pinned"), truth["active"], f"{name}: active")
     check(all(arena["cached"] is None for arena in arenas), f"{name}: what threads cache is unknown")
     check(all(sum(size["live"] for size in arena["sizes"]) == arena["live"] for arena in arenas), f"{name}: sizes add up")
+
+
+TCMALLOC = """
+import threading
+done, end = threading.Barrier(4), threading.Event()
+""" + PROGRAM + """
+def work(seed):
+    mine = [libc.malloc(16 + (i * 7919 + seed) % 500) for i in range(3000)]
+    for one in mine[::2]: libc.free(one)
+    done.wait()
+    end.wait()
+for seed in range(3): threading.Thread(target=work, args=(seed,), daemon=True).start()
+done.wait()
+libc.free(libc.malloc(40 << 20))
+names = {"live": b"generic.current_allocated_bytes", "system": b"generic.heap_size", "trimmable": b"tcmalloc.pageheap_free_bytes",
+         "central": b"tcmalloc.central_cache_free_bytes", "transfer": b"tcmalloc.transfer_cache_free_bytes", "thread": b"tcmalloc.thread_cache_free_bytes"}
+truth = {}
+for key, name in names.items():
+    value = ctypes.c_size_t()
+    libc.MallocExtension_GetNumericProperty(name, ctypes.byref(value))
+    truth[key] = value.value
+print(json.dumps(truth), flush=True)
+sys.stdin.read()
+"""
+
+
+def tcmalloc():
+    """Threads have caches of their own, which only the process itself adds up."""
+    process, truth = started(TCMALLOC, "libtcmalloc_minimal.so.4")
+    try:
+        if not truth:
+            return skip("libtcmalloc_minimal.so.4 does not load")
+        before = unchanged(process.pid)
+        result = figures(process.pid)
+        check(unchanged(process.pid) == before, "tcmalloc: looked at, the process is unchanged")
+        arenas = [arena for arena in result["arenas"] if arena["allocator"] == "tcmalloc"]
+        check(len(arenas) == 1 and not [arena for arena in result["arenas"] if arena["allocator"] == "glibc" and arena["name"] != "glibc:large"],
+              f"tcmalloc: it has one heap, and glibc none: {[arena['name'] for arena in result['arenas']]}")
+        arena = arenas[0]
+        check(arena["system"] == truth["system"], f"tcmalloc: system is {arena['system']}, {truth['system']}")
+        near(arena["live"], truth["live"], "tcmalloc: live")
+        near(arena["free"], truth["system"] - truth["live"], "tcmalloc: free")
+        near(arena["cached"], truth["transfer"] + truth["thread"], "tcmalloc: cached")
+        check(arena["trimmable"] <= truth["trimmable"], f"tcmalloc: pages that can be given back: {arena['trimmable']}, {truth['trimmable']} with those that were never touched")
+        check(sum(size["free"] for size in arena["sizes"]) >= arena["cached"] and 0 < sum(size["live"] for size in arena["sizes"]) <= arena["live"],
+              "tcmalloc: sizes add up")
+    finally:
+        process.kill()
+        process.wait()
 
 
 # What the blocks may use is known before and after; a thread that is not theirs frees every third.
@@ -348,6 +397,7 @@ glibc()
 jemalloc()
 named()
 mimalloc()
+tcmalloc()
 python()
 hotspot()
 redis()
