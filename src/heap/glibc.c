@@ -53,7 +53,7 @@ static bool read_state(const struct glibc *glibc, struct reading *reading)
 /* [heap] may be several mappings. */
 static uint64_t main_end(const struct target *target, uint64_t start)
 {
-	for (size_t i = area_seek(target, start); i < target->areas && target->area[i].start == start && target->area[i].class == VMA_HEAP; i++)
+	for (size_t i = area_seek(target, start); i < target->areas && target->area[i].start <= start && target->area[i].class == VMA_HEAP; i++)
 		start = target->area[i].end;
 	return start;
 }

@@ -46,8 +46,9 @@ static bool may_be_main_arena(const struct glibc_data *data, size_t at, const st
 {
 	const uint64_t *state = data->word + at;
 
-	return state[layout->next] && state[layout->system] && state[layout->system] % 4096 == 0 &&
-	       state[layout->system] <= state[layout->max] &&
+	/* Whole pages, but for what a static program has in front of malloc's part of [heap]. */
+	return state[layout->next] && state[layout->system] && state[layout->system] <= state[layout->max] &&
+	       state[layout->max] < 1ULL << 48 &&
 	       may_be_bins(state + layout->bins, data->start + (at + layout->bins) * sizeof(*state));
 }
 

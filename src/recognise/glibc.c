@@ -18,14 +18,6 @@ bool glibc_offset(struct target *target, struct object *libc, const char *name, 
 	return true;
 }
 
-uint64_t glibc_heap(const struct target *target)
-{
-	for (size_t i = 0; i < target->areas; i++)
-		if (target->area[i].class == VMA_HEAP)
-			return target->area[i].start;
-	return 0;
-}
-
 /* Up to 2.32 its file has the version in its name. */
 static struct object *find_libc(struct target *target)
 {
@@ -48,16 +40,16 @@ static void read_data(struct target *target, struct glibc_data *data)
 
 struct glibc_data *glibc_data_read(struct target *target)
 {
-	struct object *libc = find_libc(target);
+	struct object *shared = find_libc(target), *libc = shared ? shared : object_static(target);
 	const Elf64_Phdr *last = libc && object_read(target, libc) ? &libc->image->segment[libc->image->segments - 1] : NULL;
-	uint64_t page = target->own.page, start, end;
+	uint64_t page = target->own.page, most = shared ? GLIBC_DATA_MAX : PROGRAM_DATA_MAX, start, end;
 	struct glibc_data *data;
 
 	if (!last || !(last->p_flags & PF_W))
 		return NULL;
 	start = (libc->base + last->p_vaddr) & ~(page - 1);
 	end = (libc->base + last->p_vaddr + last->p_filesz + page - 1) & ~(page - 1);
-	if (start >= end || end - start > GLIBC_DATA_MAX)
+	if (start >= end || end - start > most)
 		return NULL;
 	data = malloc(sizeof(*data) + (end - start));
 	if (!data)

@@ -18,6 +18,7 @@ struct glibc_data {
 };
 
 #define GLIBC_DATA_MAX (256U << 10) /* bytes: it has some 24 KiB */
+#define PROGRAM_DATA_MAX (4U << 20) /* of a program that it is linked into, with what the program has */
 
 /* NULL: no libc, no memory. The caller frees it. */
 struct glibc_data *glibc_data_read(struct target *target);
@@ -25,8 +26,11 @@ struct glibc_data *glibc_data_read(struct target *target);
 /* What libc tells debuggers in a constant of three numbers: bits, count, offset. false: nothing of that name. */
 bool glibc_offset(struct target *target, struct object *libc, const char *name, uint32_t *offset);
 
-/* Where [heap] begins; 0: there is none. */
-uint64_t glibc_heap(const struct target *target);
+/*
+ * Where malloc's part of [heap] begins: at its beginning, unless a static program
+ * has its first thread's variables in front. 0: there is none, or libc does not say.
+ */
+uint64_t glibc_heap(struct target *target);
 
 /* How many chunks have a mapping of their own, and the bytes of these; false: libc does not say. */
 bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes);

@@ -207,8 +207,11 @@ static bool name_chunks(struct go *go, uint64_t head, uint64_t must_hold)
 }
 
 /* pageAlloc.summary: five slices (address, length, capacity), each level 8 times as long as the one above. */
-static bool name_summaries(struct go *go, const uint64_t *word)
+static bool name_summaries(void *context, uint64_t address, const uint64_t *word)
 {
+	struct go *go = context;
+
+	(void)address;
 	for (unsigned i = 0; i < SUMMARIES; i++)
 		if (!word[3 * i] || word[3 * i] % 4096 || word[3 * i + 1] > word[3 * i + 2] || word[3 * i + 2] != 1ULL << (14 + 3 * i))
 			return false;
@@ -217,36 +220,20 @@ static bool name_summaries(struct go *go, const uint64_t *word)
 	return true;
 }
 
-/* Calls each for the words of the program's variables, a page and what is left of the summaries at a time, until it says true. */
-static bool search_variables(struct go *go, const struct object *program, bool (*each)(struct go *, const uint64_t *))
+static bool try_table(void *context, uint64_t address, const uint64_t *word)
 {
-	uint64_t word[512 + 3 * SUMMARIES];
-
-	for (size_t i = program->first; i < go->target->areas && go->target->area[i].start < program->end; i++) {
-		const struct area *area = &go->target->area[i];
-
-		for (uint64_t at = area->start; area_is_writable(area) && at < area->end && at < program->end; at += 4096) {
-			if (memory_get(go->target, at, word, 4096))
-				continue;
-			memset(word + 512, 0, sizeof(word) - 4096);
-			memory_get(go->target, at + 4096, word + 512, sizeof(word) - 4096);
-			for (size_t k = 0; k < 512; k++)
-				if (word[k] && each(go, word + k))
-					return true;
-		}
-	}
-	return false;
-}
-
-static bool try_table(struct go *go, const uint64_t *word)
-{
+	struct go *go = context;
 	const struct area *area = *word % 4096 ? NULL : area_at(go->target, *word);
 
+	(void)address;
 	return area && area_is_anonymous(area) && TABLE <= area->end - *word && is_table(go, *word);
 }
 
-static bool try_chunks(struct go *go, const uint64_t *word)
+static bool try_chunks(void *context, uint64_t address, const uint64_t *word)
 {
+	struct go *go = context;
+
+	(void)address;
 	return *word % 4096 == 0 && name_chunks(go, *word, go->list[0]);
 }
 
@@ -262,9 +249,9 @@ void recognise_go(struct target *target, struct findings *findings)
 	go->findings = findings;
 	go->bias = program->image->machine == EM_X86_64 ? 1ULL << 47 : 0;
 	go->pages = pages_new(target, PAGES_MANY);
-	if (go->pages && search_variables(go, program, try_table)) {
-		search_variables(go, program, try_chunks);
-		search_variables(go, program, name_summaries);
+	if (go->pages && object_variables(target, program, try_table, go)) {
+		object_variables(target, program, try_chunks, go);
+		object_variables(target, program, name_summaries, go);
 		name_run(go, go->table, go->table + TABLE, GO_RUNTIME);
 		name_arenas(go);
 	}

@@ -65,34 +65,67 @@ uint64_t large_at(struct target *target, uint64_t address, uint64_t end)
 	return memory_get(target, address, &head, sizeof(head)) ? 0 : chunk_size(target, head, address, end);
 }
 
-/* mp_ ends with where [heap] begins; in front of that are the sums. glibc 2.35 put a flag before the numbers. */
-static bool read_counters(const struct glibc_data *data, uint64_t heap, uint32_t *count, uint64_t *bytes)
+/* What libc says of itself in mp_. */
+struct counters {
+	uint64_t count, bytes;      /* of large chunks */
+	uint64_t heap;              /* where malloc's part of [heap] begins */
+};
+
+static const struct area *find_heap(const struct target *target)
 {
-	for (size_t i = 5; heap && i < data->words; i++) {
+	size_t i = 0;
+
+	while (i < target->areas && target->area[i].class != VMA_HEAP)
+		i++;
+	return i < target->areas ? &target->area[i] : NULL;
+}
+
+/* mp_ ends with where malloc's part of [heap] begins; in front of that are the sums. glibc 2.35 put a flag before the numbers. */
+static bool read_counters(const struct glibc_data *data, const struct area *heap, struct counters *counters)
+{
+	for (size_t i = 5; i < data->words; i++) {
 		const uint64_t *sums = &data->word[i - 2];
 		const uint32_t *before = (const uint32_t *)sums;
 
-		if (data->word[i] != heap || sums[0] > sums[1])
+		if (data->word[i] < heap->start || data->word[i] >= heap->end || sums[0] > sums[1])
 			continue;
 		for (size_t back = 4; back <= 5; back++)
 			if (before[1 - (int)back] == MMAPS_MAX && before[0 - (int)back] <= before[2 - (int)back]) {
-				*count = before[0 - (int)back];
-				*bytes = sums[0];
+				*counters = (struct counters){ before[0 - (int)back], sums[0], data->word[i] };
 				return true;
 			}
 	}
 	return false;
 }
 
-bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
+static bool find_counters(struct target *target, struct counters *counters)
 {
-	struct glibc_data *data = glibc_data_read(target);
-	uint32_t chunks = 0;
-	bool known = data && read_counters(data, glibc_heap(target), &chunks, bytes);
+	const struct area *heap = find_heap(target);
+	struct glibc_data *data = heap ? glibc_data_read(target) : NULL;
+	bool known = data && read_counters(data, heap, counters);
 
-	*count = chunks;
 	free(data);
 	return known;
+}
+
+bool glibc_large_count(struct target *target, uint64_t *count, uint64_t *bytes)
+{
+	struct counters counters = { 0 };
+	bool known = find_counters(target, &counters);
+
+	*count = counters.count;
+	*bytes = counters.bytes;
+	return known;
+}
+
+uint64_t glibc_heap(struct target *target)
+{
+	const struct area *heap = find_heap(target);
+	struct counters counters;
+
+	if (heap && object_static(target))
+		return find_counters(target, &counters) ? counters.heap : 0;
+	return heap ? heap->start : 0;
 }
 
 /* The first words of pages that follow each other. */

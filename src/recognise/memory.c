@@ -64,6 +64,20 @@ void target_allow(struct target *target, const struct target_limits *limits)
 	target->spent = false;
 }
 
+bool memory_is_anonymous(struct target *target, uint64_t start, uint64_t end)
+{
+	size_t i = area_seek(target, start);
+
+	for (; i < target->areas && target->area[i].start <= start && !target_is_spent(target); i++) {
+		if (!area_is_anonymous(&target->area[i]))
+			return false;
+		if (target->area[i].end >= end)
+			return true;
+		start = target->area[i].end;
+	}
+	return false;
+}
+
 int memory_get(struct target *target, uint64_t address, void *buffer, size_t size)
 {
 	int error;

@@ -105,6 +105,9 @@ size_t area_seek(const struct target *target, uint64_t address);
 bool area_is_anonymous(const struct area *area);
 bool area_is_writable(const struct area *area);
 
+/* Whether it is private anonymous memory from end to end; a guard is some of it, too. */
+bool memory_is_anonymous(struct target *target, uint64_t start, uint64_t end);
+
 /* All of size bytes, or -EFAULT: some page is not there, or not the process's own; -EDQUOT: enough was read. */
 int memory_get(struct target *target, uint64_t address, void *buffer, size_t size);
 

@@ -32,6 +32,17 @@ void object_label(struct target *target, const struct object *object, char label
 /* The first object the name of which begins so; NULL: none. */
 struct object *object_named(struct target *target, const char *prefix);
 
+/* The program, where it has all of its libraries in itself; NULL: it is none of these. */
+struct object *object_static(struct target *target);
+
+/*
+ * The object's variables, .data and .bss: calls each for every word of them that
+ * is not 0, with those that follow it (absent: 0), until that says true; so does it then.
+ */
+#define VARIABLES_AHEAD 16
+typedef bool object_variables_function(void *context, uint64_t address, const uint64_t word[VARIABLES_AHEAD]);
+bool object_variables(struct target *target, const struct object *object, object_variables_function *each, void *context);
+
 /* Where an exported symbol lies in the process; 0: it has none of that name. size may be NULL. */
 uint64_t object_symbol(struct target *target, struct object *object, const char *name, uint64_t *size);
 

@@ -19,6 +19,8 @@ typedef void recogniser(struct target *target, struct findings *findings);
 
 recogniser recognise_bss;
 recogniser recognise_threads;
+recogniser recognise_linked_threads;
+recogniser recognise_musl;
 recogniser recognise_loader;
 recogniser recognise_arenas;
 recogniser recognise_jemalloc;

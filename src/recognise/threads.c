@@ -13,8 +13,8 @@
 #include "recognise.h"
 
 #include "glibc.h"
+#include "threads.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,8 +87,7 @@ static bool thread_name(const struct target *target, pid_t tid, char name[20])
 	return true;
 }
 
-/* Most processes have one thread, and their libc's symbols need not be read. */
-static bool has_threads(const struct target *target)
+bool threads_several(const struct target *target)
 {
 	pid_t *tids = NULL;
 	size_t count = 0;
@@ -98,32 +97,18 @@ static bool has_threads(const struct target *target)
 	return several;
 }
 
-/* Private anonymous memory from end to end, a guard at its beginning being some of it. */
-static bool is_mapped(struct target *target, uint64_t start, uint64_t end)
-{
-	size_t i = area_seek(target, start);
-
-	for (; i < target->areas && target->area[i].start <= start && !target_is_spent(target); i++) {
-		if (!area_is_anonymous(&target->area[i]))
-			return false;
-		if (target->area[i].end >= end)
-			return true;
-		start = target->area[i].end;
-	}
-	return false;
-}
-
-/* Whether two words of the block at this address can be where the thread's stack begins, and its size. */
-static bool is_stack(struct target *target, const struct layout *layout, uint64_t block, uint64_t start, uint64_t size)
+/* Whether these words of the block can be where the thread's stack begins, and its size. */
+static bool is_stack(struct target *target, const struct thread_block *block, uint64_t start, uint64_t size)
 {
 	uint64_t page = target->own.page, end = start + size;
 
-	if (start % page || size % page || size < 2 * page || end < start || start >= block || end < block + layout->size)
+	if (start % page || size % page || size < 2 * page || end < start || start >= block->address ||
+	    end < block->address + block->size)
 		return false;
 	/* Elsewhere the thread's variables follow it, and how long they are is not known. */
-	if (layout->machine == EM_X86_64 && end - block - layout->size >= page)
+	if (block->machine == EM_X86_64 && end - block->address - block->size >= page)
 		return false;
-	return is_mapped(target, start, end);
+	return memory_is_anonymous(target, start, end);
 }
 
 /*
@@ -143,33 +128,45 @@ static uint64_t behind_others_guard(struct target *target, uint64_t start, uint6
  * the guard is. A guard is no sign of the beginning: since glibc 2.42 it may be
  * no mapping of its own (MADV_GUARD_INSTALL).
  */
-static void stack_range(struct target *target, const struct layout *layout, uint64_t block, uint64_t *start, uint64_t *end)
+static void stack_range(struct target *target, const struct thread_block *block, uint64_t *start, uint64_t *end)
 {
 	uint64_t word[BLOCK_WORDS];
-	size_t words = layout->size / sizeof(word[0]) < BLOCK_WORDS ? layout->size / sizeof(word[0]) : BLOCK_WORDS;
+	size_t words = block->size / sizeof(word[0]) < BLOCK_WORDS ? block->size / sizeof(word[0]) : BLOCK_WORDS;
 
 	*start = *end = 0;
-	if (memory_get(target, block, word, words * sizeof(word[0])))
+	if (memory_get(target, block->address, word, words * sizeof(word[0])))
 		return;
 	for (size_t i = 0; i + 2 < words && !*end; i++)
-		if (is_stack(target, layout, block, word[i], word[i + 1])) {
+		if (is_stack(target, block, word[i], word[i + 1])) {
 			*start = behind_others_guard(target, word[i], word[i + 2]);
 			*end = word[i] + word[i + 1];
 		}
 }
 
-static void take_thread(struct target *target, struct findings *findings, const struct layout *layout, uint64_t block)
+void thread_name_stack(const struct target *target, struct findings *findings, pid_t tid, uint64_t start, uint64_t end)
 {
-	uint64_t start, end;
-	uint32_t tid;
 	char name[20];
 
-	if (!memory_u32(target, block + layout->tid, &tid) || !tid || tid > INT32_MAX)
-		return;
-	found_thread_add(findings, block, (pid_t)tid);
-	stack_range(target, layout, block, &start, &end);
-	if (thread_name(target, (pid_t)tid, name))
-		found_add(findings, start, end, "stack:%u:%s", tid, name);
+	if (thread_name(target, tid, name))
+		found_add(findings, start, end, "stack:%d:%s", (int)tid, name);
+}
+
+void thread_take(struct target *target, struct findings *findings, const struct thread_block *block, pid_t tid)
+{
+	uint64_t start, end;
+
+	found_thread_add(findings, block->address, tid);
+	stack_range(target, block, &start, &end);
+	thread_name_stack(target, findings, tid, start, end);
+}
+
+static void take_thread(struct target *target, struct findings *findings, const struct layout *layout, uint64_t address)
+{
+	struct thread_block block = { address, layout->size, layout->machine };
+	uint32_t tid;
+
+	if (memory_u32(target, address + layout->tid, &tid) && tid && tid <= INT32_MAX)
+		thread_take(target, findings, &block, (pid_t)tid);
 }
 
 /* Its stack is the kernel's or the program's: only where its own variables are counts. */
@@ -185,7 +182,8 @@ void recognise_threads(struct target *target, struct findings *findings)
 {
 	struct layout layout;
 
-	if (!has_threads(target) || !find_layout(target, &layout))
+	/* Most processes have one thread, and their libc's symbols need not be read. */
+	if (!threads_several(target) || !find_layout(target, &layout))
 		return;
 	walk(target, findings, &layout, layout.global + layout.used, take_thread);
 	walk(target, findings, &layout, layout.global + layout.user, take_other);

@@ -22,8 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define PAGE  4096
 
 static recogniser *const recognisers[] = {
-	recognise_bss, recognise_threads, recognise_loader, recognise_arenas, recognise_jemalloc, recognise_hotspot, recognise_v8,
-	recognise_go, recognise_php, recognise_ruby, recognise_python, recognise_large,
+	recognise_bss, recognise_threads, recognise_linked_threads, recognise_musl, recognise_loader, recognise_arenas, recognise_jemalloc,
+	recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_python,
+	recognise_large,
 };
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
@@ -124,6 +125,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	make_areas(area, data);
 	make_objects(object);
+	/* One object, and the program is static. */
+	if (data[0] & 0x20) {
+		target.object = &object[OBJECTS - 1];
+		target.objects = 1;
+	}
 	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
 		recognisers[i](&target, &findings);
 		findings_settle(&findings);

@@ -52,21 +52,29 @@ func main() {
 }
 """
 STATIC = r"""
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 static char *kept[20000], bss[1 << 20];
 static pthread_barrier_t here;
+#ifdef __GLIBC__
+#define LIBC "glibc"
+#else
+#define LIBC "musl"
+#endif
 static void *work(void *nothing) {
     char own[20000]; memset(own, 1, sizeof(own));
     char *some[1000]; for (int i = 0; i < 1000; i++) memset(some[i] = malloc(500), 1, 500);
+    printf("at stack:%d:program 0x%lx\n", gettid(), (long)own);
     pthread_barrier_wait(&here); pause(); free(some[own[3]]); return nothing; }
 int main(void) {
     pthread_t thread; pthread_barrier_init(&here, NULL, 4); memset(bss, 1, sizeof(bss));
     for (int i = 0; i < 20000; i++) memset(kept[i] = malloc(300), 1, 300);
-    memset(malloc(5 << 20), 1, 5 << 20);
+    printf("at " LIBC ":large 0x%lx\nat program:bss 0x%lx\n", (long)memset(malloc(5 << 20), 1, 5 << 20), (long)&bss[4096]);
     for (int i = 0; i < 3; i++) pthread_create(&thread, NULL, work, NULL);
     pthread_barrier_wait(&here); puts("ready"); fflush(stdout); pause(); }
 """
@@ -110,6 +118,14 @@ def built(source, name, *compiler):
         panel.run(*(c.replace("TMP", tmp) for c in compiler), env=dict(os.environ, HOME=tmp, GOCACHE=tmp + "/cache", GOFLAGS="-mod=mod", CGO_ENABLED="0"))
         yield from says_ready(os.path.join(tmp, "program"))(tmp)
     return begin
+
+
+def alone(begin):
+    """Never with the library."""
+    def begin_alone(tmp):
+        panel.LIBRARY = ""
+        yield from begin(tmp)
+    return begin_alone
 
 
 def java(*options):
@@ -171,6 +187,9 @@ PROGRAMS = [
     ("bash", says_ready("bash", "-c", "a=$(printf %0900000d 1); echo ready; read x"), 0.95, True),
     ("go", built(GO, "program.go", "go", "build", "-o", "TMP/program", "TMP/program.go"), 0.95, False),
     ("static", built(STATIC, "program.c", "cc", "-static", "-pthread", "-o", "TMP/program", "TMP/program.c"), 0.95, False),
+    ("static PIE", built(STATIC, "program.c", "cc", "-static-pie", "-pthread", "-o", "TMP/program", "TMP/program.c"), 0.95, False),
+    # There the library takes what lies behind a stack without a gap for the stack.
+    ("musl shared", alone(built(STATIC, "program.c", "musl-gcc", "-pthread", "-o", "TMP/program", "TMP/program.c")), 0.95, False),
     ("musl", built(STATIC, "program.c", "musl-gcc", "-static", "-pthread", "-o", "TMP/program", "TMP/program.c"), 0.95, False),
     ("redis", panel.redis, 0.95, False),
     ("nginx", panel.nginx, 0.95, False),

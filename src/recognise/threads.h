@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What the recognisers of threads share, whichever libc made them. */
+#ifndef ANONNAME_RECOGNISE_THREADS_H
+#define ANONNAME_RECOGNISE_THREADS_H
+
+#include "findings.h"
+#include "memory.h"
+
+/* What glibc keeps of a thread, in the thread's stack. */
+struct thread_block {
+	uint64_t address, size;
+	unsigned machine;           /* EM_X86_64, ... */
+};
+
+/* Whether the process has more than one thread. */
+bool threads_several(const struct target *target);
+
+/* A thread and, where its block says so, its stack. */
+void thread_take(struct target *target, struct findings *findings, const struct thread_block *block, pid_t tid);
+
+/* stack:4711:worker, if there is such a thread. */
+void thread_name_stack(const struct target *target, struct findings *findings, pid_t tid, uint64_t start, uint64_t end);
+
+#endif
