@@ -24,8 +24,11 @@ static recogniser *const recognisers[] = {
 	recognise_go,
 	recognise_php,
 	recognise_ruby,
+	recognise_beam,
 	recognise_python,
+	recognise_innodb,
 	recognise_large,
+	recognise_mariadb,
 };
 
 /* The same list as a registry is, so that whoever reads names sees no difference. */

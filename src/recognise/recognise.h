@@ -30,8 +30,11 @@ recogniser recognise_v8;
 recogniser recognise_go;
 recogniser recognise_php;
 recogniser recognise_ruby;
+recogniser recognise_beam;
 recogniser recognise_python;
+recogniser recognise_innodb;
 recogniser recognise_large;
+recogniser recognise_mariadb;
 
 /* All of the above, of an open target. */
 void recognise_all(struct target *target, struct findings *findings);

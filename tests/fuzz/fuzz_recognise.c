@@ -23,12 +23,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static recogniser *const recognisers[] = {
 	recognise_bss, recognise_threads, recognise_linked_threads, recognise_musl, recognise_loader, recognise_arenas, recognise_jemalloc,
-	recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_python,
-	recognise_large,
+	recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_beam, recognise_python,
+	recognise_innodb, recognise_large, recognise_mariadb,
 };
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
-static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "program" };
+static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "program" };
 
 #define OBJECTS (sizeof(names) / sizeof(*names))
 
