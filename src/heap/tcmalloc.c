@@ -33,7 +33,7 @@
 
 /* src/thread_cache.h: a list for each class, then how many bytes are in them, and words that lead to other caches. */
 #define LINKS          24
-#define CACHES_MAX     16384U
+#define CACHES_MAX     4096U
 #define TRIES          4
 #define NEARLY(all)    ((all) / 128) /* it runs meanwhile */
 
@@ -183,8 +183,27 @@ static bool count_caches(struct reading *reading)
 
 /* --- figures -------------------------------------------------------------------------- */
 
-/* What of each span is there: of neighbours at once. */
-static void take_resident(struct reading *reading, struct heap_arena *arena)
+/* The bytes of what is out of a span. */
+static uint64_t out_of(const struct tcmalloc *found, const struct tcmalloc_span *span)
+{
+	if (span->location != TCMALLOC_IN_USE)
+		return 0;
+	return span->size_class && span->size_class < found->classes ? span->out * (uint64_t)found->size[span->size_class] : span->size;
+}
+
+static void take_there(const struct reading *reading, const struct view *view, const struct tcmalloc_span *span, struct heap_arena *arena)
+{
+	uint64_t there = view_there(view, span->start, span->start + span->size), out = out_of(reading->tcmalloc, span);
+
+	arena->figure[HEAP_RESIDENT] += there;
+	if (span->location == TCMALLOC_IN_USE)
+		arena->figure[HEAP_PINNED] += there > out ? there - out : 0;
+	else
+		arena->figure[HEAP_TRIMMABLE] += there;
+}
+
+/* What of each span is there: of neighbours at once. false: nobody says. */
+static bool take_resident(const struct reading *reading, struct heap_arena *arena)
 {
 	const struct tcmalloc *found = reading->tcmalloc;
 
@@ -195,20 +214,12 @@ static void take_resident(struct reading *reading, struct heap_arena *arena)
 		for (next = i; next < found->spans && found->span[next].start == end; next++)
 			end += found->span[next].size;
 		if (view_open(&view, reading->target, start, end))
-			continue;
-		for (size_t k = i; k < next; k++) {
-			const struct tcmalloc_span *span = &found->span[k];
-			uint64_t there = view_there(&view, span->start, span->start + span->size), out;
-
-			out = span->location != TCMALLOC_IN_USE ? 0 : span->size_class ? span->out * (uint64_t)found->size[span->size_class] : span->size;
-			arena->figure[HEAP_RESIDENT] += there;
-			if (span->location == TCMALLOC_IN_USE)
-				arena->figure[HEAP_PINNED] += there > out ? there - out : 0;
-			else
-				arena->figure[HEAP_TRIMMABLE] += there;
-		}
+			return false;
+		for (size_t k = i; k < next; k++)
+			take_there(reading, &view, &found->span[k], arena);
 		view_close(&view);
 	}
+	return !target_is_spent(reading->target);
 }
 
 /* Objects in caches are free, whichever span they are of. */
@@ -260,7 +271,8 @@ static void show(struct reading *reading, bool whole, struct heaps *heaps)
 		arena->figure[by_spans[i]] = 0;
 	for (size_t i = 0; i < found->spans; i++)
 		arena->figure[HEAP_SYSTEM] += found->span[i].size;
-	take_resident(reading, arena);
+	if (!take_resident(reading, arena))
+		arena->figure[HEAP_RESIDENT] = arena->figure[HEAP_PINNED] = arena->figure[HEAP_TRIMMABLE] = HEAP_UNKNOWN;
 	if (!found->classes)
 		arena->figure[HEAP_PINNED] = HEAP_UNKNOWN;
 	for (size_t i = 0; whole && i < sizeof(by_caches) / sizeof(*by_caches); i++)

@@ -141,7 +141,7 @@ static void find_classes(struct search *search)
 	struct tree *tree = &search->tree;
 	int32_t word[TREE_PAGE / sizeof(int32_t) + 1];
 
-	for (uint64_t at = memory_next(tree->target, tree->bss, tree->bss_end); at < tree->bss_end;
+	for (uint64_t at = memory_next(tree->target, tree->bss, tree->bss_end); at < tree->bss_end && !target_is_spent(tree->target);
 	     at = memory_next(tree->target, at + TREE_PAGE, tree->bss_end)) {
 		/* With the first of the next page, where it is there. */
 		bool more = pages_get(tree->pages, at, word, sizeof(word));

@@ -5,6 +5,7 @@
  * recogniser asks for. Each recogniser sees them. What it names must be sorted,
  * not overlap, and lie in what may be named; and reading comes to an end.
  */
+#include "../../src/heap/heap.h"
 #include "../../src/recognise/object.h"
 #include "../../src/recognise/recognise.h"
 
@@ -17,7 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define AREAS 8
 #define FIRST 0xc000000000ULL       /* Go's; all others take what comes */
 #define UNIT  (1ULL << 20)
-#define DATA  (16ULL << 10)         /* of an object; and as much is its .bss */
+#define DATA  (16ULL << 10)         /* of an object; and as much is its .bss, */
+#define LARGE (3ULL << 20)          /* but for the last one's where the input says so: room for an allocator's tree */
+#define HAS_LARGE(data) ((data)[2] >> 4 == 0xf) /* it takes long, so few say so */
 #define READS 200
 #define PAGE  4096
 
@@ -26,6 +29,8 @@ static recogniser *const recognisers[] = {
 	recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_beam, recognise_python,
 	recognise_innodb, recognise_large, recognise_mariadb,
 };
+
+static heap_reader *const readers[] = { heap_jemalloc, heap_tcmalloc };
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
 static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "program" };
@@ -94,16 +99,22 @@ static void check(const struct target *target, const struct findings *findings)
 }
 
 /* Each is what its file would say, and the files are not there: what only symbols lead to is not looked at. */
-static void make_objects(struct object *object)
+static void make_objects(struct object *object, bool has_large)
 {
-	static struct image image = {
+	static struct image small = {
 		.soname = "object", .machine = EM_X86_64, .no_symbols = true, .segments = 1,
 		.segment = { { .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_filesz = DATA, .p_memsz = 2 * DATA } },
+	}, large = {
+		.soname = "large", .machine = EM_X86_64, .no_symbols = true, .segments = 1,
+		.segment = { { .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_filesz = DATA, .p_memsz = DATA + LARGE } },
 	};
 
-	for (size_t i = 0; i < OBJECTS; i++)
-		object[i] = (struct object){ .path = names[i], .name = names[i], .state = OBJECT_READ, .image = &image, .fd = -1,
-		                             .base = FIRST, .end = FIRST + 2 * DATA };
+	for (size_t i = 0; i < OBJECTS; i++) {
+		bool is_large = has_large && i + 1 == OBJECTS;
+
+		object[i] = (struct object){ .path = names[i], .name = names[i], .state = OBJECT_READ, .fd = -1, .base = FIRST,
+		                             .image = is_large ? &large : &small, .end = FIRST + DATA + (is_large ? LARGE : DATA) };
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -113,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct object object[OBJECTS];
 	struct image_bytes bytes = { data + AREAS, size - AREAS };
 	struct findings findings = { 0 };
+	struct heaps heaps = { 0 };
 	struct target target = {
 		.memory = { bytes_read, &bytes }, .next = bytes_next, .present = bytes_present, .fetch = bytes_read,
 		.proc = &nowhere, .pid = 1, .area = area, .areas = AREAS, .object = object, .objects = OBJECTS,
@@ -124,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size <= AREAS)
 		return 0;
 	make_areas(area, data);
-	make_objects(object);
+	make_objects(object, HAS_LARGE(data));
 	/* One object, and the program is static. */
 	if (data[0] & 0x20) {
 		target.object = &object[OBJECTS - 1];
@@ -137,6 +149,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		target_allow(&target, &target.limits);
 		target.reads = target.bytes = 0;
 	}
+	/* The heaps that are found by a tree: fuzz_heap.c has no objects. */
+	for (size_t i = 0; HAS_LARGE(data) && i < sizeof(readers) / sizeof(*readers); i++) {
+		readers[i](&target, &findings, &heaps);
+		target_allow(&target, &target.limits);
+		target.reads = target.bytes = 0;
+	}
+	heaps_free(&heaps);
 	findings_free(&findings);
 	return 0;
 }
