@@ -19,6 +19,7 @@ static recogniser *const recognisers[] = {
 	recognise_arenas,
 	recognise_jemalloc,
 	recognise_tcmalloc,
+	recognise_mimalloc,
 	recognise_hotspot,
 	recognise_v8,
 	recognise_go,

@@ -25,6 +25,7 @@ recogniser recognise_loader;
 recogniser recognise_arenas;
 recogniser recognise_jemalloc;
 recogniser recognise_tcmalloc;
+recogniser recognise_mimalloc;
 recogniser recognise_hotspot;
 recogniser recognise_v8;
 recogniser recognise_go;

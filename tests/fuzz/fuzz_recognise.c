@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static recogniser *const recognisers[] = {
 	recognise_bss, recognise_threads, recognise_linked_threads, recognise_musl, recognise_loader, recognise_arenas, recognise_jemalloc, recognise_tcmalloc,
-	recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_beam, recognise_python,
+	recognise_mimalloc, recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_beam, recognise_python,
 	recognise_innodb, recognise_large, recognise_mariadb,
 };
 
