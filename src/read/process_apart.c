@@ -37,10 +37,21 @@ _Static_assert(sizeof(struct region) % sizeof(uint64_t) == 0 && WORDS <= 64, "on
 #define GROUP  4U
 #define GROUPS ((WORDS + GROUP - 1) / GROUP)
 
+/* What lies between members says nothing: it is not sent, where the compiler can clear it. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+#define CLEAR_PADDING(object) __builtin_clear_padding(object)
+#endif
+#endif
+#ifndef CLEAR_PADDING
+#define CLEAR_PADDING(object) ((void)0)
+#endif
+
 /* In the child. */
 static int send_region(void *context, const struct region *region)
 {
 	uint64_t word[GROUPS * GROUP], sent[1 + GROUPS * GROUP], mask = 0;
+	struct region clean;
 	struct text name;
 	unsigned count = 1;
 
@@ -50,7 +61,9 @@ static int send_region(void *context, const struct region *region)
 	}
 	name = region->vma.name;
 	memset(word + (GROUPS - 1) * GROUP, 0, GROUP * sizeof(*word));
-	memcpy(word, region, sizeof(*region));
+	clean = *region;
+	CLEAR_PADDING(&clean);
+	memcpy(word, &clean, sizeof(clean));
 	word[offsetof(struct region, vma.name.at) / sizeof(*word)] = 0;
 	for (unsigned group = 0; group < GROUPS * GROUP; group += GROUP) {
 		if (!(word[group] | word[group + 1] | word[group + 2] | word[group + 3]))
