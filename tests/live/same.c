@@ -17,7 +17,7 @@ static void say(const char *what, bool good, int error)
 {
 	printf("%s: %s", what, good ? "good" : "fails");
 	if (!good)
-		printf(", %s", strerrorname_np(error));
+		printf(", %s", strerror(error));
 	printf("\n");
 }
 

@@ -25,7 +25,7 @@ static int set(const void *addr, size_t len, const char *name)
 
 static int is(int got, int wanted, const char *what)
 {
-	check(got == wanted, "%s: %s, not %s", what, got ? strerrorname_np(got) : "0", wanted ? strerrorname_np(wanted) : "0");
+	check(got == wanted, "%s: %s, not %s", what, strerror(got), strerror(wanted));
 	return got;
 }
 
