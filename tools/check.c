@@ -521,9 +521,9 @@ int tool_check(int argc, char **argv)
 	check.probed = proc.live;
 	if (check.probed)
 		check.kernel_error = probe_kernel();
-	if (pid)
+	if (pid && !(error = proc_bind(&proc, &proc, pid)))
 		error = look_at(&check, &proc, pid);
-	else
+	else if (!pid)
 		error = look_at_new_program(&check, &proc);
 	proc_close(&proc);
 	if (error && pid) {

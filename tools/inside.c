@@ -8,14 +8,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void read_one(struct inside *inside, const struct proc *proc, pid_t pid, struct heaps *heaps)
+static int read_arenas(const struct proc *all, const struct measured *process, struct heaps *heaps)
 {
-	int error = heap_read_apart(proc, pid, heaps);
+	struct proc proc;
+	int error = measured_bind(&proc, all, process);
+
+	if (error)
+		return error;
+	error = heap_read_apart(&proc, process->pid, heaps);
+	if (!error && heaps->count)
+		error = heaps_label(&proc, process->pid, heaps);
+	proc_unbind(&proc);
+	return error;
+}
+
+static void read_one(struct inside *inside, const struct proc *proc, const struct measured *process, struct heaps *heaps)
+{
+	int error = read_arenas(proc, process, heaps);
 
 	inside->cut += !error && heaps->cut;
+	inside->missing += error != 0;
+	if (error)
+		heaps_free(heaps);
 	if (error || !heaps->count)
 		return;
-	heaps_label(proc, pid, heaps);
 	arenas_sort(heaps);
 	for (unsigned i = 0; i < HEAP_FIGURES; i++)
 		heap_figure_add(&inside->total[i], heaps_sum(heaps, i));
@@ -30,7 +46,7 @@ int inside_read(struct inside *inside, const struct proc *proc, const struct mea
 	inside->count = measurement->count;
 	for (size_t i = 0; i < inside->count; i++)
 		if (!measurement->process[i].error)
-			read_one(inside, proc, measurement->process[i].pid, &inside->of[i]);
+			read_one(inside, proc, &measurement->process[i], &inside->of[i]);
 	return 0;
 }
 

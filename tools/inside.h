@@ -14,6 +14,7 @@ struct inside {
 	uint64_t total[HEAP_FIGURES];
 	bool any;
 	size_t cut;                 /* processes of which a limit let not all be looked through */
+	size_t missing;             /* those that ended before they were, or did not let themselves be read */
 };
 
 /* Reads them one by one, each in a child. 0 or -ENOMEM; of a process that cannot be read, nothing is known. */

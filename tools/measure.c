@@ -65,24 +65,6 @@ static int add_page_tables(const struct proc *proc, pid_t pid, struct name_table
 	return names_add(names, &region);
 }
 
-static int read_places(const struct measurement *measurement, const struct proc *proc, struct measured *entry)
-{
-	char text[PLACE_MAX];
-	uid_t uid;
-
-	if (measurement->wants.places & PLACE_USER && place_user_id(proc, entry->pid, &uid)) {
-		place_user_name(uid, !proc->live, text, sizeof(text));
-		if (!(entry->user = strdup(text)))
-			return -ENOMEM;
-	}
-	if (measurement->wants.places & PLACE_CGROUP) {
-		place_cgroup(proc, entry->pid, text, sizeof(text));
-		if (!(entry->cgroup = strdup(text)))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static void forget_entry(struct measured *entry)
 {
 	names_free(&entry->names);
@@ -112,13 +94,14 @@ static bool has_nothing(int error)
 #define ROWS_LEAST 512
 
 /* What a child sends of each process: its rows, and then this. */
-enum { SENT_ROW, SENT_REST, SENT_RESULT };
+enum { SENT_ROW, SENT_REST, SENT_USER, SENT_CGROUP, SENT_RESULT };
 
 struct result {
 	struct process process;
 	struct cost cost;
 	struct name_totals totals;
 	char comm[64];
+	unsigned long long start_time;
 };
 
 struct reading {
@@ -137,10 +120,11 @@ struct reading {
 #define ASK_FIRST 4
 
 /* In the child, as all below up to work(). Its measurement is a copy that says what it met so far. */
-static int read_names(struct reading *reading, size_t item, struct name_table *names, struct result *result)
+static int read_names(struct reading *reading, const struct proc *proc, size_t item, struct name_table *names, struct result *result)
 {
 	struct measurement *measurement = reading->measurement;
 	pid_t pid = measurement->process[reading->first + item].pid;
+	struct proc_identity identity;
 	enum process_mode mode = reading->mode;
 	int error = 0;
 
@@ -150,29 +134,56 @@ static int read_names(struct reading *reading, size_t item, struct name_table *n
 		mode = PROCESS_FIGURES_PLAIN;
 	/* exec in the middle of a reading starts another program: read that one. */
 	for (unsigned tries = 0; tries < 3; tries++) {
-		error = process_read(reading->proc, pid, mode, &result->cost, take_region, names, &result->process);
-		if (error != -ESRCH || proc_exists(reading->proc, pid))
+		error = process_read(proc, pid, mode, &result->cost, take_region, names, &result->process);
+		if (error != -ESRCH || proc_exists(proc, pid))
 			break;
 		names_free(names);
 	}
 	measurement->library_met |= result->process.library.state != LIBRARY_ABSENT;
 	if (measurement->wants.comm)
-		proc_comm(reading->proc, pid, result->comm, sizeof(result->comm));
+		proc_comm(proc, pid, result->comm, sizeof(result->comm));
+	if (!error && measurement->wants.start_time) {
+		error = proc_identify(proc, pid, &identity);
+		result->start_time = identity.start_time;
+	}
 	if (!error && measurement->wants.figures & FIG_BIT(FIG_PAGE_TABLES))
-		error = add_page_tables(reading->proc, result->process.thread ? result->process.thread : pid, names);
+		error = add_page_tables(proc, result->process.thread ? result->process.thread : pid, names);
 	return error;
+}
+
+static void send_places(const struct proc *proc, pid_t pid, unsigned places, struct apart *out)
+{
+	char text[PLACE_MAX];
+	uid_t uid;
+
+	if (places & PLACE_USER && place_user_id(proc, pid, &uid))
+		apart_send(out, SENT_USER, &uid, sizeof(uid), NULL, 0);
+	if (places & PLACE_CGROUP) {
+		place_cgroup(proc, pid, text, sizeof(text));
+		apart_send(out, SENT_CGROUP, text, strlen(text) + 1, NULL, 0);
+	}
 }
 
 static int work(void *context, size_t item, struct apart *out)
 {
+	const struct reading *reading = context;
+	const struct wants *wants = &reading->measurement->wants;
+	pid_t pid = reading->measurement->process[reading->first + item].pid;
 	struct name_table names = { .raw_only = true, .limit = NAMES_OF_ONE };
 	struct result result = { .cost = { 0 } };
-	int error = read_names(context, item, &names, &result);
+	struct proc proc;
+	int error = proc_bind(&proc, reading->proc, pid);
 
+	if (error)
+		return error;
+	error = read_names(context, &proc, item, &names, &result);
 	apart_safe(out);
+	if (!error)
+		send_places(&proc, pid, wants->places, out);
+	proc_unbind(&proc);
 	if (!error) {
 		names_sum(&names);
-		names.totals.figures.unknown |= not_read(((const struct reading *)context)->measurement);
+		names.totals.figures.unknown |= not_read(reading->measurement);
 		result.totals = names.totals;
 	}
 	for (size_t i = 0; !error && i < names.rows; i++)
@@ -211,6 +222,7 @@ static void take_result(struct measurement *measurement, struct measured *entry,
 
 	cost_merge(&measurement->cost, &result->cost);
 	memcpy(entry->comm, result->comm, sizeof(entry->comm));
+	entry->start_time = result->start_time;
 	measurement->library_met |= process->library.state != LIBRARY_ABSENT;
 	if (process->library.state == LIBRARY_UNREADABLE)
 		entry->library_error = process->library.error;
@@ -227,6 +239,25 @@ static void take_result(struct measurement *measurement, struct measured *entry,
 	names_add_totals(&measurement->names.totals, &result->totals);
 }
 
+static int take_user(const struct proc *proc, struct measured *entry, const void *data)
+{
+	char text[PLACE_MAX];
+	uid_t uid;
+
+	memcpy(&uid, data, sizeof(uid));
+	place_user_name(uid, !proc->live, text, sizeof(text));
+	free(entry->user);
+	entry->user = strdup(text);
+	return entry->user ? 0 : -ENOMEM;
+}
+
+static int take_cgroup(struct measured *entry, const char *text, size_t size)
+{
+	free(entry->cgroup);
+	entry->cgroup = strndup(text, size);
+	return entry->cgroup ? 0 : -ENOMEM;
+}
+
 static int take(void *context, size_t item, uint32_t kind, const void *data, size_t size)
 {
 	struct reading *reading = context;
@@ -238,6 +269,10 @@ static int take(void *context, size_t item, uint32_t kind, const void *data, siz
 		entry->rows_left = left > ROWS_LEAST ? left : ROWS_LEAST;
 	if (kind == SENT_ROW && size >= sizeof(struct name_row))
 		return take_row(measurement, entry, data, size);
+	if (kind == SENT_USER && size == sizeof(uid_t))
+		return take_user(reading->proc, entry, data);
+	if (kind == SENT_CGROUP)
+		return take_cgroup(entry, data, size);
 	if (kind == SENT_REST && size == sizeof(struct name_row))
 		names_add_rest(measurement->wants.each ? &entry->names : &measurement->names, data);
 	else if (kind == SENT_RESULT && size == sizeof(struct result))
@@ -266,8 +301,7 @@ static int done(void *context, size_t item, int error)
 	entry->left_out = has_nothing(error);
 	if (error || entry->left_out)
 		return 0;
-	error = read_places(reading->measurement, reading->proc, entry);
-	return error ? error : hand_out(reading->measurement, entry);
+	return hand_out(reading->measurement, entry);
 }
 
 static bool stop(void *context)
@@ -440,6 +474,21 @@ int measure_smaps(struct measurement *measurement, int fd)
 	names_free(&several.names);
 	if (several.entry)
 		several.entry->error = error;
+	return error;
+}
+
+int measured_bind(struct proc *bound, const struct proc *proc, const struct measured *process)
+{
+	struct proc_identity now;
+	int error = proc_bind(bound, proc, process->pid);
+
+	if (error || !process->start_time)
+		return error;
+	error = proc_identify(bound, process->pid, &now);
+	if (!error && now.start_time != process->start_time)
+		error = -ESRCH;
+	if (error)
+		proc_unbind(bound);
 	return error;
 }
 

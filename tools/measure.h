@@ -13,6 +13,7 @@ struct measured {
 	pid_t pid;                  /* 0: a recorded file */
 	char comm[64];
 	char *user, *cgroup;        /* NULL: not asked for */
+	unsigned long long start_time; /* 0: not asked for, see wants.start_time */
 	int error;                  /* 0, or why it is not in the sums */
 	bool left_out;              /* it has ended, or is a kernel thread: it gets no entry in the end */
 	bool late;                  /* it took too long: some of its figures are unknown */
@@ -33,6 +34,7 @@ int measured_each_row(const struct measured *process, measured_row_function *eac
 /* What is read of each process beside its figures. */
 struct wants {
 	bool comm;
+	bool start_time;            /* by which somebody will know whether it is still the same process */
 	unsigned places;            /* enum place */
 	uint32_t figures;           /* FIG_BIT() of those that are shown; some take a slower way */
 	measured_function *each;    /* takes the rows of each process; measurement.names then has the totals alone */
@@ -70,6 +72,9 @@ int measure_listed(struct measurement *measurement, const struct proc *proc, con
 int measure_smaps(struct measurement *measurement, int fd);
 void measure_end(struct measurement *measurement);
 void measure_free(struct measurement *measurement);
+
+/* As proc_bind(), to the process that was measured: -ESRCH when it has ended, whoever has its number now (wants.start_time). */
+int measured_bind(struct proc *bound, const struct proc *proc, const struct measured *process);
 
 /* The processes below pid, itself first; the caller frees them. */
 int measure_tree(const struct proc *proc, pid_t pid, pid_t **pids, size_t *count);

@@ -201,13 +201,15 @@ static void print_regions(FILE *out, const struct measurement *measurement, cons
 		for (size_t i = 0; i < measurement->count; i++) {
 			struct process process;
 			struct cost cost = { 0 };
+			struct proc one;
 
-			if (measurement->process[i].error)
+			if (measurement->process[i].error || measured_bind(&one, &proc, &measurement->process[i]))
 				continue;
 			fprintf(out, "%s\"%d\":[", more ? "],\n" : "", (int)measurement->process[i].pid);
 			more = true;
 			regions.count = 0;
-			process_read_apart(&proc, measurement->process[i].pid, PROCESS_NAMES, &cost, print_region, &regions, &process);
+			process_read_apart(&one, measurement->process[i].pid, PROCESS_NAMES, &cost, print_region, &regions, &process);
+			proc_unbind(&one);
 		}
 		proc_close(&proc);
 	}

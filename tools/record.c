@@ -414,6 +414,9 @@ static int take_process(void *context, const struct measured *process)
 	struct held *cell;
 	size_t cells;
 
+	/* Another process has its number since it was looked at: the next moment meets it. */
+	if (known && process->start_time && known->start_time != process->start_time)
+		return 0;
 	if (!known || (!known->id && !add_process(recorder, known, process)))
 		return known ? -EIO : 0;
 	cell = cells_of(recorder, process, &cells);
@@ -552,7 +555,7 @@ static void note_errors(struct recorder *recorder, const pid_t *pids, const int 
 static bool read_processes(struct recorder *recorder, const pid_t *pids, size_t count)
 {
 	const struct wants wants = {
-		.comm = true, .places = PLACE_CGROUP, .each = take_process, .context = recorder, .quiet = true,
+		.comm = true, .start_time = true, .places = PLACE_CGROUP, .each = take_process, .context = recorder, .quiet = true,
 	};
 	struct measurement measurement;
 	uint64_t began = tool_cpu_ns();

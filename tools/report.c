@@ -75,6 +75,9 @@ static int read_inside(const struct request *request, const struct measurement *
 	if (inside->cut)
 		tool_error("%zu process%s more than is looked through of one process: arenas and figures may be missing",
 		           inside->cut, inside->cut == 1 ? " holds" : "es hold");
+	if (inside->missing)
+		tool_error("%zu process%s ended, or could not be read, before %s arenas were: they are missing", inside->missing,
+		           inside->missing == 1 ? "" : "es", inside->missing == 1 ? "its" : "their");
 	return error;
 }
 
@@ -218,7 +221,7 @@ static int report_pprof(struct request *request)
 static int report_page(struct request *request)
 {
 	struct page_rows rows = { .fold = request->fold };
-	const struct wants wants = { .comm = true, .each = page_process, .context = &rows };
+	const struct wants wants = { .comm = true, .start_time = true, .each = page_process, .context = &rows };
 	struct measurement measurement;
 	struct inside inside = { .count = 0 };
 	int code, printed = EXIT_DONE;
@@ -378,6 +381,7 @@ int tool_report(int argc, char **argv)
 		return c;
 	}
 	wants.comm = request.json || request.heap || request.group->of_process;
+	wants.start_time = request.heap;
 	wants.places = request.group->places;
 	wants.figures = columns_wanted(&request.table, request.sort);
 	measure_begin(&measurement, &wants);

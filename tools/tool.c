@@ -178,6 +178,8 @@ pid_t tool_pid(const char *text)
 
 int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc)
 {
+	int error;
+
 	if (optind + 1 != argc) {
 		tool_error("give one process id");
 		return tool_usage_error();
@@ -185,7 +187,12 @@ int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct
 	*pid = tool_pid(argv[optind]);
 	if (!*pid)
 		return EXIT_USAGE;
-	return tool_proc(proc, root) ? EXIT_DONE : EXIT_FAILED;
+	if (!tool_proc(proc, root))
+		return EXIT_FAILED;
+	error = proc_bind(proc, proc, *pid);
+	if (error)
+		proc_close(proc);
+	return error ? tool_process_error(*pid, error) : EXIT_DONE;
 }
 
 bool tool_time(const char *text, uint64_t *ns)

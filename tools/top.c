@@ -215,7 +215,7 @@ static bool take_reading(struct top *top)
 	size_t count = 0;
 	uint64_t now = clock_ns();
 	bool any = select_searches(&top->selection);
-	const struct wants wants = { .comm = true, .places = top->group->places };
+	const struct wants wants = { .comm = true, .start_time = top->heap, .places = top->group->places };
 
 	measure_free(&top->measurement);
 	measure_begin(&top->measurement, &wants);

@@ -3,6 +3,7 @@
 #include "heap.h"
 
 #include "../read/apart.h"
+#include "../read/pagemap.h"
 #include "../read/process.h"
 #include "../recognise/recognise.h"
 
@@ -57,23 +58,36 @@ static int open_target(struct target *target, const struct proc *proc, pid_t pid
 /* What is sent. */
 enum { ARENA, CUT_SHORT };
 
-static int work(void *context, size_t item, struct apart *out)
+/* What ends, or calls exec, while it is read looks as if it had less. */
+static int read_all(const struct reading *reading, struct heaps *heaps)
 {
-	const struct reading *reading = context;
 	struct findings findings = { 0 };
-	struct heaps heaps = { 0 };
 	struct target target;
 	int error = open_target(&target, reading->proc, reading->pid);
 
-	(void)item;
 	if (error)
 		return error;
 	recognise_all(&target, &findings);
-	heaps.cut = target.spent;
-	heap_read(&target, &findings, &heaps);
-	heaps.cut |= target.spent;
+	heaps->cut = target.spent;
+	heap_read(&target, &findings, heaps);
+	heaps->cut |= target.spent;
+	error = pagemap_is_alive(target.own.pagemap) ? 0 : -ESRCH;
 	target_close(&target);
 	findings_free(&findings);
+	return error;
+}
+
+static int work(void *context, size_t item, struct apart *out)
+{
+	const struct reading *reading = context;
+	struct heaps heaps = { 0 };
+	int error = read_all(reading, &heaps);
+
+	(void)item;
+	if (error) {
+		heaps_free(&heaps);
+		return error;
+	}
 	apart_safe(out);
 	for (size_t i = 0; i < heaps.count; i++)
 		apart_send(out, ARENA, &heaps.arena[i], sizeof(*heaps.arena), NULL, 0);

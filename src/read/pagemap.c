@@ -92,12 +92,12 @@ void pagemap_close(struct pagemap *pagemap)
 	pagemap->fd = -1;
 }
 
-bool pagemap_is_alive(const struct pagemap *pagemap)
+bool pagemap_is_alive(int fd)
 {
 	uint64_t entry;
 
 	/* A read at address 0 gives an entry as long as there is an address space. */
-	return pread(pagemap->fd, &entry, sizeof(entry), 0) == sizeof(entry);
+	return pread(fd, &entry, sizeof(entry), 0) == sizeof(entry);
 }
 
 /* Whether the time is over. What is counted by then is right, the rest is not known. */

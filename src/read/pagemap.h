@@ -46,7 +46,7 @@ void pagemap_close(struct pagemap *pagemap);
  * Whether the process still has the memory that it had when pagemap was
  * opened: it neither ended nor called exec since.
  */
-bool pagemap_is_alive(const struct pagemap *pagemap);
+bool pagemap_is_alive(int fd);
 
 /* With PFNs: PSS and KSM of a part of a VMA are exact. */
 static inline bool pagemap_privileged(const struct pagemap *pagemap)

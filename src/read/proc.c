@@ -78,6 +78,8 @@ int proc_init(struct proc *proc, const char *root)
 	proc->kpagecount = proc->kpageflags = -1;
 	proc->unwanted = 0;
 	proc->recognise = NULL;
+	proc->bound = 0;
+	proc->directory = -1;
 	if (frames_are_told(proc)) {
 		proc->kpagecount = openat(fd, "kpagecount", O_RDONLY | O_CLOEXEC);
 		proc->kpageflags = openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);
@@ -87,17 +89,41 @@ int proc_init(struct proc *proc, const char *root)
 
 void proc_close(struct proc *proc)
 {
-	int *fd[] = { &proc->fd, &proc->kpagecount, &proc->kpageflags };
+	int *fd[] = { &proc->fd, &proc->kpagecount, &proc->kpageflags, &proc->directory };
 
 	for (unsigned i = 0; i < sizeof(fd) / sizeof(*fd); i++) {
 		if (*fd[i] >= 0)
 			close(*fd[i]);
 		*fd[i] = -1;
 	}
+	proc->bound = 0;
 	maps_reader_free(proc->maps);
 	shmem_free(proc->shmem);
 	proc->maps = NULL;
 	proc->shmem = NULL;
+}
+
+int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid)
+{
+	char path[16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%d", (int)pid);
+	fd = openat(proc->fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	if (bound != proc)
+		*bound = *proc;
+	bound->bound = pid;
+	bound->directory = fd;
+	return 0;
+}
+
+void proc_unbind(struct proc *bound)
+{
+	close(bound->directory);
+	bound->bound = 0;
+	bound->directory = -1;
 }
 
 bool proc_is_own(const struct proc *proc)
@@ -123,27 +149,42 @@ static int open_file(int directory, const char *path, bool live)
 	return PROC_NO_FILE;
 }
 
+/* Where a file of the process is: below which directory, and by which path. */
+struct place {
+	int directory;
+	char path[PATH_MAX];
+};
+
+static int find_place(const struct proc *proc, pid_t pid, const char *name, struct place *place)
+{
+	bool direct = !pid || pid == proc->bound;
+	int len = direct ? snprintf(place->path, sizeof(place->path), "%s", name)
+	                 : snprintf(place->path, sizeof(place->path), "%d/%s", (int)pid, name);
+
+	place->directory = pid && direct ? proc->directory : proc->fd;
+	return len < 0 || (size_t)len >= sizeof(place->path) ? -ENAMETOOLONG : 0;
+}
+
 int proc_open(const struct proc *proc, pid_t pid, const char *name)
 {
-	char path[PATH_MAX];
-	int len, fd;
+	struct place place;
+	int fd = find_place(proc, pid, name, &place);
 
-	len = pid ? snprintf(path, sizeof(path), "%d/%s", (int)pid, name)
-	          : snprintf(path, sizeof(path), "%s", name);
-	if (len < 0 || (size_t)len >= sizeof(path))
-		return -ENAMETOOLONG;
-	fd = open_file(proc->fd, path, proc->live);
+	if (fd)
+		return fd;
+	fd = open_file(place.directory, place.path, proc->live);
 	/* A process that ended takes its directory with it. */
 	return pid && fd == -ENOENT && proc_exists(proc, pid) ? -ESRCH : fd;
 }
 
 int proc_exists(const struct proc *proc, pid_t pid)
 {
-	char path[16];
+	struct place place;
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%d", (int)pid);
-	if (file_stat_at(proc->fd, path, &st) == 0)
+	/* A directory stays as long as somebody has it open. A recorded one may have any files. */
+	find_place(proc, pid, pid == proc->bound && proc->live ? "stat" : ".", &place);
+	if (file_stat_at(place.directory, place.path, &st) == 0)
 		return 0;
 	return errno == ENOENT ? -ESRCH : -errno;
 }
@@ -276,9 +317,9 @@ static int pid_order(const void *a, const void *b)
 }
 
 /* The entries of a directory that are numbers. */
-static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, size_t *count)
+static int numbers_in(int directory, const char *path, pid_t **pids, size_t *count)
 {
-	int fd = openat(proc->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	pid_t *list = NULL, *grown;
 	size_t n = 0, room = 0;
@@ -320,16 +361,16 @@ static int numbers_in(const struct proc *proc, const char *path, pid_t **pids, s
 
 int proc_pids(const struct proc *proc, pid_t **pids, size_t *count)
 {
-	return numbers_in(proc, ".", pids, count);
+	return numbers_in(proc->fd, ".", pids, count);
 }
 
 int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count)
 {
-	char path[32];
+	struct place place;
 	int error;
 
-	snprintf(path, sizeof(path), "%d/task", (int)pid);
-	error = numbers_in(proc, path, tids, count);
+	find_place(proc, pid, "task", &place);
+	error = numbers_in(place.directory, place.path, tids, count);
 	return error == -ENOENT && proc_exists(proc, pid) ? -ESRCH : error;
 }
 

@@ -31,6 +31,8 @@ struct proc {
 	struct shmem *shmem;        /* which devices are shared memory, as far as it was asked */
 	unsigned unwanted;          /* whose names are left out: bits of enum name_source */
 	recognise_function *recognise; /* for those from outside */
+	pid_t bound;                /* the process that directory is of; 0: none */
+	int directory;
 };
 
 /*
@@ -39,6 +41,14 @@ struct proc {
  */
 int proc_init(struct proc *proc, const char *root);
 void proc_close(struct proc *proc);
+
+/*
+ * The same for one process: what is opened of it is of this one, however soon
+ * another gets its number. 0, or -ESRCH, or what else is wrong with /proc/PID.
+ * bound may be proc itself; else it is unbound, not closed, before proc is closed.
+ */
+int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid);
+void proc_unbind(struct proc *bound);
 
 /* Whether process ids mean here what they mean to us: /proc may be that of another PID namespace. */
 bool proc_is_own(const struct proc *proc);

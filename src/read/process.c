@@ -768,7 +768,7 @@ static bool is_complete(struct reader *reader)
 		return reader->process->vmas;
 	/* pagemap was opened before the list: while its memory is there, so was the list's. */
 	if (reader->pagemap && reader->pagemap->fd >= 0)
-		return reader->process->vmas && pagemap_is_alive(reader->pagemap);
+		return reader->process->vmas && pagemap_is_alive(reader->pagemap->fd);
 	return !proc_identify(reader->proc, reader->pid, &after) &&
 	       same_process(&reader->process->identity, &after) && reader->process->vmas;
 }
