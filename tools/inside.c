@@ -183,6 +183,8 @@ static void put_sentence(void *context, const char *sentence)
 
 void inside_json(struct json_out *json, const struct inside *inside, const struct measurement *measurement)
 {
+	if (inside->cut + inside->missing)
+		json_put(json, "arenas_cut", json_true());
 	json_list_begin(json, "arenas");
 	for (size_t i = 0; i < inside->count; i++)
 		for (size_t k = 0; k < inside->of[i].count; k++) {

@@ -55,7 +55,7 @@ struct known {
 };
 
 enum statement {
-	BEGIN, COMMIT, ROLLBACK, ADD_MOMENT, END_MOMENT, ADD_PROCESS, END_PROCESS, FIND_NAME, ADD_NAME, ADD_CHANGE, STATEMENTS
+	BEGIN, COMMIT, ROLLBACK, ADD_MOMENT, END_MOMENT, ADD_PROCESS, END_PROCESS, FIND_NAME, ADD_NAME, ADD_CHANGE, ADD_CUT, STATEMENTS
 };
 
 static const char *const statement_sql[STATEMENTS] = {
@@ -69,6 +69,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[FIND_NAME] = "SELECT id FROM name WHERE name = ? AND kind = ?",
 	[ADD_NAME] = "INSERT INTO name(name, kind, owner, thing, detail) VALUES(?, ?, ?, ?, ?)",
 	[ADD_CHANGE] = "INSERT INTO change VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[ADD_CUT] = "INSERT OR IGNORE INTO names_cut VALUES(?, ?)",
 };
 
 struct recorder {
@@ -167,7 +168,7 @@ static bool make_tables(struct recorder *recorder)
 	if (tables < 0)
 		return db_failed(recorder);
 	if (id == RECORDING_ID && version == RECORDING_VERSION)
-		return true;
+		return execute(recorder, recording_schema_cut);
 	if (tables || id) {
 		tool_error("%s is no recording of this version, and stays as it is. Give another file with -o.", recorder->path);
 		return false;
@@ -407,6 +408,13 @@ static bool write_changes(struct recorder *recorder, struct known *known, struct
 	return ok;
 }
 
+static bool add_cut(struct recorder *recorder, const struct known *known)
+{
+	bind(recorder, ADD_CUT, 1, known->id);
+	bind(recorder, ADD_CUT, 2, recorder->moment);
+	return step(recorder, ADD_CUT);
+}
+
 static int take_process(void *context, const struct measured *process)
 {
 	struct recorder *recorder = context;
@@ -422,7 +430,7 @@ static int take_process(void *context, const struct measured *process)
 	cell = cells_of(recorder, process, &cells);
 	if (!cell)
 		return recorder->failed ? -EIO : -ENOMEM;
-	if (!write_changes(recorder, known, cell, cells))
+	if (!write_changes(recorder, known, cell, cells) || (process->names_cut && !add_cut(recorder, known)))
 		return -EIO;
 	known->read_at = clock_ns();
 	known->changed_at = 0;

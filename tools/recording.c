@@ -12,6 +12,14 @@
 
 const enum figure recorded_figures[RECORDED] = { FIG_VMAS, FIG_SIZE, FIG_RSS, FIG_PSS, FIG_USS, FIG_SWAP };
 
+/* A recording that was begun before there was this table gets it. */
+#define RECORDING_CUT \
+	"CREATE TABLE IF NOT EXISTS names_cut(\n" \
+	"  process INTEGER PRIMARY KEY, -- names from outside may be missing: a limit ended the search for them\n" \
+	"  moment INTEGER NOT NULL);    -- from then on\n"
+
+const char recording_schema_cut[] = RECORDING_CUT;
+
 const char recording_schema[] =
 	"CREATE TABLE moment(\n"
 	"  id INTEGER PRIMARY KEY,\n"
@@ -34,6 +42,7 @@ const char recording_schema[] =
 	"  moment INTEGER NOT NULL, process INTEGER NOT NULL, name INTEGER NOT NULL,\n"
 	"  vmas INTEGER, size INTEGER, rss INTEGER, pss INTEGER, uss INTEGER, swap INTEGER, -- bytes; NULL: unknown; 0 vmas: gone\n"
 	"  PRIMARY KEY(moment, process, name)) WITHOUT ROWID;\n"
+	RECORDING_CUT
 	/* SQLite takes the other columns from the row that has the maximum. */
 	"CREATE VIEW latest AS SELECT pid, comm, unit, container, name.name, kind, owner, moment, vmas, size, rss, pss, uss, swap FROM\n"
 	"  (SELECT process, name, max(moment) AS moment, vmas, size, rss, pss, uss, swap FROM change GROUP BY process, name) AS held\n"
@@ -131,6 +140,12 @@ static int64_t number_of(const struct recording *recording, const char *sql, int
 int64_t recording_at(const struct recording *recording, int64_t moment)
 {
 	return number_of(recording, "SELECT at FROM moment WHERE id = ?", moment);
+}
+
+int64_t recording_cut(const struct recording *recording, int64_t moment)
+{
+	return number_of(recording, "SELECT count(*) FROM names_cut JOIN process ON process.id = names_cut.process "
+	                            "WHERE moment <= ?1 AND (ended IS NULL OR ended > ?1 OR ?1 = 9223372036854775807)", moment);
 }
 
 const char *recording_time(int64_t at, char *buffer)

@@ -26,8 +26,8 @@
 #define RECORDED 6
 extern const enum figure recorded_figures[RECORDED];
 
-/* The tables and the views. */
-extern const char recording_schema[];
+/* The tables and the views; and a table that older recordings lack. */
+extern const char recording_schema[], recording_schema_cut[];
 
 /* The number that a statement returns, or fallback. */
 int64_t recording_number(sqlite3 *db, const char *sql, int64_t fallback);
@@ -47,6 +47,9 @@ void recording_close(struct recording *recording);
 
 /* When a moment was, ms since 1970. */
 int64_t recording_at(const struct recording *recording, int64_t moment);
+
+/* Of how many processes names from outside may be missing, at a moment, or with INT64_MAX at any. */
+int64_t recording_cut(const struct recording *recording, int64_t moment);
 
 /*
  * The moment that text means: "start", "end", "peak", "+10m" from the start,

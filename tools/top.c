@@ -274,11 +274,12 @@ static void format_summary(const struct top *top, char *first, char *second, siz
 	char pss[CELL_TEXT_MAX], rss[CELL_TEXT_MAX], swap[CELL_TEXT_MAX], share[32], clock[16];
 	time_t now = time(NULL);
 	struct tm local;
-	size_t read = 0, denied = 0;
+	size_t read = 0, denied = 0, cut = top->inside.cut + top->inside.missing;
 
 	for (size_t i = 0; i < top->measurement.count; i++) {
 		read += !top->measurement.process[i].error;
 		denied += top->measurement.process[i].error != 0;
+		cut += top->measurement.process[i].names_cut;
 	}
 	strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &local));
 	if (labelled < 0)
@@ -289,8 +290,8 @@ static void format_summary(const struct top *top, char *first, char *second, siz
 	         figure_human(&totals->figures, FIG_PSS, pss), figure_human(&totals->figures, FIG_RSS, rss),
 	         figure_human(&totals->figures, FIG_SWAP, swap), share,
 	         top->frozen ? "  FROZEN" : "");
-	snprintf(second, size, "%zu process%s%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
-	         read == 1 ? "" : "es", denied ? " (some not permitted)" : "", top->group->id, top->interval, 100 * top->cost,
+	snprintf(second, size, "%zu process%s%s%s, by %s, every %.1f s, %.1f %% of a CPU%s%s", read,
+	         read == 1 ? "" : "es", denied ? " (some not permitted)" : "", cut ? " (some not looked through to the end)" : "", top->group->id, top->interval, 100 * top->cost,
 	         *top->filter ? ", filter " : "", top->filter);
 }
 

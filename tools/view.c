@@ -174,6 +174,8 @@ static int print_json(const struct request *request, const struct replay *replay
 	json_put(&json, "format", json_string("anonname-recording"));
 	json_put(&json, "version", json_integer(1));
 	json_put(&json, "figure", json_string(replay->is_rss ? "rss" : "pss"));
+	if (recording_cut(&request->recording, INT64_MAX))
+		json_put(&json, "names_cut", json_true());
 	moments_json(&json, request);
 	json_list_begin(&json, "names");
 	for (size_t i = 0; i < names_shown(request, replay); i++)
@@ -181,6 +183,15 @@ static int print_json(const struct request *request, const struct replay *replay
 	json_list_end(&json);
 	json_object_end(&json);
 	return json_finish(&json);
+}
+
+static void say_cut(const struct request *request, int64_t moment)
+{
+	int64_t cut = recording_cut(&request->recording, moment);
+
+	if (cut)
+		tool_error("%" PRId64 " process%s held more than is looked through of one process: names from outside may be missing", cut,
+		           cut == 1 ? "" : "es");
 }
 
 static int view(const struct request *request)
@@ -192,6 +203,7 @@ static int view(const struct request *request)
 		tool_error("%s: %s", request->recording.path, error == -EIO ? sqlite3_errmsg(request->recording.db) : strerror(-error));
 		return EXIT_FAILED;
 	}
+	say_cut(request, INT64_MAX);
 	if (replay.names)
 		qsort(replay.name, replay.names, sizeof(*replay.name), growth_order);
 	if (request->json)
@@ -227,6 +239,9 @@ static int print_at(const struct request *request, const char *when)
 	json_put(&json, "version", json_integer(1));
 	json_put(&json, "by", json_string("name"));
 	json_put(&json, "at", json_real((double)recording_at(&request->recording, moment) / 1000));
+	say_cut(request, moment);
+	if (recording_cut(&request->recording, moment))
+		json_put(&json, "names_cut", json_true());
 	json_put(&json, "total", figures_json(&total));
 	rows_json(&json, &rows);
 	json_object_end(&json);

@@ -172,7 +172,7 @@ static int print_page(FILE *out, const struct timeline *timeline, struct replay 
 {
 	const struct recording *recording = timeline->recording;
 	size_t count = replay->names < NAMES_MOST ? replay->names : NAMES_MOST, *order = calloc(replay->names + 1, sizeof(*order));
-	char began[32], ended[32], about[160];
+	char began[32], ended[32], about[224];
 
 	if (!order)
 		return -ENOMEM;
@@ -180,8 +180,9 @@ static int print_page(FILE *out, const struct timeline *timeline, struct replay 
 		order[i] = i;
 	if (replay->names)
 		qsort_r(order, replay->names, sizeof(*order), peak_order, replay);
-	snprintf(about, sizeof(about), "%s to %s, %" PRId64 " moments, %zu of %zu names.", recording_time(recording->began, began),
-	         recording_time(recording->ended, ended), recording_number(recording->db, "SELECT count(*) FROM moment", 0), count, replay->names);
+	snprintf(about, sizeof(about), "%s to %s, %" PRId64 " moments, %zu of %zu names.%s", recording_time(recording->began, began),
+	         recording_time(recording->ended, ended), recording_number(recording->db, "SELECT count(*) FROM moment", 0), count, replay->names,
+	         recording_cut(recording, INT64_MAX) ? " Names from outside may be missing." : "");
 	page_begin(out, replay->is_rss ? "RSS by name, over time" : "Memory by name, over time", about);
 	print_table(out, replay, order, count);
 	page_data(out);

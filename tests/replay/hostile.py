@@ -108,6 +108,17 @@ def misleading():
         misled(how)
 
 
+def recorded_cut(pid):
+    with tempfile.TemporaryDirectory() as directory:
+        file = os.path.join(directory, "cut.db")
+        result = run("record", "-o", file, "--duration", "100ms", pid)
+        check(result.returncode == 0, f"record of what is cut short: {result.stderr.strip()}")
+        for command in (["view", "-J", file], ["view", "-J", "--at", "end", file]):
+            result = run(*command)
+            check("names from outside may be missing" in result.stderr and json.loads(result.stdout).get("names_cut") is True,
+                  f"{' '.join(command[:-1])} says that names may be missing: {result.stderr.strip()}")
+
+
 def cut_short():
     """What is not looked through to its end says so."""
     process = subprocess.Popen([MISLEADING, "endless"], stdout=subprocess.PIPE)
@@ -121,6 +132,11 @@ def cut_short():
             check((says if command == "maps" else says["processes"][0]).get("names_cut") is True, f"{command} --json has names_cut")
         for command in (["heap"], ["report", "--heap"]):
             check("figures may be missing" in run(*command, process.pid).stderr, f"{' '.join(command)} says that it was cut short")
+        one = ["--iterations", "1", process.pid]
+        check("not looked through to the end" in run("top", "--batch", "--heap", *one).stdout, "top --heap says that it was cut short")
+        for command in (["report", "-J", "--heap", process.pid], ["top", "-J", "--heap", *one]):
+            check(json.loads(run(*command).stdout).get("arenas_cut") is True, f"{command[0]} --json --heap has arenas_cut")
+        recorded_cut(process.pid)
     finally:
         process.kill()
         process.stdout.close()
