@@ -106,6 +106,7 @@ for kernel in linux-5.10 linux-5.10-off debian-5.10-plain; do
 	check "live programs on $kernel" env -C "$build/gcc" "$source/tests/live/live-vm.sh" -k $kernel \
 		"errno is kept by every hook" "results and errors" "PR_SET_VMA" "mremap" "labels in children" "stacks through"
 done
+check "glibc's own names give way" env -C "$build/gcc" "$source/tests/live/decoration-vm.sh"
 check "other projects' suites, a short choice" tests/suites/run -s -l "$build/gcc/.libs/libanonname.so"
 check "aarch64 under qemu-user" env BUILD="$build/cross" tests/cross/run
 

@@ -17,6 +17,7 @@
 #include "label/rules.h"
 #include "label/thread.h"
 #include "label/walk.h"
+#include "owner/decoration.h"
 #include "owner/owner.h"
 #include "owner/stack.h"
 
@@ -94,6 +95,7 @@ void event_start(void)
 	owners_start();
 	walk_start(config_walk());
 	start_by_library();
+	decoration_stop();
 	if (!label_active())
 		return;
 	sweep_start();

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "label/label.h"
 #include "label/thread.h"
+#include "owner/decoration.h"
 #include "owner/owner.h"
 #include "owner/stack.h"
 #include "sink/registry/registry.h"
@@ -79,8 +80,8 @@ static bool name_early(const struct maps_line *line, void *context)
 
 	if (sweep->program_headers >= line->start && sweep->program_headers < line->end && line->inode)
 		objects_program_is(line->path);
-	/* A path: a file, [heap], [stack], or a name that somebody gave. */
-	if (!line->anonymous || line->path[0])
+	/* A path: a file, [heap], [stack], or a name that somebody gave. libc's names say less than ours. */
+	if (!line->anonymous || (line->path[0] && !text_begins(line->path, DECORATION_IN_MAPS)))
 		return true;
 	f.library = objects_named("ld-linux") ? "ld.so" : objects_program();
 	/* An object's .bss has its name already; what merged with it has not. */

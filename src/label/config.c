@@ -157,6 +157,17 @@ const char *config_setting(const char *variable)
 	return NULL;
 }
 
+bool config_libc_names(void)
+{
+	static const char variable[] = "GLIBC_TUNABLES=", tunable[] = "glibc.mem.decorate_maps=";
+
+	for (char **e = getauxval(AT_SECURE) ? NULL : environ; e && *e; e++)
+		for (const char *at = text_begins(*e, variable) ? *e + sizeof(variable) - 1 : ""; *at; at++)
+			if (text_begins(at, tunable) && at[sizeof(tunable) - 1] != '0')
+				return true;
+	return false;
+}
+
 static void read_choice(enum choice c)
 {
 	const char *value = config_setting(choices_table[c].variable);

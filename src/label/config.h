@@ -47,6 +47,9 @@ void config_read(void);
 /* The value of a variable ANONNAME_..., at start; NULL where it is not set, or the program is set-user-ID. */
 const char *config_setting(const char *variable);
 
+/* Was libc told to name its memory itself (the tunable glibc.mem.decorate_maps)? */
+bool config_libc_names(void);
+
 /* Rules have templates, too; their kinds follow KIND_COUNT. Returns NULL, or what is wrong with it. It is not copied. */
 #define RULES_MAX 64
 const char *config_rule(unsigned rule, const char *source);
