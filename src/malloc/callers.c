@@ -104,27 +104,38 @@ static struct step {
 	uint64_t key;
 } steps[STEPS] COLD_BSS;
 
-enum { STEP_NONE, STEP_UP, STEP_CHARGED, STEP_VARIES };
-#define ANSWER(kind, number) ((uint64_t)(number) << 2 | (kind))
-#define ANSWER_KIND(answer) ((answer) & 3)
-#define ANSWER_NUMBER(answer) ((answer) >> 2)
+/* STEP_INNER: up, from a function that has no name and may be part of a wrapper. */
+enum { STEP_NONE, STEP_UP, STEP_INNER, STEP_CHARGED, STEP_VARIES };
+#define ANSWER(kind, number) ((uint64_t)(number) << 3 | (kind))
+#define ANSWER_KIND(answer) ((answer) & 7)
+#define ANSWER_NUMBER(answer) ((answer) >> 3)
 
 static inline uint64_t step_key(uint64_t answer, uintptr_t question)
 {
 	return answer * 0x9e3779b97f4a7c15ULL ^ question;
 }
 
+/* Each question has two places, so that two that meet are both known. */
 static inline struct step *step_place(uintptr_t question)
 {
-	return &steps[(question ^ question >> 12) % STEPS];
+	return &steps[(question * 0x9e3779b97f4a7c15ULL >> 32) % STEPS];
+}
+
+static inline struct step *other_place(struct step *s) { return &steps[(size_t)(s - steps) ^ 1]; }
+
+static inline uint64_t step_in(const struct step *s, uintptr_t question)
+{
+	uint64_t answer = load_relaxed(&s->answer);
+
+	return load_relaxed(&s->key) == step_key(answer, question) ? answer : STEP_NONE;
 }
 
 static uint64_t step_get(uintptr_t question)
 {
-	const struct step *s = step_place(question);
-	uint64_t answer = load_relaxed(&s->answer);
+	struct step *s = step_place(question);
+	uint64_t answer = step_in(s, question);
 
-	return load_relaxed(&s->key) == step_key(answer, question) ? answer : STEP_NONE;
+	return likely(answer != STEP_NONE) ? answer : step_in(other_place(s), question);
 }
 
 static void step_put(uintptr_t question, uint64_t answer)
@@ -132,32 +143,49 @@ static void step_put(uintptr_t question, uint64_t answer)
 	struct step *s = step_place(question);
 	uint64_t before = step_get(question);
 
+	/* What was first there moves to its other place, where it is not the same that is asked. */
+	if (step_in(s, question) == STEP_NONE) {
+		struct step *other = other_place(s);
+
+		if (before != STEP_NONE) {
+			s = other;
+		} else if (load_relaxed(&s->key)) {
+			store_relaxed(&other->answer, load_relaxed(&s->answer));
+			store_relaxed(&other->key, load_relaxed(&s->key));
+		}
+	}
 	if (before == ANSWER(STEP_VARIES, 0))
 		return;
-	if (before && ANSWER_KIND(before) == STEP_UP && before != answer)
+	if (before != STEP_NONE && before != answer)
 		answer = ANSWER(STEP_VARIES, 0);
 	store_relaxed(&s->answer, answer);
 	store_relaxed(&s->key, step_key(answer, question));
 }
 
-/* The first frame's place is ours, and those of the others are where their return addresses lie: two kinds of question. */
-static inline uintptr_t question(uintptr_t ip, bool first) { return first ? ip : ~ip; }
+/*
+ * The first frame's place is ours, and those of the others are where their return addresses lie: two kinds of question.
+ * And whether a function without a name is passed by depends on how many were passed below it.
+ */
+static inline uintptr_t question(uintptr_t ip, bool first, unsigned inner) { return (first ? ip : ~ip) ^ (uintptr_t)inner << 56; }
 
 /* The library, if all steps to it are known; else LIBRARY_NONE. */
 static unsigned climb(uintptr_t caller, uintptr_t frame)
 {
 	const struct thread *me = thread_self();
 	uintptr_t ip = caller, at = frame;
+	unsigned inner = 0;
 
 	if (frame < me->stack_start || frame >= me->stack_end)
 		return LIBRARY_NONE;
 	for (int i = 0; i < MOST_STEPS; i++) {
-		uint64_t answer = step_get(question(ip, !i));
+		uint64_t answer = step_get(question(ip, !i, inner));
+		unsigned kind = ANSWER_KIND(answer);
 
-		if (ANSWER_KIND(answer) == STEP_CHARGED)
+		if (kind == STEP_CHARGED)
 			return (unsigned)ANSWER_NUMBER(answer);
-		if (ANSWER_KIND(answer) != STEP_UP || ANSWER_NUMBER(answer) > me->stack_end - sizeof(ip) - at)
+		if ((kind != STEP_UP && kind != STEP_INNER) || ANSWER_NUMBER(answer) > me->stack_end - sizeof(ip) - at)
 			return LIBRARY_NONE;
+		inner += kind == STEP_INNER;
 		at += ANSWER_NUMBER(answer);
 		ip = arch_unsign(*(const uintptr_t *)at);
 	}
@@ -169,8 +197,27 @@ static unsigned climb(uintptr_t caller, uintptr_t frame)
 /* Functions of one object that it does not export, between a wrapper and malloc: pymalloc has two. */
 #define MOST_INNER 3
 
+/*
+ * What the function at an address is to be charged with: to find it takes a look at every symbol of its object. A word has
+ * the address and the answer, so that threads that write one at once do no harm.
+ */
+static uint64_t charges[2048] COLD_BSS;
+
+static enum malloc_charge charge_of(const struct object *o, uintptr_t ip)
+{
+	uint64_t *place = &charges[(ip ^ ip >> 11) % ARRAY_SIZE(charges)], kept = load_relaxed(place);
+	enum malloc_charge charge;
+
+	if (kept >> 2 == ip)
+		return (enum malloc_charge)(kept & 3);
+	charge = rules_malloc_charge(o, ip);
+	store_relaxed(place, (uint64_t)ip << 2 | (uint64_t)charge);
+	return charge;
+}
+
 struct walk_up {
 	uintptr_t ip[MOST_STEPS], at[MOST_STEPS];
+	uint8_t inner_at[MOST_STEPS + 1]; /* how many were passed below, and at the end */
 	unsigned depth, inner;
 	struct asker first, charged;    /* first: where nothing better is found */
 	bool done;
@@ -188,7 +235,7 @@ static bool passes_on(struct walk_up *up, const struct asker *a, uintptr_t ip)
 
 	if (is_for_others(asker_object(a)))
 		return true;
-	charge = rules_malloc_charge(asker_object(a), ip);
+	charge = charge_of(asker_object(a), ip);
 	if (charge == CHARGE_UNKNOWN && up->inner++ < MOST_INNER)
 		return true;
 	return charge == CHARGE_CALLER;
@@ -202,6 +249,7 @@ static bool visit(uintptr_t ip, uintptr_t at, void *context)
 	if (up->depth == MOST_STEPS)
 		return false;
 	up->ip[up->depth] = ip;
+	up->inner_at[up->depth] = (uint8_t)up->inner;
 	up->at[up->depth++] = at;
 	/* A return address may lie behind the end of its function. */
 	if (find_asker(ip - 1, &a) && passes_on(up, &a, ip - 1)) {
@@ -221,9 +269,10 @@ static void keep(const struct walk_up *up, uintptr_t frame, unsigned library)
 			return;
 	for (unsigned i = 0; i < up->depth; i++) {
 		uintptr_t from = i ? up->at[i] : frame;
-		uint64_t answer = i == up->depth - 1 ? ANSWER(STEP_CHARGED, library) : ANSWER(STEP_UP, up->at[i + 1] - from);
+		unsigned up_by = up->inner_at[i + 1] > up->inner_at[i] ? STEP_INNER : STEP_UP;
+		uint64_t answer = i == up->depth - 1 ? ANSWER(STEP_CHARGED, library) : ANSWER(up_by, up->at[i + 1] - from);
 
-		step_put(question(up->ip[i], !i), answer);
+		step_put(question(up->ip[i], !i, up->inner_at[i]), answer);
 	}
 }
 
@@ -277,6 +326,8 @@ void callers_look(void)
 		store_relaxed(&caller_pages[i], (uint64_t)0);
 	for (unsigned i = 0; i < STEPS; i++)
 		store_relaxed(&steps[i].key, (uint64_t)0);
+	for (unsigned i = 0; i < ARRAY_SIZE(charges); i++)
+		store_relaxed(&charges[i], (uint64_t)0);
 }
 
 unsigned caller_library(uintptr_t caller, uintptr_t frame)
