@@ -128,9 +128,13 @@ int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t s
 
 static size_t gather(struct target *target, const struct iovec *there, const struct iovec *here, size_t count)
 {
+	size_t done = 0;
+
 	if (target->gather)
 		return target->gather(target->memory.context, there, here, count);
-	return !target->fetch(target->memory.context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);
+	while (done < count && !target->fetch(target->memory.context, (uintptr_t)there[done].iov_base, here[done].iov_base, here[done].iov_len))
+		done++;
+	return done;
 }
 
 void memory_heads(struct target *target, uint64_t from, size_t count, uint64_t step, bool *there, void *buffer, size_t size)
@@ -267,13 +271,16 @@ static size_t own_gather(void *context, const struct iovec *there, const struct 
 {
 	struct target *target = context;
 	const struct iovec *last = &there[count - 1];
+	size_t done = 0;
 	ssize_t got = -1;
 
 	if (may_pin(target, (uintptr_t)there->iov_base, (uintptr_t)last->iov_base + last->iov_len - (uintptr_t)there->iov_base))
 		got = process_vm_readv(target->pid, here, count, there, count, 0);
-	if (got < (ssize_t)here->iov_len)
-		return !own_fetch(context, (uintptr_t)there->iov_base, here->iov_base, here->iov_len);
-	return (size_t)got / here->iov_len;
+	if (got >= (ssize_t)here->iov_len)
+		return (size_t)got / here->iov_len;
+	while (done < count && !own_fetch(context, (uintptr_t)there[done].iov_base, here[done].iov_base, here[done].iov_len))
+		done++;
+	return done;
 }
 
 static char no_path[1];
