@@ -60,7 +60,7 @@ _anonname()
 		fi
 		return ;;
 	--by) COMPREPLY=($(compgen -W "$(_anonname_list '^What --by')" -- "$current")); return ;;
-	-s|--smaps) COMPREPLY=($(compgen -f -- "$current")); return ;;
+	-s|--smaps|--core) COMPREPLY=($(compgen -f -- "$current")); return ;;
 	--name) COMPREPLY=($(compgen -W "$(sort -u /proc/[0-9]*/comm 2>/dev/null)" -- "$current")); return ;;
 	--user) COMPREPLY=($(compgen -u -- "$current")); return ;;
 	--cgroup) return ;;

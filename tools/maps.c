@@ -217,7 +217,7 @@ int tool_maps(int argc, char **argv)
 		default: return options_rest(COMMAND_maps, c);
 		}
 	}
-	address = argc - optind == 2 ? argv[--argc] : NULL;
+	address = argc - optind == 2 - tool_has_core() ? argv[--argc] : NULL;
 	c = tool_one_process(argc, argv, root, &pid, &proc);
 	if (c != EXIT_DONE)
 		return c;

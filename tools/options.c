@@ -102,7 +102,7 @@ int options_next(enum command command, int argc, char **argv)
 	opterr = 0;
 	do {
 		c = id_of(command, getopt_long(argc, argv, parser.letters, parser.words, NULL));
-	} while (c == OPT_NAMES && tool_choose_names(optarg));
+	} while ((c == OPT_NAMES && tool_choose_names(optarg)) || (c == OPT_CORE && tool_choose_core(optarg)));
 	if (c == OPT_BAD)
 		bad_option(argv, parser.letters);
 	return c;

@@ -168,14 +168,14 @@ static bool heap_is_there(struct request *request)
 	request->heap = request->heap || column_is_heap(request->sort);
 	for (size_t i = 0; i < request->table.columns; i++)
 		request->heap = request->heap || column_is_heap(request->table.column[i]);
-	if (!request->heap || !(request->smaps || request->root || (has_own_rows(request) && !request->html))) {
+	if (!request->heap || !(request->smaps || request->root || tool_has_core() || (has_own_rows(request) && !request->html))) {
 		/* room: nothing was asked for by -o. */
 		if (request->heap && request->table.room)
 			columns_default_heap(&request->table);
 		return true;
 	}
 	tool_error("--heap and its columns are read from processes that run: they do not go with %s",
-	           request->root ? "--root" : request->smaps ? "a copy of smaps" : "--folded, --pprof or --openmetrics");
+	           request->root ? "--root" : tool_has_core() ? "--core" : request->smaps ? "a copy of smaps" : "--folded, --pprof or --openmetrics");
 	return false;
 }
 
@@ -228,7 +228,7 @@ static int report_page(struct request *request)
 
 	measure_begin(&measurement, &wants);
 	code = measure(request, &measurement);
-	request->heap = request->heap || (!request->smaps && !request->root && measurement.count <= PAGE_PROCESSES);
+	request->heap = request->heap || (!request->smaps && !request->root && !tool_has_core() && measurement.count <= PAGE_PROCESSES);
 	if (read_inside(request, &measurement, &inside)) {
 		tool_error("not enough memory");
 		code = EXIT_FAILED;
@@ -300,7 +300,7 @@ static bool take_standard_input(struct request *request)
 int tool_report(int argc, char **argv)
 {
 	struct request request = {
-		.group = &groups[0], .sort = columns_find("pss"), .mode = PROCESS_FIGURES, .input = -1,
+		.group = &groups[0], .mode = PROCESS_FIGURES, .input = -1,
 		.table = { .color = terminal_color(), .screen = terminal_width(STDOUT_FILENO) },
 	};
 	struct selection *selection = &request.selection;
@@ -357,12 +357,15 @@ int tool_report(int argc, char **argv)
 		default: return options_rest(COMMAND_report, c);
 		}
 	}
+	/* Nobody shares a core's pages. */
+	if (!request.sort)
+		request.sort = columns_find(tool_has_core() ? "rss" : "pss");
 	if (optind + 1 == argc && !strcmp(argv[optind], "-") && !request.smaps)
 		request.smaps = argv[optind++];
-	sources = (select_searches(selection) && !(selection->tree && selection->all)) + (request.smaps != NULL) + (optind < argc);
+	sources = (select_searches(selection) && !(selection->tree && selection->all)) + (request.smaps != NULL) + (optind < argc) + tool_has_core();
 	if (sources != 1) {
-		tool_error(sources ? "give one of: process ids, what to look for, --smaps"
-		                   : "give process ids, --all, --tree PID, --name GLOB or --smaps FILE");
+		tool_error(sources ? "give one of: process ids, what to look for, --smaps, --core"
+		                   : "give process ids, --all, --tree PID, --name GLOB, --smaps FILE or --core FILE");
 		return tool_usage_error();
 	}
 	if (!heap_is_there(&request))

@@ -4,6 +4,7 @@
 #include "options.h"
 #include "progress.h"
 
+#include "../src/read/core.h"
 #include "../src/read/list.h"
 #include "../src/read/place.h"
 
@@ -258,6 +259,15 @@ static int measure_given(const struct selection *selection, const struct proc *p
 	return done ? code : EXIT_FAILED;
 }
 
+/* The one process of a core. */
+static int measure_core(const struct proc *proc, enum process_mode mode, struct measurement *measurement)
+{
+	pid_t pid = core_pid(proc->core);
+	const struct selection selection = { .pid = &pid, .pids = 1 };
+
+	return measure_given(&selection, proc, mode, measurement);
+}
+
 int select_measure(const struct selection *selection, const char *root, enum process_mode mode,
                    struct measurement *measurement)
 {
@@ -283,7 +293,9 @@ int select_measure(const struct selection *selection, const char *root, enum pro
 		tool_error("not enough memory");
 		code = EXIT_FAILED;
 	}
-	if (selection->pids && code == EXIT_DONE && !error)
+	if (proc.core)
+		code = measure_core(&proc, mode, measurement);
+	else if (selection->pids && code == EXIT_DONE && !error)
 		code = measure_given(selection, &proc, mode, measurement);
 	progress_end();
 	if (measurement->unread) {

@@ -77,8 +77,8 @@ int tool_snapshot(int argc, char **argv)
 	}
 	if (!select_arguments(&selection, argc - optind, argv + optind) || !select_family(&selection))
 		return tool_usage_error();
-	if (!selection.pids && !select_searches(&selection)) {
-		tool_error("give process ids, --all or --name GLOB");
+	if ((selection.pids || select_searches(&selection)) == tool_has_core()) {
+		tool_error(tool_has_core() ? "--core takes the place of a process id" : "give process ids, --all or --name GLOB");
 		return tool_usage_error();
 	}
 	measure_begin(&measurement, &wants);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages, arguments and output that every subcommand needs. See tool.h. */
 #include "tool.h"
+
+#include "../src/read/core.h"
 #include "../src/recognise/recognise.h"
 #include "../src/read/files.h"
 
@@ -176,20 +178,24 @@ pid_t tool_pid(const char *text)
 	return tool_number(text, INT_MAX, "a process id. Give a number from 1 to 2147483647.", &pid) ? (pid_t)pid : 0;
 }
 
+static const char *core_path;          /* --core */
+
 int tool_one_process(int argc, char **argv, const char *root, pid_t *pid, struct proc *proc)
 {
 	int error;
 
-	if (optind + 1 != argc) {
-		tool_error("give one process id");
+	if (optind + !core_path != argc) {
+		tool_error(core_path ? "--core takes the place of a process id" : "give one process id");
 		return tool_usage_error();
 	}
-	*pid = tool_pid(argv[optind]);
-	if (!*pid)
+	*pid = core_path ? 0 : tool_pid(argv[optind]);
+	if (!core_path && !*pid)
 		return EXIT_USAGE;
 	if (!tool_proc(proc, root))
 		return EXIT_FAILED;
-	error = proc_bind(proc, proc, *pid);
+	error = core_path ? 0 : proc_bind(proc, proc, *pid);
+	if (core_path)
+		*pid = core_pid(proc->core);
 	if (error)
 		proc_close(proc);
 	return error ? tool_process_error(*pid, error) : EXIT_DONE;
@@ -264,16 +270,55 @@ bool tool_choose_names(const char *list)
 	return true;
 }
 
+bool tool_choose_core(const char *path)
+{
+	core_path = path;
+	return true;
+}
+
+bool tool_has_core(void)
+{
+	return core_path != NULL;
+}
+
+static bool open_core(struct proc *proc)
+{
+	int error = proc_init_core(proc, core_path);
+	uint64_t missing = error ? 0 : core_missing(proc->core);
+
+	if (error == CORE_NONE)
+		tool_error("%s is no core file of x86-64 or aarch64", core_path);
+	else if (error == -ENODATA)
+		tool_error("%s ends before the list of what was in memory does", core_path);
+	else if (error)
+		tool_error("%s cannot be opened: %s", core_path, strerror(-error));
+	if (missing)
+		tool_error("%s is cut off: %llu KiB are missing, and with them names and figures", core_path,
+		           (unsigned long long)(missing + 1023) / 1024);
+	return !error;
+}
+
+static bool open_proc(struct proc *proc, const char *root)
+{
+	int error;
+
+	if (core_path && root)
+		tool_error("give one of: --root, --core");
+	if (core_path)
+		return !root && open_core(proc);
+	error = proc_init(proc, root);
+	if (error)
+		tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));
+	return !error;
+}
+
 bool tool_proc(struct proc *proc, const char *root)
 {
-	int error = proc_init(proc, root);
-
-	if (!error) {
+	if (open_proc(proc, root)) {
 		proc->recognise = recognise;
 		proc->unwanted = unwanted_names;
 		return true;
 	}
-	tool_error("%s cannot be opened: %s", root ? root : "/proc", strerror(-error));
 	return false;
 }
 

@@ -66,6 +66,10 @@ bool tool_size(const char *text, uint64_t *bytes);
 /* --names: a list of sources, for every /proc that is opened from then on; false after an error message. */
 bool tool_choose_names(const char *list);
 
+/* --core: what is opened in place of /proc from then on. Always true. */
+bool tool_choose_core(const char *path);
+bool tool_has_core(void);
+
 /* Opens /proc or --root's tree; false after an error message. */
 bool tool_proc(struct proc *proc, const char *root);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads pages that a process owns. See memory.h. */
 #include "memory.h"
+#include "core.h"
 #include "list.h"
 
 #include <errno.h>
@@ -20,6 +21,10 @@ int process_memory_open(struct process_memory *memory, const struct proc *proc, 
 {
 	memset(memory, 0, sizeof(*memory));
 	memory->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	memory->pagemap = memory->mem = -1;
+	memory->core = proc->core;
+	if (proc->core)
+		return 0;
 	memory->pagemap = proc_open(proc, pid, "pagemap");
 	memory->mem = proc_open(proc, pid, "mem");
 	if (memory->mem < 0 || memory->pagemap < 0) {
@@ -99,14 +104,18 @@ static bool pages_are_own(const struct process_memory *memory, uint64_t start, u
 
 bool process_memory_has(const struct process_memory *memory, uint64_t address, size_t size)
 {
-	return size && address <= INT64_MAX - size && is_in_range(memory, address, address + size) &&
-	       pages_are_own(memory, address, address + size);
+	if (!size || address > INT64_MAX - size || !is_in_range(memory, address, address + size))
+		return false;
+	return memory->core ? core_there_to(memory->core, address, address + size) == address + size :
+	                      pages_are_own(memory, address, address + size);
 }
 
 int process_memory_read(struct process_memory *memory, uint64_t address, void *buffer, size_t size)
 {
 	size_t done = 0;
 
+	if (memory->core)
+		return core_read(memory->core, address, buffer, size);
 	if (!process_memory_has(memory, address, size))
 		return -EFAULT;
 	while (done < size) {

@@ -6,7 +6,7 @@
  * it. All other memory may make a reader wait for whoever serves it (a FUSE
  * server, a userfaultfd), or is a device's. The process can still change a
  * page between the look and the read: whoever reads is a child that may be
- * left behind (apart.h).
+ * left behind (apart.h). Of a core file, what it has is there and its own.
  */
 #ifndef ANONNAME_READ_MEMORY_H
 #define ANONNAME_READ_MEMORY_H
@@ -30,6 +30,7 @@ struct memory_range {
 
 struct process_memory {
 	int mem, pagemap;           /* -1: not open */
+	const struct core *core;    /* in place of both */
 	struct memory_range *range; /* private mappings, sorted, neighbours joined */
 	size_t ranges, room;
 	uint64_t page;

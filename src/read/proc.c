@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens and reads files below /proc or a recorded tree. See proc.h. */
 #include "proc.h"
+#include "core.h"
 #include "files.h"
 #include "list.h"
 #include "maps.h"
@@ -75,6 +76,7 @@ int proc_init(struct proc *proc, const char *root)
 		return -ENOMEM;
 	}
 	proc->fd = fd;
+	proc->core = NULL;
 	proc->kpagecount = proc->kpageflags = -1;
 	proc->unwanted = 0;
 	proc->recognise = NULL;
@@ -85,6 +87,25 @@ int proc_init(struct proc *proc, const char *root)
 		proc->kpageflags = openat(fd, "kpageflags", O_RDONLY | O_CLOEXEC);
 	}
 	return 0;
+}
+
+int proc_init_with(struct proc *proc, struct core *core)
+{
+	*proc = (struct proc){ .fd = -1, .core = core, .kpagecount = -1, .kpageflags = -1, .directory = -1 };
+	proc->maps = maps_reader_new();
+	proc->shmem = shmem_new(false);
+	if (proc->maps && proc->shmem)
+		return 0;
+	proc_close(proc);
+	return -ENOMEM;
+}
+
+int proc_init_core(struct proc *proc, const char *path)
+{
+	struct core *core;
+	int error = core_open(path, &core);
+
+	return error ? error : proc_init_with(proc, core);
 }
 
 void proc_close(struct proc *proc)
@@ -99,8 +120,10 @@ void proc_close(struct proc *proc)
 	proc->bound = 0;
 	maps_reader_free(proc->maps);
 	shmem_free(proc->shmem);
+	core_close(proc->core);
 	proc->maps = NULL;
 	proc->shmem = NULL;
+	proc->core = NULL;
 }
 
 int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid)
@@ -108,12 +131,15 @@ int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid)
 	char path[16];
 	int fd;
 
+	if (bound != proc)
+		*bound = *proc;
+	/* Of a core there is but one, and it stays. */
+	if (proc->core)
+		return proc_exists(proc, pid);
 	snprintf(path, sizeof(path), "%d", (int)pid);
 	fd = openat(proc->fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	if (bound != proc)
-		*bound = *proc;
 	bound->bound = pid;
 	bound->directory = fd;
 	return 0;
@@ -121,7 +147,8 @@ int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid)
 
 void proc_unbind(struct proc *bound)
 {
-	close(bound->directory);
+	if (bound->directory >= 0)
+		close(bound->directory);
 	bound->bound = 0;
 	bound->directory = -1;
 }
@@ -170,6 +197,8 @@ int proc_open(const struct proc *proc, pid_t pid, const char *name)
 	struct place place;
 	int fd = find_place(proc, pid, name, &place);
 
+	if (proc->core)
+		return pid == core_pid(proc->core) ? core_file(proc->core, name) : -ENOENT;
 	if (fd)
 		return fd;
 	fd = open_file(place.directory, place.path, proc->live);
@@ -182,6 +211,8 @@ int proc_exists(const struct proc *proc, pid_t pid)
 	struct place place;
 	struct stat st;
 
+	if (proc->core)
+		return pid == core_pid(proc->core) ? 0 : -ESRCH;
 	/* A directory stays as long as somebody has it open. A recorded one may have any files. */
 	find_place(proc, pid, pid == proc->bound && proc->live ? "stat" : ".", &place);
 	if (file_stat_at(place.directory, place.path, &st) == 0)
@@ -369,6 +400,8 @@ int proc_tasks(const struct proc *proc, pid_t pid, pid_t **tids, size_t *count)
 	struct place place;
 	int error;
 
+	if (proc->core)
+		return core_threads(proc->core, tids, count);
 	find_place(proc, pid, "task", &place);
 	error = numbers_in(place.directory, place.path, tids, count);
 	return error == -ENOENT && proc_exists(proc, pid) ? -ESRCH : error;

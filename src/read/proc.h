@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct core;
 struct proc;
 struct registry;
 
@@ -24,7 +25,8 @@ typedef int recognise_function(const struct proc *proc, pid_t pid, struct text a
                                struct cost *cost);
 
 struct proc {
-	int fd;
+	int fd;                     /* -1: there is no tree, it is a core file */
+	struct core *core;          /* the one process that there is; or NULL */
 	bool live;                  /* a /proc of the kernel, so ioctls and memory can be had */
 	int kpagecount, kpageflags; /* -1: frame numbers are not told to us, or it is recorded */
 	struct maps_reader *maps;
@@ -40,6 +42,10 @@ struct proc {
  * recorded tree, or the /proc of the kernel mounted elsewhere.
  */
 int proc_init(struct proc *proc, const char *root);
+/* A core file. 0 or what core_open() says. */
+int proc_init_core(struct proc *proc, const char *path);
+/* One that is open, and is closed with it or when this fails. */
+int proc_init_with(struct proc *proc, struct core *core);
 void proc_close(struct proc *proc);
 
 /*
@@ -49,6 +55,12 @@ void proc_close(struct proc *proc);
  */
 int proc_bind(struct proc *bound, const struct proc *proc, pid_t pid);
 void proc_unbind(struct proc *bound);
+
+/* Whether a process's memory can be read, and so the names in it. */
+static inline bool proc_has_memory(const struct proc *proc)
+{
+	return proc->live || proc->core;
+}
 
 /* Whether process ids mean here what they mean to us: /proc may be that of another PID namespace. */
 bool proc_is_own(const struct proc *proc);

@@ -4,6 +4,7 @@
  * process_read(); each VMA then goes through take_vma().
  */
 #include "process.h"
+#include "core.h"
 #include "list.h"
 #include "shmem.h"
 
@@ -271,12 +272,35 @@ static bool is_uniform(const struct figures *f)
 	                (!f->value[FIG_THP] || f->value[FIG_THP] == size));
 }
 
+/*
+ * Of a core: the pages of anonymous memory that have something in them. Whether
+ * one of zeroes was there, whoever wrote it may have left out. Of files it has
+ * what somebody wanted.
+ */
+static void count_in_core(const struct reader *reader, struct vma *part)
+{
+	const struct core *core = reader->proc->core;
+	struct figures *f = &part->figures;
+
+	f->unknown |= FIG_OF_PAGES | FIG_ONLY_SMAPS;
+	if (vma_is_file(part) || part->class == VMA_SPECIAL || clock_ns() > reader->deadline)
+		return;
+	f->value[FIG_RSS] = core_count(core, part->start, part->end);
+	f->unknown &= ~FIG_BIT(FIG_RSS);
+	f->estimate |= FIG_BIT(FIG_RSS);
+}
+
 /* The figures of the first parts. */
 static int split_figures(struct reader *reader, const struct vma *whole, size_t count)
 {
 	bool uniform = reader->with_smaps && is_uniform(&whole->figures);
+	const struct core *core = reader->proc ? reader->proc->core : NULL;
 	int error = 0;
 
+	for (size_t i = 0; core && i < count; i++)
+		count_in_core(reader, &reader->part[i].vma);
+	if (core)
+		return 0;
 	if (!uniform && !reader->handed && need_pagemap(reader))
 		pagemap_begin(reader->pagemap, whole->start, whole->end);
 	for (size_t i = 0; i < count; i++) {
@@ -645,12 +669,12 @@ static int maps_file_again(struct reader *reader, struct maps_file *file)
 
 static bool wants_registry(const struct reader *reader)
 {
-	return !reader->library_searched && reader->proc->live && !(reader->proc->unwanted & NAME_BIT(NAME_REGISTRY));
+	return !reader->library_searched && proc_has_memory(reader->proc) && !(reader->proc->unwanted & NAME_BIT(NAME_REGISTRY));
 }
 
 static bool wants_outside(const struct reader *reader)
 {
-	return !reader->recognised && reader->proc->live && reader->proc->recognise &&
+	return !reader->recognised && proc_has_memory(reader->proc) && reader->proc->recognise &&
 	       !(reader->proc->unwanted & NAME_BIT(NAME_OUTSIDE));
 }
 
@@ -703,7 +727,7 @@ static bool same_process(const struct proc_identity *a, const struct proc_identi
  */
 static bool smaps_is_needed(struct reader *reader)
 {
-	if (reader->mode == PROCESS_NAMES || reader->process->late)
+	if (reader->mode == PROCESS_NAMES || reader->process->late || reader->proc->core)
 		return false;
 	if (reader->mode == PROCESS_GENTLE) {
 		ask_counters(reader);

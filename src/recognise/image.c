@@ -3,6 +3,7 @@
 #include "image.h"
 
 #include "../base/elf.h"
+#include "../read/core.h"
 #include "../read/files.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define HEADERS_MAX  128            /* program headers of one file */
+#define HEAD_BYTES   1024           /* of a file, that a core has to have, too */
 #define DYNAMIC_MAX  1024           /* entries of a dynamic section */
 #define TABLES_MAX   (32U << 20)    /* hash table, symbols and strings of a large program */
 
@@ -72,6 +74,35 @@ static bool is_served(struct target *target, const struct area *area)
 	return target->mount_served;
 }
 
+static bool read_at(int fd, uint64_t offset, void *buffer, size_t size)
+{
+	return offset <= INT64_MAX - size && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size;
+}
+
+/*
+ * The file that a core's process had mapped, if it lies here, too: the beginning
+ * of it is in the core, with its headers and as a rule its build id, or it is not
+ * believed. The path is the core's, so what is no file is not opened.
+ */
+static int open_of_core(const struct target *target, const struct area *area)
+{
+	char there[HEAD_BYTES], here[HEAD_BYTES], self[32];
+	int path = area->offset ? -1 : open(area->path, O_PATH | O_CLOEXEC), fd = -1;
+	struct stat st;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+	if (path >= 0 && !file_stat_of(path, &st) && S_ISREG(st.st_mode))
+		fd = open(self, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (path >= 0)
+		close(path);
+	if (fd >= 0 && !core_read(target->proc->core, area->start, there, sizeof(there)) && read_at(fd, 0, here, sizeof(here)) &&
+	    !memcmp(there, here, sizeof(here)))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -ESTALE;
+}
+
 /* The mapped file itself where we may, else what has its path now and is the same file. */
 int image_open(struct target *target, const struct area *area)
 {
@@ -79,6 +110,8 @@ int image_open(struct target *target, const struct area *area)
 	struct stat st;
 	int fd;
 
+	if (target->proc->core)
+		return open_of_core(target, area);
 	if (is_served(target, area))
 		return -EPERM;
 	snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)area->start, (unsigned long long)area->end);
@@ -90,11 +123,6 @@ int image_open(struct target *target, const struct area *area)
 		return -ESTALE;
 	}
 	return fd;
-}
-
-static bool read_at(int fd, uint64_t offset, void *buffer, size_t size)
-{
-	return offset <= INT64_MAX - size && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size;
 }
 
 static bool is_ours(const Elf64_Ehdr *head)

@@ -3,6 +3,7 @@
 #include "memory.h"
 #include "object.h"
 
+#include "../read/core.h"
 #include "../read/list.h"
 
 #include <errno.h>
@@ -283,6 +284,53 @@ static size_t own_gather(void *context, const struct iovec *there, const struct 
 	return done;
 }
 
+/* --- a core file ---------------------------------------------------------------- */
+
+static uint64_t core_own_next(void *context, uint64_t from, uint64_t to)
+{
+	struct target *target = context;
+
+	return core_next(target->proc->core, from, to);
+}
+
+static bool core_own_present(void *context, uint64_t from, size_t pages, uint64_t *bits)
+{
+	struct target *target = context;
+	const struct core *core = target->proc->core;
+	uint64_t page = target->own.page, end = from + pages * page, to;
+
+	memset(bits, 0, (pages + 63) / 64 * sizeof(*bits));
+	for (uint64_t at = core_next(core, from, end); at < end; at = core_next(core, to, end)) {
+		to = core_there_to(core, at, end);
+		if (to <= at)
+			return false;
+		for (; at < to; at += page)
+			bits[(at - from) / page / 64] |= 1ULL << (at - from) / page % 64;
+	}
+	return true;
+}
+
+/* Files' pages are another matter, as in a process. */
+static int core_own_read(void *context, uint64_t address, void *buffer, size_t size)
+{
+	struct target *target = context;
+
+	if (!process_memory_has(&target->own, address, size))
+		return -EFAULT;
+	return core_read(target->proc->core, address, buffer, size);
+}
+
+static void read_core(struct target *target)
+{
+	target->next = core_own_next;
+	target->present = core_own_present;
+	target->fetch = core_own_read;
+	target->gather = NULL;
+	target->memory.read = core_own_read;
+}
+
+/* --- opening -------------------------------------------------------------------- */
+
 static char no_path[1];
 
 /* Neighbours that are parts of one file share the text of its path. */
@@ -326,6 +374,8 @@ int target_open_maps(struct target *target, const struct proc *proc, pid_t pid, 
 		.limits = { TARGET_READS, TARGET_BYTES, TARGET_CPU_NS, TARGET_WALL_NS }, .began = clock_ns(), .began_cpu = clock_cpu_ns(),
 	};
 	target->memory = (struct memory){ own_read, target };
+	if (proc->core)
+		read_core(target);
 	error = process_memory_open(&target->own, proc, pid);
 	if (error)
 		return error;

@@ -64,7 +64,8 @@ int objects_find(struct target *target)
 	for (size_t i = 0; !error && i < target->areas && target->objects < OBJECTS_MAX; i++) {
 		const struct area *area = &target->area[i];
 		size_t last;
-		bool code = false;
+		/* A core may have none: what is as in the file is left out. */
+		bool code = target->proc->core != NULL;
 
 		if (area->class != VMA_FILE || area->offset)
 			continue;

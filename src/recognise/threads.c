@@ -147,7 +147,10 @@ void thread_name_stack(const struct target *target, struct findings *findings, p
 {
 	char name[20];
 
-	if (thread_name(target, tid, name))
+	/* A core has no names of threads. */
+	if (target->proc->core)
+		found_add(findings, start, end, "stack:%d", (int)tid);
+	else if (thread_name(target, tid, name))
 		found_add(findings, start, end, "stack:%d:%s", (int)tid, name);
 }
 

@@ -3,7 +3,7 @@
 # Runs each fuzzer over its seeds. With libFuzzer built in, for a moment longer.
 set -e
 : "${srcdir:=.}"
-for fuzzer in elf registry recognise maps tree text snapshot heap; do
+for fuzzer in elf registry recognise maps tree text snapshot heap core; do
 	program=./tests/fuzz/fuzz_$fuzzer
 	[ -x "$program" ] || continue
 	if "$program" -help=1 2>/dev/null | grep -q '^Usage'; then

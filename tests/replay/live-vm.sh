@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # live.py and exactness.py again on a kernel that has names, with swap, KSM and huge pages of its own;
 # and hostile.py, which holds a lock that everybody's ps waits for, on one that has FUSE;
-# and watch.py there, beside control groups of version 2 that are driven into their limits, and gdb.py, where the kernel writes cores.
+# and watch.py there, beside control groups of version 2 that are driven into their limits, and gdb.py and core.py, where the kernel writes cores.
 : "${abs_top_builddir:=$PWD}"
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../vm/vm-run
@@ -25,4 +25,5 @@ in_vm debian-6.1-plain sh -c '
 	mount -t cgroup2 none /sys/fs/cgroup || exit
 	python3 "$0/../pictures/watch.py" real || exit
 	echo core >/proc/sys/kernel/core_pattern
-	exec python3 "$0/../live/gdb.py"' "$here"
+	python3 "$0/../live/gdb.py" || exit
+	exec python3 "$0/../outside/core.py"' "$here"
