@@ -6,11 +6,11 @@
 #include "list.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/memfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* How much of variables is searched for the end of [heap]. */
@@ -197,7 +197,8 @@ static const struct made {
 
 static int make_file(const struct core *core, const struct made *what)
 {
-	int fd = memfd_create("core", MFD_CLOEXEC), copy = fd < 0 ? -1 : dup(fd);
+	/* libc has a function for it from 2.27 on. */
+	int fd = (int)syscall(SYS_memfd_create, "core", MFD_CLOEXEC), copy = fd < 0 ? -1 : dup(fd);
 	FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
 	bool failed = !out;
 
