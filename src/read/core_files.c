@@ -3,14 +3,13 @@
 #include "core.h"
 
 #include "core_parts.h"
+#include "files.h"
 #include "list.h"
 
 #include <errno.h>
-#include <linux/memfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* How much of variables is searched for the end of [heap]. */
@@ -197,8 +196,7 @@ static const struct made {
 
 static int make_file(const struct core *core, const struct made *what)
 {
-	/* libc has a function for it from 2.27 on. */
-	int fd = (int)syscall(SYS_memfd_create, "core", MFD_CLOEXEC), copy = fd < 0 ? -1 : dup(fd);
+	int fd = file_in_memory("core"), copy = fd < 0 ? -1 : dup(fd);
 	FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
 	bool failed = !out;
 
