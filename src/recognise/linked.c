@@ -117,7 +117,8 @@ void recognise_linked_threads(struct target *target, struct findings *findings)
 {
 	struct linked linked = { .target = target, .findings = findings };
 
-	if (proc_tasks(target->proc, target->pid, &linked.tid, &linked.tids))
+	/* musl's are linked in, too. */
+	if (findings->threads || proc_tasks(target->proc, target->pid, &linked.tid, &linked.tids))
 		return;
 	linked.program = linked.tids > 1 ? object_static(target) : NULL;
 	if (linked.program)

@@ -86,18 +86,44 @@ static uint64_t piece_end(struct target *target, struct pages *pages, uint64_t s
 	return 0;
 }
 
+/* Whether a descriptor may begin a page with these words: one of them is the address of a page behind it. */
+static bool may_be_piece(const uint64_t *word, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < STRIDE_MIN; i++)
+		if (word[i] % FRAME_MIN == 0 && word[i] > start && word[i] < end)
+			return true;
+	return false;
+}
+
+/* The first words of many pages are one read. Where it went on to. */
+static uint64_t search_heads(struct target *target, struct findings *findings, struct pages *pages, uint64_t start, uint64_t end)
+{
+	uint64_t head[HEADS_MAX][STRIDE_MIN], page = target->own.page, at = start;
+	size_t count = end - start < HEADS_MAX * page ? (size_t)((end - start) / page) : HEADS_MAX;
+	bool there[HEADS_MAX];
+
+	memory_heads(target, start, count, page, there, head, sizeof(head[0]));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t piece = 0;
+
+		at = start + i * page;
+		if (there[i] && may_be_piece(head[i], at, end))
+			piece = piece_end(target, pages, at, end);
+		if (piece) {
+			found_add(findings, at, piece, "innodb:pool");
+			return piece;
+		}
+	}
+	return at + page;
+}
+
 void recognise_innodb(struct target *target, struct findings *findings)
 {
 	struct pages *pages = find_server(target) ? pages_new(target, PAGES_FEW) : NULL;
 
 	for (uint64_t start = 0, end; pages && findings_left(target, findings, &start, &end); start = end)
-		for (uint64_t at = start; (at = memory_next(target, at, end)) < end;) {
-			uint64_t piece = piece_end(target, pages, at, end);
-
-			if (piece)
-				found_add(findings, at, piece, "innodb:pool");
-			at = piece ? piece : at + target->own.page;
-		}
+		for (uint64_t at = start; (at = memory_next(target, at, end)) < end;)
+			at = search_heads(target, findings, pages, at, end);
 	pages_free(pages);
 }
 

@@ -24,6 +24,8 @@
 #define AREAS_MAX    65536
 #define META_WORDS   5
 #define METAS_FIRST  3              /* words in front of the metas of an area */
+#define GROUPS_ASKED 1024
+#define GROUPS_ASKED_OF 16
 #define METAS_MAX    ((AREA_BYTES / 8 - METAS_FIRST) / META_WORDS)
 #define CLASS_LARGE  63             /* of a group that is one allocation with a mapping of its own */
 #define THREAD_WORDS 16
@@ -37,6 +39,7 @@ struct musl {
 	unsigned machine;
 	pid_t *tid;                 /* sorted */
 	size_t tids;
+	size_t groups;              /* that were met */
 };
 
 /* It is the dynamic linker, too, and Debian's file is called by the other name. */
@@ -153,18 +156,22 @@ static void find_threads(struct musl *musl, const struct object *libc)
 /* --- malloc ----------------------------------------------------------------------- */
 
 /* struct meta: links, the group, masks, and bits: the last slot (5), one, the class (6), pages (52). */
-static void take_group(const struct musl *musl, uint64_t meta, const uint64_t *word)
+static void take_group(struct musl *musl, uint64_t meta, const uint64_t *word)
 {
 	uint64_t group = word[2], size = (word[4] >> 12) * AREA_BYTES, back;
+	/* All of them are in pages with the secret. Of very many groups some are asked. */
+	bool asked = musl->groups < GROUPS_ASKED || musl->groups % GROUPS_ASKED_OF == 0;
 
-	if (!group || !size || group % AREA_BYTES || size > 1ULL << 46 || !memory_word(musl->target, group, &back) || back != meta ||
-	    !memory_is_anonymous(musl->target, group, group + size))
+	if (!group || !size || group % AREA_BYTES || size > 1ULL << 46)
+		return;
+	musl->groups++;
+	if ((asked && (!memory_word(musl->target, group, &back) || back != meta)) || !memory_is_anonymous(musl->target, group, group + size))
 		return;
 	found_add(musl->findings, group, group + size, (word[4] >> 6 & 63) == CLASS_LARGE ? "musl:large" : "musl:heap");
 }
 
 /* The pages of metas: each has the secret, and the last is the one that the context says. */
-static bool take_areas(const struct musl *musl, uint64_t secret, uint64_t first, uint64_t last, bool take)
+static bool take_areas(struct musl *musl, uint64_t secret, uint64_t first, uint64_t last, bool take)
 {
 	uint64_t word[AREA_BYTES / sizeof(uint64_t)], at = first;
 
@@ -184,7 +191,7 @@ static bool take_areas(const struct musl *musl, uint64_t secret, uint64_t first,
 /* struct malloc_context. Where the size of a page is no constant, it is the second word. */
 static bool try_context(void *context, uint64_t address, const uint64_t *word)
 {
-	const struct musl *musl = context;
+	struct musl *musl = context;
 	const uint64_t *last = word + (musl->machine == EM_X86_64 ? 8 : 9), *first = last - 1;
 	uint64_t check;
 

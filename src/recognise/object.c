@@ -127,16 +127,17 @@ struct object *object_static(struct target *target)
 	return program && object_read(target, program) ? program : NULL;
 }
 
-/* The words of a page, which is there. */
+/* The words of a page, which is there; the next one may not be. */
 static bool look_at_page(struct target *target, uint64_t at, object_variables_function *each, void *context)
 {
-	uint64_t word[PAGE_WORDS + VARIABLES_AHEAD - 1] = { 0 };
+	uint64_t word[PAGE_WORDS + VARIABLES_AHEAD - 1];
 	const size_t page = PAGE_WORDS * sizeof(*word);
 
-	if (memory_get(target, at, word, page))
-		return false;
-	if (memory_get(target, at + page, word + PAGE_WORDS, sizeof(word) - page))
+	if (memory_get(target, at, word, sizeof(word))) {
 		memset(word + PAGE_WORDS, 0, sizeof(word) - page);
+		if (memory_get(target, at, word, page))
+			return false;
+	}
 	for (size_t i = 0; i < PAGE_WORDS; i++)
 		if (word[i] && each(context, at + i * sizeof(*word), word + i))
 			return true;

@@ -13,8 +13,8 @@
 static recogniser *const recognisers[] = {
 	recognise_bss,
 	recognise_threads,
-	recognise_linked_threads,
 	recognise_musl,
+	recognise_linked_threads,
 	recognise_loader,
 	recognise_arenas,
 	recognise_jemalloc,
