@@ -18,8 +18,7 @@ bool glibc_offset(struct target *target, struct object *libc, const char *name, 
 	return true;
 }
 
-/* Up to 2.32 its file has the version in its name. */
-static struct object *find_libc(struct target *target)
+struct object *glibc_object(struct target *target)
 {
 	struct object *libc = object_named(target, "libc.so.6");
 
@@ -40,7 +39,7 @@ static void read_data(struct target *target, struct glibc_data *data)
 
 struct glibc_data *glibc_data_read(struct target *target)
 {
-	struct object *shared = find_libc(target), *libc = shared ? shared : object_static(target);
+	struct object *shared = glibc_object(target), *libc = shared ? shared : object_static(target);
 	const Elf64_Phdr *last = libc && object_read(target, libc) ? &libc->image->segment[libc->image->segments - 1] : NULL;
 	uint64_t page = target->own.page, most = shared ? GLIBC_DATA_MAX : PROGRAM_DATA_MAX, start, end;
 	struct glibc_data *data;

@@ -20,6 +20,9 @@ struct glibc_data {
 #define GLIBC_DATA_MAX (256U << 10) /* bytes: it has some 24 KiB */
 #define PROGRAM_DATA_MAX (4U << 20) /* of a program that it is linked into, with what the program has */
 
+/* libc's object; NULL: none. Up to 2.32 its file has the version in its name. */
+struct object *glibc_object(struct target *target);
+
 /* NULL: no libc, no memory. The caller frees it. */
 struct glibc_data *glibc_data_read(struct target *target);
 

@@ -188,7 +188,7 @@ static void find_variables(struct target *target, const struct findings *finding
 
 static void name_areas(struct target *target, struct findings *findings, struct linker *linker)
 {
-	struct object *libc = object_named(target, "libc.so.6");
+	struct object *libc = glibc_object(target);
 	uint64_t page = target->own.page;
 	uint32_t dtv;
 

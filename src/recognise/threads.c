@@ -31,7 +31,7 @@ struct layout {
 
 static bool find_layout(struct target *target, struct layout *layout)
 {
-	struct object *libc = object_named(target, "libc.so.6"), *loader = object_named(target, "ld-linux");
+	struct object *libc = glibc_object(target), *loader = object_named(target, "ld-linux");
 	uint64_t at;
 
 	if (!libc || !loader)
