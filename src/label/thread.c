@@ -34,12 +34,31 @@ static const uint32_t *for_debuggers(const char *name, size_t size)
 	return NULL;
 }
 
+/*
+ * Before 2.34 it exports nothing. The tid is then what the calling thread has of
+ * its own behind the header of its control block, and no half of a pointer.
+ */
+#define HEADER_SIZE (24 * sizeof(void *))
+#define HEADER_FAR  1024U       /* every control block is longer */
+static uint32_t learn_tid_offset(void)
+{
+	static uint32_t learned;        /* 0: not yet */
+	const uintptr_t self = (uintptr_t)pthread_self();
+	const uint32_t tid = thread_self()->tid;
+
+	for (uint32_t at = HEADER_SIZE; self && tid && !load_relaxed(&learned) && at < HEADER_FAR; at += sizeof(void *))
+		if (*(const uint32_t *)(self + at) == tid)
+			store_relaxed(&learned, at);
+	return load_relaxed(&learned);
+}
+
 /* libc notes it in the thread's control block: size in bits, number, offset. */
 uint32_t thread_tid_of(uintptr_t self)
 {
 	const uint32_t *where = for_debuggers("_thread_db_pthread_tid", 3 * sizeof(*where));
+	uint32_t offset = where ? where[2] : learn_tid_offset();
 
-	return where && where[0] == 32 ? *(const uint32_t *)(self + where[2]) : 0;
+	return offset && (!where || where[0] == 32) ? *(const uint32_t *)(self + offset) : 0;
 }
 
 /* Two words can be where a stack begins and how long it is, if they lead round the control block and where we are. */
