@@ -13,6 +13,7 @@
 #define HEAD_LAST    (HEAD_WORDS - 5) /* and not behind this */
 #define SLICES_MAX   (1ULL << 24)
 #define SEGMENTS_MAX 4096
+#define AREA_MAX     (4ULL << 40)   /* what is larger is a sanitizer's: a read for each of its segments would be all that may be read */
 
 bool mimalloc_read(struct target *target, uint64_t start, struct mimalloc_segment *segment)
 {
@@ -61,7 +62,7 @@ struct mimalloc_segment *mimalloc_find(struct target *target, size_t *count)
 		const struct area *area = &target->area[i];
 		uint64_t at = (area->start + SEGMENT - 1) & ~(SEGMENT - 1);
 
-		if (!area_is_anonymous(area) || !area_is_writable(area))
+		if (!area_is_anonymous(area) || !area_is_writable(area) || area->end - area->start > AREA_MAX)
 			continue;
 		for (; at < area->end && *count < SEGMENTS_MAX && !target_is_spent(target); at += SEGMENT)
 			if (memory_next(target, at, at + 1) == at && mimalloc_read(target, at, &found[*count]) &&
