@@ -51,7 +51,7 @@ struct remote {
 	struct remote_result *result;
 };
 
-static bool trace(enum __ptrace_request request, pid_t tid, uintptr_t address, uintptr_t data)
+static bool trace(int request, pid_t tid, uintptr_t address, uintptr_t data)
 {
 	return ptrace(request, tid, (void *)address, (void *)data) == 0;
 }
@@ -73,7 +73,7 @@ static bool wait_stop(pid_t tid, int *status)
 }
 
 /* Lets it run until it stops at `wanted`; a signal that stops it on the way (SIGSTOP cannot be kept back) is its own. */
-static bool run_until(struct remote *remote, enum __ptrace_request how, bool event, int wanted)
+static bool run_until(struct remote *remote, int how, bool event, int wanted)
 {
 	int status, give = 0;
 
@@ -115,7 +115,7 @@ static bool in_sequence(const struct remote *remote)
 	uint64_t section = 1;
 	struct iovec here = { &section, sizeof(section) }, there;
 
-	if (ptrace((enum __ptrace_request)GET_RSEQ, remote->tid, (void *)sizeof(rseq), &rseq) < 0)
+	if (ptrace(GET_RSEQ, remote->tid, (void *)sizeof(rseq), &rseq) < 0)
 		return true;
 	there = (struct iovec){ (void *)(uintptr_t)(rseq.area + RSEQ_SECTION), sizeof(section) };
 	return rseq.area && (process_vm_readv(remote->pid, &here, 1, &there, 1, 0) != (ssize_t)sizeof(section) || section);

@@ -32,9 +32,11 @@ void tool_begin(void)
 	setlocale(LC_CTYPE, "");
 	setlocale(LC_MESSAGES, "");
 	/* Each process is read with the same few buffers: giving them back in between costs a tenth. */
+#ifdef M_TRIM_THRESHOLD /* not musl */
 	mallopt(M_TRIM_THRESHOLD, 16 << 20);
 	mallopt(M_MMAP_THRESHOLD, 16 << 20);
 	mallopt(M_TOP_PAD, 1 << 20);
+#endif
 }
 
 bool tool_directory(char *path, size_t size)

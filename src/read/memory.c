@@ -104,7 +104,7 @@ static bool pages_are_own(const struct process_memory *memory, uint64_t start, u
 
 bool process_memory_has(const struct process_memory *memory, uint64_t address, size_t size)
 {
-	if (!size || address > INT64_MAX - size || !is_in_range(memory, address, address + size))
+	if (!size || address > (uint64_t)INT64_MAX - size || !is_in_range(memory, address, address + size))
 		return false;
 	return memory->core ? core_there_to(memory->core, address, address + size) == address + size :
 	                      pages_are_own(memory, address, address + size);

@@ -7,6 +7,7 @@
 #include "core.h"
 #include "list.h"
 #include "shmem.h"
+#include "wide.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -91,7 +92,7 @@ static struct pagemap *need_pagemap(struct reader *reader)
 /* a * b / c without overflow, for shares of a whole. */
 static uint64_t share(uint64_t whole, uint64_t part, uint64_t of)
 {
-	return of ? (uint64_t)((unsigned __int128)whole * part / of) : 0;
+	return of ? wide_share(whole, part, of) : 0;
 }
 
 static bool knows(const struct figures *figures, unsigned bits)

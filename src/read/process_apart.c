@@ -62,9 +62,9 @@ static int send_region(void *context, const struct region *region)
 	name = region->vma.name;
 	memset(word + (GROUPS - 1) * GROUP, 0, GROUP * sizeof(*word));
 	clean = *region;
+	clean.vma.name.at = NULL;
 	CLEAR_PADDING(&clean);
 	memcpy(word, &clean, sizeof(clean));
-	word[offsetof(struct region, vma.name.at) / sizeof(*word)] = 0;
 	for (unsigned group = 0; group < GROUPS * GROUP; group += GROUP) {
 		if (!(word[group] | word[group + 1] | word[group + 2] | word[group + 3]))
 			continue;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "wide.h"
+
 /* A slice of somebody else's buffer. Never NUL terminated. */
 struct text {
 	const char *at;
@@ -86,9 +88,9 @@ extern uint64_t text_seed[2];
 
 static inline uint64_t text_hash_mix(uint64_t a, uint64_t b)
 {
-	unsigned __int128 product = (unsigned __int128)a * b;
+	uint64_t high, low = wide_product(a, b, &high);
 
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
+	return low ^ high;
 }
 
 static inline uint32_t text_hash(struct text text)

@@ -76,7 +76,7 @@ static bool is_served(struct target *target, const struct area *area)
 
 static bool read_at(int fd, uint64_t offset, void *buffer, size_t size)
 {
-	return offset <= INT64_MAX - size && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size;
+	return offset <= (uint64_t)INT64_MAX - size && pread(fd, buffer, size, (off_t)offset) == (ssize_t)size;
 }
 
 /*
@@ -248,13 +248,14 @@ static bool read_tables(const struct image *image, int fd, struct image_symbols 
 	s->header[image->segments + 1] = (Elf64_Phdr){
 		.p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = (uintptr_t)s->dynamic - s->table.base, .p_memsz = sizeof(s->dynamic),
 	};
-	return elf_symbols(&(struct elf_object){ .base = s->table.base, .dynamic = s->dynamic, .headers = s->header,
+	return elf_symbols(&(struct elf_object){ .base = s->table.base, .dynamic = (const void *)s->dynamic, .headers = (const void *)s->header,
 	                                         .header_count = image->segments + 2 }, &s->table);
 }
 
 static bool read_symbols(struct target *target, struct image *image, const struct area *area)
 {
-	int fd = image_open(target, area);
+	/* base/elf.h reads tables of its own word size: what is built with 32 bits goes without. */
+	int fd = sizeof(ElfW(Sym)) == sizeof(Elf64_Sym) ? image_open(target, area) : -1;
 
 	image->no_symbols = true;
 	if (fd < 0)
@@ -271,7 +272,7 @@ const Elf64_Sym *image_symbol(struct target *target, struct image *image, size_t
 {
 	if (image->no_symbols || (!image->symbols && !read_symbols(target, image, &target->area[first])))
 		return NULL;
-	return elf_find(&image->symbols->table, name);
+	return (const void *)elf_find(&image->symbols->table, name);
 }
 
 /* --- those that are kept ---------------------------------------------------------- */

@@ -183,7 +183,7 @@ bool object_constant(struct target *target, struct object *object, uint64_t addr
 		return false;
 	if (object->fd < 0)
 		object->fd = image_open(target, &target->area[object->first]);
-	return object->fd >= 0 && offset <= INT64_MAX - size && pread(object->fd, buffer, size, (off_t)offset) == (ssize_t)size;
+	return object->fd >= 0 && offset <= (uint64_t)INT64_MAX - size && pread(object->fd, buffer, size, (off_t)offset) == (ssize_t)size;
 }
 
 bool object_bss(const struct target *target, const struct object *object, size_t segment, uint64_t *from, uint64_t *to)
