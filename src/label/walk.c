@@ -67,6 +67,8 @@ static bool enabled;
 
 /* What one walk may read: the stack from the hook's frame to its end. */
 static uintptr_t stack_low, stack_high;
+/* Where the unwind table lies that was asked for last, in this walk. */
+static uintptr_t table_low, table_high;
 static uintptr_t start_regs[40] COLD_BSS;
 
 /* --- libunwind, borrowed -------------------------------------------------------- */
@@ -161,17 +163,24 @@ static const struct import imports[] = {
 	{ "__tls_get_addr", (void *)unwind_tls_get_addr }, { "__errno_location", (void *)unwind_errno_location },
 };
 
+/* false: the address lies in no table of that object. */
+static bool enter_table(const struct object *o, uintptr_t addr)
+{
+	if (!o || addr < o->unwind_start || addr > o->unwind_end - sizeof(addr))
+		return false;
+	table_low = o->unwind_start;
+	table_high = o->unwind_end;
+	return true;
+}
+
 static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, int write, void *arg)
 {
-	const struct object *o;
-
 	(void)as;
 	(void)arg;
 	if (write)
 		return -UNW_EINVAL;
-	if (addr < stack_low || addr > stack_high - sizeof(*value)) {
-		o = objects_find(addr);
-		if (!o || addr < o->unwind_start || addr > o->unwind_end - sizeof(*value))
+	if (addr < table_low || addr > table_high - sizeof(*value)) {
+		if ((addr < stack_low || addr > stack_high - sizeof(*value)) && !enter_table(objects_find(addr), addr))
 			return -UNW_EINVAL;
 	}
 	memcpy(value, (const void *)addr, sizeof(*value));
@@ -344,6 +353,9 @@ static __attribute__((noinline)) bool each_frame(uintptr_t caller, uintptr_t fra
 	memset(start_regs, 0, sizeof(start_regs));
 	registers_take(start_regs);
 	stack_low = start_regs[UNW_REG_SP];
+	/* None yet: what it was may be unloaded. */
+	table_low = UINTPTR_MAX;
+	table_high = sizeof(stack_low);
 	stack_high = thread_self()->stack_end;
 	if (unwind.init_remote(&cursor, space, NULL) < 0)
 		return false;
