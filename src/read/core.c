@@ -185,7 +185,7 @@ static size_t padded(uint64_t size)
 
 static int take_notes(struct core *core)
 {
-	const char *at = core->notes, *end = at + core->notes_size;
+	const char *at = core->notes, *end = at ? at + core->notes_size : NULL;
 	int error = 0;
 
 	while (!error && (size_t)(end - at) >= sizeof(Elf64_Nhdr)) {

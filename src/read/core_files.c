@@ -184,7 +184,8 @@ static void put_stat(FILE *out, const struct core *core)
 
 static void put_vector(FILE *out, const struct core *core)
 {
-	fwrite(core->vector, 1, core->vector_size, out);
+	if (core->vector)
+		fwrite(core->vector, 1, core->vector_size, out);
 }
 
 static const struct made {

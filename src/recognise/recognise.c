@@ -29,6 +29,8 @@ static recogniser *const recognisers[] = {
 	recognise_python,
 	recognise_innodb,
 	recognise_large,
+	/* Arenas that lie against large chunks. */
+	recognise_python,
 	recognise_mariadb,
 };
 

@@ -177,6 +177,7 @@ def php_fpm(tmp):
 # name, program, the share that is recognised at least, and whether each make check looks at it
 PROGRAMS = [
     ("python", says_ready("python3", "-c", PYTHON), 0.95, True),
+    ("system python", says_ready("/usr/bin/python3", "-c", PYTHON), 0.95, False),
     ("numpy", panel.python, 0.94, False),
     ("node", says_ready("node", "-e", NODE), 0.95, True),
     ("java G1", java("-XX:+UseG1GC"), 0.95, True),
