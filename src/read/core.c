@@ -5,6 +5,7 @@
 #include "core_parts.h"
 #include "files.h"
 #include "list.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -442,18 +443,21 @@ static uint64_t count_piece(const struct core *core, uint64_t from, size_t size,
 	return count;
 }
 
-uint64_t core_count(const struct core *core, uint64_t from, uint64_t to)
+bool core_count(const struct core *core, uint64_t from, uint64_t to, uint64_t deadline, uint64_t *bytes)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), count = 0, there;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), there;
 
+	*bytes = 0;
 	for (uint64_t at = core_next(core, from, to); at < to; at = core_next(core, there, to)) {
 		there = core_there_to(core, at, to);
 		if (there <= at)
 			break;
 		for (uint64_t size; at < there; at += size) {
+			if (clock_ns() > deadline)
+				return false;
 			size = there - at < COUNT_BYTES ? there - at : COUNT_BYTES;
-			count += count_piece(core, at, (size_t)size, page);
+			*bytes += count_piece(core, at, (size_t)size, page);
 		}
 	}
-	return count;
+	return true;
 }

@@ -47,7 +47,7 @@ uint64_t core_next(const struct core *core, uint64_t from, uint64_t to);
 /* How far what is there goes on from an address that is there, at most to to. */
 uint64_t core_there_to(const struct core *core, uint64_t from, uint64_t to);
 
-/* Bytes of pages that have something else than zeroes. */
-uint64_t core_count(const struct core *core, uint64_t from, uint64_t to);
+/* Bytes of pages that have something else than zeroes. false: that was not known by the deadline (clock_ns()). */
+bool core_count(const struct core *core, uint64_t from, uint64_t to, uint64_t deadline, uint64_t *bytes);
 
 #endif

@@ -278,15 +278,18 @@ static bool is_uniform(const struct figures *f)
  * one of zeroes was there, whoever wrote it may have left out. Of files it has
  * what somebody wanted.
  */
-static void count_in_core(const struct reader *reader, struct vma *part)
+static void count_in_core(struct reader *reader, struct vma *part)
 {
 	const struct core *core = reader->proc->core;
 	struct figures *f = &part->figures;
 
 	f->unknown |= FIG_OF_PAGES | FIG_ONLY_SMAPS;
-	if (vma_is_file(part) || part->class == VMA_SPECIAL || clock_ns() > reader->deadline)
+	if (vma_is_file(part) || part->class == VMA_SPECIAL)
 		return;
-	f->value[FIG_RSS] = core_count(core, part->start, part->end);
+	if (!core_count(core, part->start, part->end, reader->deadline, &f->value[FIG_RSS])) {
+		reader->process->late = true;
+		return;
+	}
 	f->unknown &= ~FIG_BIT(FIG_RSS);
 	f->estimate |= FIG_BIT(FIG_RSS);
 }

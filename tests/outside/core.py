@@ -5,7 +5,7 @@ snapshot say of it, with names recognised and from the registry. Cores are gcore
 and, where it writes them plainly (as in tests/replay/live-vm.sh), the kernel's;
 whole, cut off at many places, and none at all.
 
-usage: core.py   (in the build directory)
+usage: core.py [kernel]   (in the build directory; kernel: gdb is not asked)
 """
 import json
 import os
@@ -133,7 +133,7 @@ def one(what, environment):
             sources = ("registry", "outside") if "LD_PRELOAD" in environment else ("outside",)
             wanted = {source: named("--names", source, program.pid) for source in sources}
             kernels, live = kernel_names(program.pid), totals("report", program.pid)
-            core = gdb_core(program.pid, directory) if shutil.which("gdb") else None
+            core = gdb_core(program.pid, directory) if "kernel" not in sys.argv and shutil.which("gdb") else None
             if core:
                 compare(f"gdb's core of {what}", core, program.pid, wanted, kernels, live)
                 cut_off(core, directory)
@@ -148,7 +148,7 @@ def one(what, environment):
 
 
 def main():
-    if not shutil.which("gdb"):
+    if "kernel" not in sys.argv and not shutil.which("gdb"):
         skip("there is no gdb, so no gcore")
     one("a process", {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"})
     one("a process with the library", dict(os.environ, LD_PRELOAD=LIBRARY, ANONNAME_SINK="registry"))

@@ -26,4 +26,4 @@ in_vm debian-6.1-plain sh -c '
 	python3 "$0/../pictures/watch.py" real || exit
 	echo core >/proc/sys/kernel/core_pattern
 	python3 "$0/../live/gdb.py" || exit
-	exec python3 "$0/../outside/core.py"' "$here"
+	exec python3 "$0/../outside/core.py" kernel' "$here"
