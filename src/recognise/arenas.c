@@ -89,7 +89,8 @@ static bool find_ring(struct target *target, const struct glibc_data *data, stru
 {
 	for (size_t at = 0; at + WORDS_MAX <= data->words; at++)
 		for (size_t i = 0; i < sizeof(layouts) / sizeof(*layouts); i++) {
-			if (!may_be_main_arena(data, at, &layouts[i]))
+			/* What is made to look right at every word costs as much as reads do. */
+			if (!may_be_main_arena(data, at, &layouts[i]) || target_is_spent(target))
 				continue;
 			arenas->layout = &layouts[i];
 			arenas->main = data->start + at * sizeof(*data->word);
@@ -133,7 +134,7 @@ struct glibc_arenas *glibc_arenas_find(struct target *target, const struct findi
 	struct glibc_arenas *arenas = data ? calloc(1, sizeof(*arenas)) : NULL;
 	bool found = arenas && find_ring(target, data, arenas);
 
-	for (size_t i = 0; found && i < findings->threads; i++) {
+	for (size_t i = 0; found && i < findings->threads && !target_is_spent(target); i++) {
 		uint64_t block = findings->thread[i].control_block;
 
 		find_user(target, arenas, &findings->thread[i], block - 1);

@@ -28,6 +28,7 @@
 #define CHUNK        (256ULL << 10)
 #define CHUNKS_MAX   65536
 #define AGREE_MIN    8              /* spans that say where they are */
+#define OTHER_MAX    64             /* words that lead to none before so many are met: in the first arena most do */
 #define SUMMARIES    5
 
 /* struct mspan begins: next, prev, list, startAddr, npages. */
@@ -63,6 +64,8 @@ static bool read_spans(struct go *go, uint64_t heap_arena, uint64_t offset)
 {
 	bool any = false;
 
+	if (!memory_get(go->target, heap_arena + offset, go->list, sizeof(go->list)))
+		return true;
 	memset(go->list, 0, sizeof(go->list));
 	for (uint64_t at = 0; at < sizeof(go->list); at += 4096)
 		any |= !memory_get(go->target, heap_arena + offset + at, (char *)go->list + at, 4096);
@@ -113,12 +116,16 @@ static bool is_table(struct go *go, uint64_t table)
 	if (!memory_word(go->target, entry_of(go, FIRST_ARENA), &heap_arena) || !heap_arena || heap_arena % 4096)
 		return false;
 	for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
-		unsigned agree = 0;
+		unsigned agree = 0, other = 0;
 
 		if (!read_spans(go, heap_arena, offsets[i]))
 			continue;
-		for (uint64_t k = 0; k < PAGES && agree < AGREE_MIN; k++)
-			agree += get_span(go, go->list[k], FIRST_ARENA + k * GO_PAGE, &span);
+		for (uint64_t k = 0; k < PAGES && agree < AGREE_MIN && other < OTHER_MAX; k++) {
+			bool is_span = get_span(go, go->list[k], FIRST_ARENA + k * GO_PAGE, &span);
+
+			agree += is_span;
+			other += go->list[k] && !is_span;
+		}
 		if (agree == AGREE_MIN) {
 			go->spans = offsets[i];
 			return find_state(go, FIRST_ARENA);
@@ -174,7 +181,7 @@ static void name_arenas(struct go *go)
 
 		if (!area_is_anonymous(area))
 			continue;
-		for (uint64_t arena = area->start & ~(ARENA - 1); arena < area->end; arena += ARENA) {
+		for (uint64_t arena = area->start & ~(ARENA - 1); arena < area->end && !target_is_spent(go->target); arena += ARENA) {
 			/* An arena of several areas is done with the first. */
 			if ((arena < area->start && i && area[-1].end > arena) || !memory_word(go->target, entry_of(go, arena), &heap_arena) ||
 			    !heap_arena || !read_spans(go, heap_arena, go->spans))

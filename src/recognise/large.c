@@ -33,17 +33,17 @@ struct candidates {
 };
 
 /* How far the anonymous memory goes on; advice on a part of a chunk cuts its mapping. */
-static uint64_t end_of_memory(const struct target *target, uint64_t end)
+static uint64_t end_of_memory(struct target *target, uint64_t end)
 {
 	const struct area *area;
 
 	while ((area = area_at(target, end)) && area->start == end && area->class == VMA_UNNAMED && area_is_anonymous(area) &&
-	       area_is_writable(area))
+	       area_is_writable(area) && !target_is_spent(target))
 		end = area->end;
 	return end;
 }
 
-static uint64_t chunk_size(const struct target *target, struct head head, uint64_t address, uint64_t end)
+static uint64_t chunk_size(struct target *target, struct head head, uint64_t address, uint64_t end)
 {
 	uint64_t size, page = target->own.page;
 

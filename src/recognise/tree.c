@@ -8,6 +8,7 @@
 #define PROBES       8
 #define PROBES_RIGHT 2
 #define SUSPECTS_MAX 16384          /* words of one .bss that are followed */
+#define PIECES_MAX   8              /* mappings, one behind the other, that a leaf may lie in */
 
 /* The page of a leaf that is looked through: most of its words are 0. */
 static bool leaf_page(struct tree *tree, uint64_t page)
@@ -89,12 +90,27 @@ static void read_leaf(struct tree *tree, uint64_t leaf, uint64_t high)
 			return;
 }
 
-/* Allocators have their own memory by mmap, or where the heap is. */
+/* Allocators have their own memory by mmap, or where the heap is; and all of a leaf is that. */
 static bool may_hold_leaf(const struct tree *tree, uint64_t at)
 {
-	const struct area *area = at && at % tree->align == 0 ? area_at(tree->target, at) : NULL;
+	const uint64_t end = at + TREE_LEAF_BYTES;
 
-	return area && (area_is_anonymous(area) || area->class == VMA_HEAP) && area_is_writable(area);
+	if (!at || at % tree->align || end < at)
+		return false;
+	for (unsigned i = 0; i < PIECES_MAX && at < end; i++) {
+		const struct area *area = area_at(tree->target, at);
+
+		if (!area || !(area_is_anonymous(area) || area->class == VMA_HEAP) || !area_is_writable(area))
+			return false;
+		at = area->end;
+	}
+	return at >= end;
+}
+
+/* Whether the slot is one of the root, as far as that is known. */
+static bool may_be_slot(const struct tree *tree, uint64_t slot)
+{
+	return !tree->root || slot - tree->root < tree->root_bytes;
 }
 
 /* Every word of .bss that leads to a leaf. Leaves are found in order of address, as the root has them. */
@@ -113,7 +129,7 @@ static void search_bss(struct tree *tree, uint64_t start, uint64_t end)
 		for (size_t i = 0; i < sizeof(word) / sizeof(*word); i++) {
 			uint64_t slot = at + i * sizeof(*word);
 
-			if (may_hold_leaf(tree, word[i]) && tree->suspects++ < SUSPECTS_MAX && may_be_leaf(tree, slot, word[i]))
+			if (may_be_slot(tree, slot) && may_hold_leaf(tree, word[i]) && tree->suspects++ < SUSPECTS_MAX && may_be_leaf(tree, slot, word[i]))
 				read_leaf(tree, word[i], (slot - tree->root) / sizeof(*word));
 		}
 	}

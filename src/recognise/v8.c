@@ -54,7 +54,7 @@ static void take_chunk(struct target *target, struct findings *findings, uint64_
 	const struct area *area = area_at(target, at);
 
 	/* Code's chunks are cut by the rights of their pages. */
-	for (uint64_t from = at, end = at + chunk->size; area && from < end; area = area_at(target, from)) {
+	for (uint64_t from = at, end = at + chunk->size; area && from < end && !target_is_spent(target); area = area_at(target, from)) {
 		uint64_t to = area->end < end ? area->end : end;
 
 		if (!area_is_anonymous(area))
