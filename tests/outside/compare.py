@@ -111,7 +111,7 @@ def look(name, begin, least):
     rss, named = (sum(s[i] for s in shares) for i in (0, 1))
     known = of_panel(begin, LIBRARY, both)
     right, wrong = sum(r for r, _ in known), [w for _, more in known for w in more]
-    print(f"{name:14} {len(shares):9} {rss >> 10:10} {named / rss:10.2%} {right >> 10:10} {len(wrong):6} {1000 * max(s[2] for s in shares):6.1f}", flush=True)
+    print(f"{name:14} {len(shares):9} {rss >> 10:10} {named / rss:10.2%} {right >> 10:10} {len(wrong):6} {(rss - named) >> 10:11} {1000 * max(s[2] for s in shares):6.1f}", flush=True)
     check(not wrong, f"{name}: no name is wrong {wrong[:5] or ''}")
     check(named >= least * rss, f"{name}: at least {least:.0%} are named")
 
@@ -119,7 +119,7 @@ def look(name, begin, least):
 def main():
     words = [w for w in sys.argv[1:] if w != "--all"]
     os.environ["ANONNAME_SINK"] = "registry"
-    print(f"{'program':14} processes    RSS KiB  recognised  right KiB  wrong  cost ms")
+    print(f"{'program':14} processes    RSS KiB  recognised  right KiB  wrong unnamed KiB cost ms")
     for name, begin, least, daily in programs.PROGRAMS:
         if words and name not in words or not (words or daily or "--all" in sys.argv):
             continue
