@@ -228,7 +228,8 @@ static bool find_instruction(struct remote *remote)
 	unsigned char code[65536];
 	struct iovec here = { code, 0 }, there;
 	struct proc_text maps;
-	unsigned long start = 0, end = 0;
+	uint64_t start = 0, end = 0;
+	struct text range;
 	const char *line;
 	ssize_t got;
 
@@ -237,8 +238,9 @@ static bool find_instruction(struct remote *remote)
 	line = strstr(maps.text, "[vdso]\n");
 	while (line && line > maps.text && line[-1] != '\n')
 		line--;
-	if (line)
-		sscanf(line, "%lx-%lx", &start, &end);
+	range = (struct text){ line, line ? strlen(line) : 0 };
+	if (!text_u64(&range, 16, &start) || !text_char(&range, '-') || !text_u64(&range, 16, &end))
+		start = end = 0;
 	proc_text_free(&maps);
 	here.iov_len = end - start < sizeof(code) ? end - start : sizeof(code);
 	there = (struct iovec){ (void *)start, here.iov_len };
