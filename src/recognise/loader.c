@@ -149,11 +149,11 @@ static void take_variables(struct target *target, struct linker *linker, uint64_
 }
 
 /* Where a process has one thread, libc's symbols are not read; but on x86-64 a control block points to itself, twice. */
-static void find_block(struct target *target, struct linker *linker, const struct area *area)
+static void find_block(struct target *target, struct linker *linker, uint64_t start, uint64_t end)
 {
 	uint64_t page = target->own.page, word[WORDS];
 
-	for (uint64_t at = memory_next(target, area->start, area->end); at < area->end; at = memory_next(target, at + page, area->end)) {
+	for (uint64_t at = memory_next(target, start, end); at < end; at = memory_next(target, at + page, end)) {
 		if (!pages_get(linker->pages, at, word, sizeof(word)))
 			continue;
 		for (size_t i = 0; i + 2 < WORDS; i++)
@@ -170,6 +170,18 @@ static bool has_variables(const struct linker *linker)
 	return false;
 }
 
+/* Near what else it has, whoever has more of that mapping. */
+static void find_variables_near(struct target *target, struct linker *linker)
+{
+	for (size_t i = 0; i < linker->areas && !has_variables(linker); i++) {
+		const struct linker_area *at = &linker->area[i];
+		uint64_t low = at->low & ~(target->own.page - 1), high = at->high;
+
+		find_block(target, linker, low - at->area->start > SMALL_MAX ? low - SMALL_MAX : at->area->start,
+		           at->area->end - high > SMALL_MAX ? high + SMALL_MAX : at->area->end);
+	}
+}
+
 /* The linker takes them among the first libraries, at the upper end. What the program maps later lies below, and may be much. */
 static void find_variables(struct target *target, const struct findings *findings, struct linker *linker)
 {
@@ -182,7 +194,7 @@ static void find_variables(struct target *target, const struct findings *finding
 		    area->end - area->start > SMALL_MAX || findings_have(findings, area->start))
 			continue;
 		looked++;
-		find_block(target, linker, area);
+		find_block(target, linker, area->start, area->end);
 	}
 }
 
@@ -196,8 +208,10 @@ static void name_areas(struct target *target, struct findings *findings, struct 
 	for (size_t i = 0; libc && i < findings->threads; i++)
 		if (findings->thread[i].tid == target->pid && glibc_offset(target, libc, "_thread_db_pthread_dtvp", &dtv))
 			take_variables(target, linker, findings->thread[i].control_block, dtv);
-	if (linker->areas && !findings->threads)
+	if (linker->areas && !findings->threads) {
+		find_variables_near(target, linker);
 		find_variables(target, findings, linker);
+	}
 	for (size_t i = 0; i < linker->areas; i++)
 		found_add(findings, linker->area[i].low & ~(page - 1), (linker->area[i].high & ~(page - 1)) + page,
 		          linker->area[i].variables ? "ld.so:tls" : "ld.so:early");
