@@ -25,5 +25,7 @@ in_vm debian-6.1-plain sh -c '
 	mount -t cgroup2 none /sys/fs/cgroup || exit
 	python3 "$0/../pictures/watch.py" real || exit
 	echo core >/proc/sys/kernel/core_pattern
-	python3 "$0/../live/gdb.py" || exit
+	exec python3 "$0/../live/gdb.py"' "$here"
+in_vm debian-6.1-plain sh -c '
+	echo core >/proc/sys/kernel/core_pattern
 	exec python3 "$0/../outside/core.py" kernel' "$here"
