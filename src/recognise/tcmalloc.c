@@ -17,6 +17,7 @@
 #define RIGHT_MIN     2
 #define DOUBTFUL_MOST 20            /* one of so many words */
 #define CLASSES_MIN   16
+#define MAPPED_MIN    (1ULL << 20)  /* it asks for no less */
 
 /* src/span.h: bits 0 to 15 of the last word count objects, then 8 of the class and 2 of where it is. */
 struct raw_span {
@@ -186,10 +187,19 @@ void tcmalloc_free(struct tcmalloc *tcmalloc)
 	free(tcmalloc);
 }
 
-/* Neighbours have one name. What lies in the heap has the kernel's. */
+/* Mostly it has its memory from the heap, which the kernel names: then its map need not be read. */
+static bool may_have_more(struct target *target, const struct findings *findings)
+{
+	for (uint64_t start = 0, end; findings_left(target, findings, &start, &end); start = end)
+		if (end - start >= MAPPED_MIN)
+			return true;
+	return false;
+}
+
+/* Neighbours have one name. */
 void recognise_tcmalloc(struct target *target, struct findings *findings)
 {
-	struct tcmalloc *found = tcmalloc_find(target);
+	struct tcmalloc *found = may_have_more(target, findings) ? tcmalloc_find(target) : NULL;
 
 	for (size_t i = 0, next; found && i < found->spans; i = next) {
 		uint64_t end = found->span[i].start;
