@@ -3,6 +3,7 @@
 #include "owner/jemalloc/internal.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/sys.h"
 #include "base/text.h"
@@ -22,6 +23,27 @@ static bool covered(const struct extent_scope *s, uintptr_t start, size_t len)
 	return false;
 }
 
+/*
+ * An arena that is being made is in no table of jemalloc's yet: up to 5.2 its own
+ * hook follows a null pointer there. So its first memory, which is all that is asked
+ * for until it is made, is mapped here.
+ */
+static void *map_for_new(size_t size, size_t align, bool *zero, bool *commit)
+{
+	size_t room = size + align;
+	long mapped = room < size ? -ENOMEM : sys_mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t start = ((uintptr_t)mapped + align - 1) & ~((uintptr_t)align - 1), end = start + size;
+
+	if (sys_failed(mapped))
+		return NULL;
+	if (start > (uintptr_t)mapped)
+		sys_munmap((void *)mapped, start - (uintptr_t)mapped);
+	sys_munmap((void *)end, (uintptr_t)mapped + room - end);
+	jemalloc_scope_add(start, size);
+	*zero = *commit = true;
+	return (void *)start;
+}
+
 static void *on_alloc(struct extent_hooks *h, void *at, size_t size, size_t align, bool *zero, bool *commit, unsigned i)
 {
 	struct arena *a = (struct arena *)h;
@@ -29,9 +51,9 @@ static void *on_alloc(struct extent_hooks *h, void *at, size_t size, size_t alig
 	struct extent_scope s;
 	void *r;
 
-	/* It is being made, and its name is not there yet: jemalloc_arena_create's scope gets it. */
+	/* Its name is not there yet: jemalloc_arena_create's scope gets it. */
 	if (a == &hooks_made_by_us && je_thread.scope && je_thread.scope->arena == SCOPE_UNKNOWN)
-		return next->alloc(next, at, size, align, zero, commit, i);
+		return at ? NULL : map_for_new(size, align, zero, commit);
 	jemalloc_scope_begin(&s, i);
 	r = next->alloc(next, at, size, align, zero, commit, i);
 	jemalloc_scope_end(&s, i);

@@ -42,6 +42,8 @@ static void name_mapped(uintptr_t start, size_t len)
 								    .library = je.object ? je.object->name : NULL });
 }
 
+void jemalloc_scope_add(uintptr_t start, size_t len) { name_mapped(start, len); }
+
 /* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
 bool jemalloc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
 {
