@@ -19,16 +19,16 @@ from common import MIB, SOURCE, TOOL, check, done, run, skip
 GROUPS = "/sys/fs/cgroup"
 OLD = os.path.join(GROUPS, "memory")
 
-# Joins the group, says so, waits, then takes memory step by step until it is killed.
+# Joins the group, says so, waits, takes so many MiB, waits again, then takes more until it is killed.
 EATER = """
-import sys, time
+import sys
 open(sys.argv[1] + "/cgroup.procs", "w").write("0")
 print("in", flush=True)
-sys.stdin.readline()
 held = []
 while True:
+    if len(held) in (0, int(sys.argv[2])):
+        sys.stdin.readline()
     held.append(bytearray(b"x") * (1 << 20))
-    time.sleep(float(sys.argv[2]))
 """
 
 
@@ -281,16 +281,18 @@ def check_real():
     if not path:
         return
     name = os.path.basename(path)
-    eater = subprocess.Popen([sys.executable, "-c", EATER, path, "0.05"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    eater = subprocess.Popen([sys.executable, "-c", EATER, path, "50"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         eater.stdout.readline()
         with Watch("--cgroup", name, "--near", "75") as watch:
             time.sleep(1)
             eater.stdin.write("go\n")
             eater.stdin.flush()
-            check(eater.wait(120) == -9, f"the group ran into its limit, and the program was killed: {eater.returncode}")
             found = watch.wait_for(1)
-            check(len(found) == 1, f"one snapshot was written before: {list(found)}")
+            check(len(found) == 1 and eater.poll() is None, f"one snapshot was written: {list(found)}")
+            eater.stdin.write("go\n")
+            eater.stdin.flush()
+            check(eater.wait(120) == -9 and len(snapshots(watch.directory)) == 1, f"then the group ran into its limit, and the program was killed: {eater.returncode}")
             for one in found.values():
                 check(f"/{name} uses" in one["reason"], one["reason"])
                 here = [process for process in one["processes"] if process["pid"] == eater.pid]
@@ -310,7 +312,7 @@ def check_real_pressure():
     if not path:
         return
     write_to(os.path.join(path, "memory.high"), 16 * MIB)
-    eater = subprocess.Popen([sys.executable, "-c", EATER, path, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    eater = subprocess.Popen([sys.executable, "-c", EATER, path, "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         eater.stdout.readline()
         with Watch("--near", "100", "--pressure", "10", "-n", "2") as watch:
