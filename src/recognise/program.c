@@ -5,6 +5,7 @@
 
 #include "../read/files.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,10 +65,13 @@ static bool read_path(struct target *target, uint64_t address, char path[PATH_MA
 	return false;
 }
 
+/* Of a core's process it is what lies here, as with its objects (open_of_core() in image.c). */
 static bool stat_there(const struct target *target, const char *path, struct stat *st)
 {
 	char name[PATH_MAX + 32];
 
+	if (target->proc->core)
+		return *path == '/' && !file_stat_at(AT_FDCWD, path, st);
 	snprintf(name, sizeof(name), "%d/%s%s", (int)target->pid, *path == '/' ? "root" : "cwd/", path);
 	return !file_stat_at(target->proc->fd, name, st);
 }
