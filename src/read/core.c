@@ -186,9 +186,12 @@ static size_t padded(uint64_t size)
 
 static int take_notes(struct core *core)
 {
-	const char *at = core->notes, *end = at ? at + core->notes_size : NULL;
+	const char *at = core->notes, *end;
 	int error = 0;
 
+	if (!at)
+		return 0;
+	end = at + core->notes_size;
 	while (!error && (size_t)(end - at) >= sizeof(Elf64_Nhdr)) {
 		Elf64_Nhdr head;
 		size_t left = (size_t)(end - at) - sizeof(head);
