@@ -39,7 +39,7 @@ static void *map_for_new(size_t size, size_t align, bool *zero, bool *commit)
 	if (start > (uintptr_t)mapped)
 		sys_munmap((void *)mapped, start - (uintptr_t)mapped);
 	sys_munmap((void *)end, (uintptr_t)mapped + room - end);
-	jemalloc_scope_add(start, size);
+	jemalloc_name_mapped(start, size);
 	*zero = *commit = true;
 	return (void *)start;
 }

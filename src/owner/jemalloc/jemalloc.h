@@ -100,8 +100,8 @@ struct extent_scope {
 };
 #define SCOPE_UNKNOWN UINT32_MAX
 void jemalloc_scope_begin(struct extent_scope *s, uint32_t arena);
-/* Memory for the innermost scope that no hook of ours sees being mapped. */
-void jemalloc_scope_add(uintptr_t start, size_t len);
+/* Memory that jemalloc got: named after the innermost scope, or kept for its end where the arena is not known yet. */
+void jemalloc_name_mapped(uintptr_t start, size_t len);
 void jemalloc_scope_end(struct extent_scope *s, uint32_t arena);
 
 /*

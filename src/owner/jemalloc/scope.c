@@ -6,22 +6,19 @@ THREAD_LOCAL struct je_thread je_thread;
 
 void jemalloc_thread_bound(unsigned i) { je_thread.bound = i < je.automatic ? i + 1 : 0; }
 
-static void name_mapped(uintptr_t start, size_t len)
+void jemalloc_name_mapped(uintptr_t start, size_t len)
 {
 	struct extent_scope *s = je_thread.scope;
 
 	if (config_choice[CHOICE_JEMALLOC] == JEMALLOC_OFF)
 		return;
-	if (s && s->arena == SCOPE_UNKNOWN && s->count < ARRAY_SIZE(s->range)) {
+	if (s && s->count < ARRAY_SIZE(s->range)) {
 		s->range[s->count].start = start;
 		s->range[s->count++].len = len;
-		return;
+		if (s->arena == SCOPE_UNKNOWN)
+			return;
 	}
 	if (s && s->arena != SCOPE_UNKNOWN) {
-		if (s->count < ARRAY_SIZE(s->range)) {
-			s->range[s->count].start = start;
-			s->range[s->count++].len = len;
-		}
 		arena_name_extent(s->arena, start, len);
 		return;
 	}
@@ -42,15 +39,13 @@ static void name_mapped(uintptr_t start, size_t len)
 								    .library = je.object ? je.object->name : NULL });
 }
 
-void jemalloc_scope_add(uintptr_t start, size_t len) { name_mapped(start, len); }
-
 /* A program with jemalloc linked in maps for itself too: there only what a scope catches is jemalloc's. */
 bool jemalloc_mapped(const struct mapping *m, const struct object *asker, enum kind *kind)
 {
 	(void)kind;
 	if (asker->class != OBJECT_ALLOCATOR && !je_thread.scope)
 		return false;
-	name_mapped(m->start, m->len);
+	jemalloc_name_mapped(m->start, m->len);
 	return true;
 }
 
@@ -90,7 +85,7 @@ void jemalloc_scope_end(struct extent_scope *s, uint32_t arena)
 		return;
 	for (uint32_t i = 0; i < s->count; i++) {
 		if (arena == SCOPE_UNKNOWN)
-			name_mapped(s->range[i].start, s->range[i].len);
+			jemalloc_name_mapped(s->range[i].start, s->range[i].len);
 		else
 			arena_name_extent(arena, s->range[i].start, s->range[i].len);
 	}
