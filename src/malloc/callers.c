@@ -140,19 +140,15 @@ static uint64_t step_get(uintptr_t question)
 
 static void step_put(uintptr_t question, uint64_t answer)
 {
-	struct step *s = step_place(question);
-	uint64_t before = step_get(question);
+	struct step *s = step_place(question), *other = other_place(s);
+	uint64_t before = step_in(s, question);
 
-	/* What was first there moves to its other place, where it is not the same that is asked. */
-	if (step_in(s, question) == STEP_NONE) {
-		struct step *other = other_place(s);
-
-		if (before != STEP_NONE) {
-			s = other;
-		} else if (load_relaxed(&s->key)) {
-			store_relaxed(&other->answer, load_relaxed(&s->answer));
-			store_relaxed(&other->key, load_relaxed(&s->key));
-		}
+	/* Known in its other place it stays there; else what is in the first one moves to that. */
+	if (before == STEP_NONE && (before = step_in(other, question)) != STEP_NONE) {
+		s = other;
+	} else if (before == STEP_NONE && load_relaxed(&s->key)) {
+		store_relaxed(&other->answer, load_relaxed(&s->answer));
+		store_relaxed(&other->key, load_relaxed(&s->key));
 	}
 	if (before == ANSWER(STEP_VARIES, 0))
 		return;
