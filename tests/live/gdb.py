@@ -7,15 +7,13 @@ usage: gdb.py   (in the build directory)
 import json
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import LIBRARY, SOURCE, check, done, run, skip
+from common import LIBRARY, SOURCE, check, cores_allowed, done, kernel_core, run
 
 SCRIPT = os.path.join(SOURCE, "contrib", "gdb", "anonname.py")
 
@@ -73,23 +71,6 @@ def check_one(where, target, wanted, memory):
     check(not re.search(r"Traceback|Python Exception", error), f"{where}: no error: {error[-300:]}")
 
 
-def kernel_core(program, directory):
-    """The core that the kernel writes when a signal ends the program; None where it gives cores to somebody else."""
-    with open("/proc/sys/kernel/core_pattern") as file:
-        if file.read().strip() != "core":
-            skip("no core of the kernel is read: kernel.core_pattern is not plainly 'core', as it is in tests/replay/live-vm.sh")
-            return None
-    program.send_signal(signal.SIGSEGV)
-    program.wait()
-    found = [name for name in os.listdir(directory) if name.startswith("core") and name != "core.gdb"]
-    check(len(found) == 1, f"the kernel wrote a core: {os.listdir(directory)}")
-    return os.path.join(directory, found[0]) if found else None
-
-
-def unlimited():
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
 def main():
     if not shutil.which("gdb"):
         print("SKIP: there is no gdb")
@@ -97,7 +78,7 @@ def main():
     environment = dict(os.environ, LD_PRELOAD=LIBRARY, ANONNAME_SINK="registry")
     with tempfile.TemporaryDirectory() as directory:
         program = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   text=True, cwd=directory, preexec_fn=unlimited)
+                                   text=True, cwd=directory, preexec_fn=cores_allowed)
         try:
             memory = int(program.stdout.readline())
             wanted = registry_of(program.pid)

@@ -9,15 +9,13 @@ usage: core.py [kernel]   (in the build directory; kernel: gdb is not asked)
 """
 import json
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import LIBRARY, check, done, run, skip
+from common import LIBRARY, check, cores_allowed, done, kernel_core, run, skip
 
 PROGRAM = """
 import sys, threading, time
@@ -98,22 +96,6 @@ def refused(directory):
     check(run("report", "--core", "/bin/sh", "--heap").returncode == 2, "nor does --heap")
 
 
-def kernel_core(program, directory):
-    with open("/proc/sys/kernel/core_pattern") as file:
-        if file.read().strip() != "core":
-            skip("no core of the kernel is read: kernel.core_pattern is not plainly 'core', as it is in tests/replay/live-vm.sh")
-            return None
-    program.send_signal(signal.SIGSEGV)
-    program.wait()
-    found = [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith("core") and name != "core.gdb"]
-    check(len(found) == 1, f"the kernel wrote a core: {os.listdir(directory)}")
-    return found[0] if found else None
-
-
-def unlimited():
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
 def gdb_core(pid, directory):
     core = os.path.join(directory, "core.gdb")
     result = subprocess.run(["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(pid), "-ex", f"generate-core-file {core}"],
@@ -127,7 +109,7 @@ def gdb_core(pid, directory):
 def one(what, environment):
     with tempfile.TemporaryDirectory() as directory:
         program = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   text=True, cwd=directory, preexec_fn=unlimited)
+                                   text=True, cwd=directory, preexec_fn=cores_allowed)
         try:
             program.stdout.readline()
             sources = ("registry", "outside") if "LD_PRELOAD" in environment else ("outside",)

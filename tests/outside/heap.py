@@ -5,6 +5,7 @@
 glibc by mallinfo2, jemalloc by mallctl in a program that loads it and by Redis's
 INFO, tcmalloc by its MallocExtension. Looking changes nothing in the process.
 """
+import contextlib
 import csv
 import io
 import json
@@ -133,18 +134,28 @@ def glibc():
         process.wait()
 
 
-def jemalloc():
-    process, truth = started(JEMALLOC, "libjemalloc.so.2")
+@contextlib.contextmanager
+def looked_at(name, code, library):
+    """What the heap of a program with that allocator is, and what the program says of it; None where the library does not load."""
+    process, truth = started(code, library)
     try:
         if not truth:
-            return skip("libjemalloc.so.2 does not load")
+            skip(f"{library} does not load")
+            yield None
+            return
         before = unchanged(process.pid)
         result = figures(process.pid)
-        check(unchanged(process.pid) == before, "jemalloc: looked at, the process is unchanged")
-        compare_jemalloc("jemalloc", result, truth)
+        check(unchanged(process.pid) == before, f"{name}: looked at, the process is unchanged")
+        yield result, truth
     finally:
         process.kill()
         process.wait()
+
+
+def jemalloc():
+    with looked_at("jemalloc", JEMALLOC, "libjemalloc.so.2") as seen:
+        if seen:
+            compare_jemalloc("jemalloc", *seen)
 
 
 def compare_jemalloc(name, result, truth):
@@ -182,27 +193,23 @@ sys.stdin.read()
 
 def tcmalloc():
     """Threads have caches of their own, which only the process itself adds up."""
-    process, truth = started(TCMALLOC, "libtcmalloc_minimal.so.4")
-    try:
-        if not truth:
-            return skip("libtcmalloc_minimal.so.4 does not load")
-        before = unchanged(process.pid)
-        result = figures(process.pid)
-        check(unchanged(process.pid) == before, "tcmalloc: looked at, the process is unchanged")
-        arenas = [arena for arena in result["arenas"] if arena["allocator"] == "tcmalloc"]
-        check(len(arenas) == 1 and not [arena for arena in result["arenas"] if arena["allocator"] == "glibc" and arena["name"] != "glibc:large"],
-              f"tcmalloc: it has one heap, and glibc none: {[arena['name'] for arena in result['arenas']]}")
-        arena = arenas[0]
-        check(arena["system"] == truth["system"], f"tcmalloc: system is {arena['system']}, {truth['system']}")
-        near(arena["live"], truth["live"], "tcmalloc: live")
-        near(arena["free"], truth["system"] - truth["live"], "tcmalloc: free")
-        near(arena["cached"], truth["transfer"] + truth["thread"], "tcmalloc: cached")
-        check(arena["trimmable"] <= truth["trimmable"], f"tcmalloc: pages that can be given back: {arena['trimmable']}, {truth['trimmable']} with those that were never touched")
-        check(sum(size["free"] for size in arena["sizes"]) >= arena["cached"] and 0 < sum(size["live"] for size in arena["sizes"]) <= arena["live"],
-              "tcmalloc: sizes add up")
-    finally:
-        process.kill()
-        process.wait()
+    with looked_at("tcmalloc", TCMALLOC, "libtcmalloc_minimal.so.4") as seen:
+        if seen:
+            compare_tcmalloc(*seen)
+
+
+def compare_tcmalloc(result, truth):
+    arenas = [arena for arena in result["arenas"] if arena["allocator"] == "tcmalloc"]
+    check(len(arenas) == 1 and not [arena for arena in result["arenas"] if arena["allocator"] == "glibc" and arena["name"] != "glibc:large"],
+          f"tcmalloc: it has one heap, and glibc none: {[arena['name'] for arena in result['arenas']]}")
+    arena = arenas[0]
+    check(arena["system"] == truth["system"], f"tcmalloc: system is {arena['system']}, {truth['system']}")
+    near(arena["live"], truth["live"], "tcmalloc: live")
+    near(arena["free"], truth["system"] - truth["live"], "tcmalloc: free")
+    near(arena["cached"], truth["transfer"] + truth["thread"], "tcmalloc: cached")
+    check(arena["trimmable"] <= truth["trimmable"], f"tcmalloc: pages that can be given back: {arena['trimmable']}, {truth['trimmable']} with those that were never touched")
+    check(sum(size["free"] for size in arena["sizes"]) >= arena["cached"] and 0 < sum(size["live"] for size in arena["sizes"]) <= arena["live"],
+          "tcmalloc: sizes add up")
 
 
 # What the blocks may use is known before and after; a thread that is not theirs frees every third.

@@ -2,6 +2,8 @@
 """What the tests of the anonname command share: finding it, running it, and reporting."""
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -71,3 +73,21 @@ class Family:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+
+def cores_allowed():
+    """For preexec_fn: the kernel may write a core of the program, however large."""
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def kernel_core(program, directory):
+    """The core that the kernel writes there when a signal ends the program; None where it gives cores to somebody else."""
+    with open("/proc/sys/kernel/core_pattern") as file:
+        if file.read().strip() != "core":
+            skip("no core of the kernel is read: kernel.core_pattern is not plainly 'core', as it is in tests/replay/live-vm.sh")
+            return None
+    program.send_signal(signal.SIGSEGV)
+    program.wait()
+    found = [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith("core") and name != "core.gdb"]
+    check(len(found) == 1, f"the kernel wrote a core: {os.listdir(directory)}")
+    return found[0] if found else None
