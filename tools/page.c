@@ -40,12 +40,17 @@ void page_string(FILE *out, const char *text)
 	putc('"', out);
 }
 
+void page_number(FILE *out, bool known, uint64_t number)
+{
+	if (known)
+		fprintf(out, "%llu", (unsigned long long)number);
+	else
+		fputs("null", out);
+}
+
 void page_figure(FILE *out, const struct figures *figures, enum figure figure)
 {
-	if (figures->unknown & FIG_BIT(figure))
-		fputs("null", out);
-	else
-		fprintf(out, "%llu", (unsigned long long)figures->value[figure]);
+	page_number(out, !(figures->unknown & FIG_BIT(figure)), figures->value[figure]);
 }
 
 void page_begin(FILE *out, const char *title, const char *about)

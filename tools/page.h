@@ -27,7 +27,8 @@ void page_text(FILE *out, const char *text);
 /* A JSON string that cannot end the script that it is in. */
 void page_string(FILE *out, const char *text);
 
-/* A number of bytes, or null. */
+/* A number, or null. */
+void page_number(FILE *out, bool known, uint64_t number);
 void page_figure(FILE *out, const struct figures *figures, enum figure figure);
 
 /* The rows of a report, of each process. For wants.each; context is a struct page_rows. */

@@ -4,8 +4,6 @@
 
 #include "../src/heap/heap.h"
 
-#include <string.h>
-
 /* What page.js draws, in the order in which it expects it. */
 static const enum heap_figure shown[] = { HEAP_RESIDENT, HEAP_LIVE, HEAP_FREE, HEAP_TRIMMABLE, HEAP_PINNED, HEAP_CHUNKS };
 static const char *const headers[] = { "Resident", "Live", "Free", "Trimmable", "Pinned", "Chunks" };
@@ -13,15 +11,10 @@ static const char *const headers[] = { "Resident", "Live", "Free", "Trimmable", 
 
 static void print_cell(FILE *out, const struct heap_arena *arena, enum heap_figure figure)
 {
-	uint64_t value = arena->figure[figure];
-	char human[16];
+	struct cell cell = heap_cell(arena->figure, figure);
+	char human[CELL_TEXT_MAX];
 
-	if (value == HEAP_UNKNOWN)
-		fputs("<td>-</td>", out);
-	else if (figure == HEAP_CHUNKS)
-		fprintf(out, "<td>%llu</td>", (unsigned long long)value);
-	else
-		fprintf(out, "<td>%s</td>", tool_human(value, human));
+	fprintf(out, "<td>%s</td>", cell_format(&cell, UNIT_HUMAN, human));
 }
 
 static void print_row(FILE *out, const struct measured *process, const struct heap_arena *arena)
@@ -71,12 +64,11 @@ void page_arenas_data(FILE *out, const struct inside *inside, const struct measu
 			fprintf(out, "%s[%d,", printed++ ? ",\n" : "\n", (int)measurement->process[i].pid);
 			page_string(out, arena->name);
 			putc(',', out);
-			page_string(out, arena->class == VMA_HEAP ? "[heap]" : arena->label);
-			for (size_t f = 0; f < SHOWN; f++)
-				if (arena->figure[shown[f]] == HEAP_UNKNOWN)
-					fputs(",null", out);
-				else
-					fprintf(out, ",%llu", (unsigned long long)arena->figure[shown[f]]);
+			page_string(out, arena->label);
+			for (size_t f = 0; f < SHOWN; f++) {
+				putc(',', out);
+				page_number(out, arena->figure[shown[f]] != HEAP_UNKNOWN, arena->figure[shown[f]]);
+			}
 			putc(']', out);
 		}
 	fputs("],\n", out);
