@@ -73,23 +73,13 @@ static bool take_slice(void *context, const struct mimalloc_slice *slice, uint64
 	return true;
 }
 
-/* All of its addresses, in use or not: how many they are said to be is hostile. */
-static bool is_mapped(const struct target *target, uint64_t start, uint64_t end)
-{
-	for (size_t i = area_seek(target, start); i < target->areas && target->area[i].start <= start; i++) {
-		start = target->area[i].end;
-		if (start >= end)
-			return true;
-	}
-	return false;
-}
-
 static bool take_segment(struct reading *reading, const struct mimalloc_segment *head)
 {
 	uint64_t info = head->info * MIMALLOC_SLICE, there;
 	bool whole;
 
-	if (!is_mapped(reading->target, head->start, head->start + head->slices * MIMALLOC_SLICE) ||
+	/* All of its addresses, in use or not: how many they are said to be is hostile. */
+	if (!memory_is_anonymous(reading->target, head->start, head->start + head->slices * MIMALLOC_SLICE) ||
 	    view_open(&reading->view, reading->target, head->start, head->start + head->slices * MIMALLOC_SLICE))
 		return false;
 	whole = mimalloc_each_slice(reading->pages, head, take_slice, reading);

@@ -126,7 +126,7 @@ static bool read_cache(struct reading *reading, uint64_t at, struct cache *cache
 {
 	const struct area *area = at && at % sizeof(at) == 0 ? area_at(reading->target, at) : NULL;
 
-	if (!area || !area_is_writable(area) || !(area_is_anonymous(area) || area->class == VMA_HEAP) ||
+	if (!area || !area_may_be_allocators(area) ||
 	    !pages_get(reading->pages, at, cache, sizeof(*cache)))
 		return false;
 	for (unsigned i = 1; i < reading->tcmalloc->classes; i++)
@@ -236,8 +236,10 @@ static void take_spans(const struct reading *reading, struct heap_arena *arena)
 			arena->figure[HEAP_LIVE] += span->size;
 			arena->figure[HEAP_CHUNKS]++;
 		} else if (span->location == TCMALLOC_IN_USE && class < found->classes) {
-			size[class].live += span->out;
-			size[class].free += span->size / found->size[class] - span->out;
+			uint64_t room = span->size / found->size[class], out = span->out < room ? span->out : room;
+
+			size[class].live += out;
+			size[class].free += room - out;
 		}
 	}
 	for (unsigned i = 1; i < found->classes; i++) {

@@ -5,6 +5,7 @@
 #include "core_parts.h"
 #include "files.h"
 #include "list.h"
+#include "proc.h"
 #include "text.h"
 
 #include <errno.h>
@@ -256,13 +257,6 @@ static int read_headers(struct core *core)
 	return error ? error : core->segments ? 0 : -ENODATA;
 }
 
-static int by_id(const void *a, const void *b)
-{
-	const pid_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 static int fill(struct core *core)
 {
 	struct stat st;
@@ -280,7 +274,7 @@ static int fill(struct core *core)
 		return error;
 	cut_segments(core);
 	if (core->tids)
-		qsort(core->tid, core->tids, sizeof(*core->tid), by_id);
+		qsort(core->tid, core->tids, sizeof(*core->tid), proc_pid_order);
 	/* The kernel's number of the process is its first thread's; what has neither is still to be called something. */
 	if (core->pid <= 0)
 		core->pid = core->tids ? core->tid[0] : 1;

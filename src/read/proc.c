@@ -340,7 +340,7 @@ long proc_number(const struct proc *proc, pid_t pid, const char *name)
 	return error ? error : (long)value;
 }
 
-static int pid_order(const void *a, const void *b)
+int proc_pid_order(const void *a, const void *b)
 {
 	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
 
@@ -384,7 +384,7 @@ static int numbers_in(int directory, const char *path, pid_t **pids, size_t *cou
 		return error;
 	}
 	if (n)
-		qsort(list, n, sizeof(*list), pid_order);
+		qsort(list, n, sizeof(*list), proc_pid_order);
 	*pids = list;
 	*count = n;
 	return 0;

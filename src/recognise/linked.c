@@ -35,20 +35,6 @@ struct linked {
 	unsigned tries;
 };
 
-static int by_id(const void *a, const void *b)
-{
-	const pid_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-static bool is_thread(const struct linked *linked, uint32_t tid)
-{
-	pid_t wanted = (pid_t)tid;
-
-	return wanted > 0 && bsearch(&wanted, linked->tid, linked->tids, sizeof(wanted), by_id);
-}
-
 static bool closes(const struct linked *linked, uint64_t head, uint64_t at, uint64_t last)
 {
 	uint64_t before = head;
@@ -56,7 +42,7 @@ static bool closes(const struct linked *linked, uint64_t head, uint64_t at, uint
 
 	for (size_t i = 0; at != head; i++) {
 		if (i == linked->tids || memory_get(linked->target, at, &entry, sizeof(entry)) || entry.previous != before ||
-		    !is_thread(linked, entry.tid))
+		    !threads_have(linked->tid, linked->tids, entry.tid))
 			return false;
 		before = at;
 		at = entry.next;
@@ -73,7 +59,7 @@ static struct thread_block block_of(const struct linked *linked, uint64_t entry)
 	if (block.machine != EM_X86_64 || memory_get(linked->target, start, word, sizeof(word)))
 		return block;
 	for (size_t i = 0; i + 2 < FRONT_WORDS; i++)
-		if (word[i] == start + i * sizeof(*word) && word[i + 2] == word[i])
+		if (thread_block_begins(word + i, start + i * sizeof(*word)))
 			block.address = word[i];
 	return block;
 }
@@ -85,7 +71,7 @@ static void take_ring(const struct linked *linked, uint64_t head, uint64_t at)
 	for (size_t i = 0; i < linked->tids && at != head && !memory_get(linked->target, at, &entry, sizeof(entry)); i++) {
 		struct thread_block block = block_of(linked, at);
 
-		if (is_thread(linked, entry.tid))
+		if (threads_have(linked->tid, linked->tids, entry.tid))
 			thread_take(linked->target, linked->findings, &block, (pid_t)entry.tid);
 		at = entry.next;
 	}

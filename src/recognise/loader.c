@@ -17,6 +17,7 @@
 
 #include "glibc.h"
 #include "pages.h"
+#include "threads.h"
 
 #define MAPS_MAX  4096
 #define MAP_WORDS 128               /* of struct link_map that are looked at */
@@ -157,7 +158,7 @@ static void find_block(struct target *target, struct linker *linker, uint64_t st
 		if (!pages_get(linker->pages, at, word, sizeof(word)))
 			continue;
 		for (size_t i = 0; i + 2 < WORDS; i++)
-			if (word[i] == at + i * sizeof(*word) && word[i + 2] == word[i])
+			if (thread_block_begins(word + i, at + i * sizeof(*word)))
 				take_variables(target, linker, word[i], sizeof(*word));
 	}
 }

@@ -32,6 +32,11 @@ bool area_is_writable(const struct area *area)
 	return area->perms[0] == 'r' && area->perms[1] == 'w' && area->perms[3] == 'p';
 }
 
+bool area_may_be_allocators(const struct area *area)
+{
+	return area_is_writable(area) && (area_is_anonymous(area) || area->class == VMA_HEAP);
+}
+
 size_t area_seek(const struct target *target, uint64_t address)
 {
 	return list_seek(target->area, target->areas, sizeof(*target->area), address);
@@ -129,10 +134,10 @@ int memory_fetch(struct target *target, uint64_t address, void *buffer, size_t s
 
 static size_t gather(struct target *target, const struct iovec *there, const struct iovec *here, size_t count)
 {
-	size_t done = 0;
+	size_t done = target->gather ? target->gather(target->memory.context, there, here, count) : 0;
 
-	if (target->gather)
-		return target->gather(target->memory.context, there, here, count);
+	if (done)
+		return done;
 	while (done < count && !target->fetch(target->memory.context, (uintptr_t)there[done].iov_base, here[done].iov_base, here[done].iov_len))
 		done++;
 	return done;
@@ -272,16 +277,11 @@ static size_t own_gather(void *context, const struct iovec *there, const struct 
 {
 	struct target *target = context;
 	const struct iovec *last = &there[count - 1];
-	size_t done = 0;
 	ssize_t got = -1;
 
 	if (may_pin(target, (uintptr_t)there->iov_base, (uintptr_t)last->iov_base + last->iov_len - (uintptr_t)there->iov_base))
 		got = process_vm_readv(target->pid, here, count, there, count, 0);
-	if (got >= (ssize_t)here->iov_len)
-		return (size_t)got / here->iov_len;
-	while (done < count && !own_fetch(context, (uintptr_t)there[done].iov_base, here[done].iov_base, here[done].iov_len))
-		done++;
-	return done;
+	return got < 0 ? 0 : (size_t)got / here->iov_len;
 }
 
 /* --- a core file ---------------------------------------------------------------- */

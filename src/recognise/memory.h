@@ -104,6 +104,8 @@ size_t area_seek(const struct target *target, uint64_t address);
 /* Private anonymous memory, whatever the kernel calls it; the heap and the stack are not meant. */
 bool area_is_anonymous(const struct area *area);
 bool area_is_writable(const struct area *area);
+/* Where an allocator may have its structures: writable, and anonymous or the heap. */
+bool area_may_be_allocators(const struct area *area);
 
 /* Whether it is private anonymous memory from end to end; a guard is some of it, too. */
 bool memory_is_anonymous(struct target *target, uint64_t start, uint64_t end);

@@ -70,14 +70,6 @@ static bool read_thread(const struct musl *musl, uint64_t at, struct thread *thr
 	return true;
 }
 
-static bool is_tid(const struct musl *musl, uint64_t tid)
-{
-	for (size_t i = 0; i < musl->tids; i++)
-		if ((uint64_t)musl->tid[i] == tid)
-			return true;
-	return false;
-}
-
 static void take_thread(const struct musl *musl, const struct thread *thread)
 {
 	uint64_t end = thread->map + thread->size;
@@ -100,7 +92,7 @@ static bool take_ring(const struct musl *musl, uint64_t first)
 
 		do {
 			if (count++ == musl->tids || !read_thread(musl, at, &thread) || (before && thread.previous != before) ||
-			    !is_tid(musl, thread.tid))
+			    !threads_have(musl->tid, musl->tids, thread.tid))
 				return false;
 			if (round)
 				take_thread(musl, &thread);

@@ -73,7 +73,7 @@ static bool take(struct tree *tree, uint64_t page, uint64_t word)
 		return false;
 	found->span = grown;
 	found->span[found->spans++] = (struct tcmalloc_span){
-		.start = span.first << PAGE_SHIFT, .size = span.pages << PAGE_SHIFT, .at = word, .next = span.next,
+		.start = span.first << PAGE_SHIFT, .size = span.pages << PAGE_SHIFT, .next = span.next,
 		.out = span.bits & 0xffff, .size_class = span.bits >> 16 & 0xff, .location = span.bits >> 24 & 3,
 	};
 	search->next = span.first + span.pages;

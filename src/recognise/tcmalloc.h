@@ -19,7 +19,7 @@ enum tcmalloc_location { TCMALLOC_IN_USE, TCMALLOC_FREE, TCMALLOC_RETURNED, TCMA
 
 struct tcmalloc_span {
 	uint64_t start, size;
-	uint64_t at, next;          /* its own address; of the span behind it in its list, or the list's head */
+	uint64_t next;              /* address of the span behind it in its list, or of the list's head */
 	unsigned out;               /* objects that are not in its list: allocated, or in a cache */
 	unsigned size_class;        /* 0: one large allocation where it is in use */
 	enum tcmalloc_location location;

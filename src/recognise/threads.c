@@ -87,7 +87,7 @@ static bool thread_name(const struct target *target, pid_t tid, char name[20])
 	return true;
 }
 
-bool threads_several(const struct target *target)
+static bool threads_several(const struct target *target)
 {
 	pid_t *tids = NULL;
 	size_t count = 0;
@@ -95,6 +95,13 @@ bool threads_several(const struct target *target)
 
 	free(tids);
 	return several;
+}
+
+bool threads_have(const pid_t *tids, size_t count, uint64_t tid)
+{
+	pid_t wanted = (pid_t)tid;
+
+	return tid && tid <= INT32_MAX && bsearch(&wanted, tids, count, sizeof(wanted), proc_pid_order);
 }
 
 /* Whether these words of the block can be where the thread's stack begins, and its size. */

@@ -12,8 +12,14 @@ struct thread_block {
 	unsigned machine;           /* EM_X86_64, ... */
 };
 
-/* Whether the process has more than one thread. */
-bool threads_several(const struct target *target);
+/* On x86-64 it begins with its own address, twice. */
+static inline bool thread_block_begins(const uint64_t word[3], uint64_t address)
+{
+	return word[0] == address && word[2] == address;
+}
+
+/* Whether a tid is one of the process's, which are in order (proc_tasks()). */
+bool threads_have(const pid_t *tids, size_t count, uint64_t tid);
 
 /* A thread and, where its block says so, its stack. */
 void thread_take(struct target *target, struct findings *findings, const struct thread_block *block, pid_t tid);

@@ -100,7 +100,7 @@ static bool may_hold_leaf(const struct tree *tree, uint64_t at)
 	for (unsigned i = 0; i < PIECES_MAX && at < end; i++) {
 		const struct area *area = area_at(tree->target, at);
 
-		if (!area || !(area_is_anonymous(area) || area->class == VMA_HEAP) || !area_is_writable(area))
+		if (!area || !area_may_be_allocators(area))
 			return false;
 		at = area->end;
 	}
