@@ -5,7 +5,6 @@
 #include "core_parts.h"
 #include "files.h"
 #include "list.h"
-#include "proc.h"
 #include "text.h"
 
 #include <errno.h>
@@ -274,7 +273,7 @@ static int fill(struct core *core)
 		return error;
 	cut_segments(core);
 	if (core->tids)
-		qsort(core->tid, core->tids, sizeof(*core->tid), proc_pid_order);
+		qsort(core->tid, core->tids, sizeof(*core->tid), list_pid_order);
 	/* The kernel's number of the process is its first thread's; what has neither is still to be called something. */
 	if (core->pid <= 0)
 		core->pid = core->tids ? core->tid[0] : 1;

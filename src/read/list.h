@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
 #define LIST_ENDLESS SIZE_MAX
 
@@ -42,6 +43,14 @@ static inline size_t list_seek(const void *list, size_t count, size_t size, uint
 			high = middle;
 	}
 	return low;
+}
+
+/* The order of process and thread ids, for qsort() and bsearch(). */
+static inline int list_pid_order(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
 }
 
 #endif

@@ -340,13 +340,6 @@ long proc_number(const struct proc *proc, pid_t pid, const char *name)
 	return error ? error : (long)value;
 }
 
-int proc_pid_order(const void *a, const void *b)
-{
-	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* The entries of a directory that are numbers. */
 static int numbers_in(int directory, const char *path, pid_t **pids, size_t *count)
 {
@@ -384,7 +377,7 @@ static int numbers_in(int directory, const char *path, pid_t **pids, size_t *cou
 		return error;
 	}
 	if (n)
-		qsort(list, n, sizeof(*list), proc_pid_order);
+		qsort(list, n, sizeof(*list), list_pid_order);
 	*pids = list;
 	*count = n;
 	return 0;

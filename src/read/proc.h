@@ -94,9 +94,6 @@ int proc_keys(const struct proc *proc, pid_t pid, const char *name, const char *
 /* The number in a file of its own, such as sys/vm/max_map_count (pid 0), or a negative errno. */
 long proc_number(const struct proc *proc, pid_t pid, const char *name);
 
-/* That order, for qsort() and bsearch(). */
-int proc_pid_order(const void *a, const void *b);
-
 /* All process ids, in order. The caller frees them. */
 int proc_pids(const struct proc *proc, pid_t **pids, size_t *count);
 

@@ -15,6 +15,8 @@
 #include "glibc.h"
 #include "threads.h"
 
+#include "../read/list.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +103,7 @@ bool threads_have(const pid_t *tids, size_t count, uint64_t tid)
 {
 	pid_t wanted = (pid_t)tid;
 
-	return tid && tid <= INT32_MAX && bsearch(&wanted, tids, count, sizeof(wanted), proc_pid_order);
+	return tid && tid <= INT32_MAX && bsearch(&wanted, tids, count, sizeof(wanted), list_pid_order);
 }
 
 /* Whether these words of the block can be where the thread's stack begins, and its size. */
