@@ -63,8 +63,9 @@
 #if !defined(CONFIG_X86_64) || defined(CONFIG_X86_KERNEL_IBT) || !defined(CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS)
 #error "this module is for x86-64 without CONFIG_X86_KERNEL_IBT"
 #endif
-#if !defined(CONFIG_DYNAMIC_FTRACE) || !defined(CONFIG_TASKS_RCU) || !defined(CONFIG_KPROBES) || !defined(CONFIG_KALLSYMS_ALL)
-#error "this kernel lacks one of CONFIG_DYNAMIC_FTRACE, TASKS_RCU, KPROBES, KALLSYMS_ALL"
+#if !defined(CONFIG_DYNAMIC_FTRACE) || !defined(CONFIG_TASKS_RCU) || !defined(CONFIG_TASKS_RUDE_RCU) || \
+	!defined(CONFIG_KPROBES) || !defined(CONFIG_KALLSYMS_ALL)
+#error "this kernel lacks one of CONFIG_DYNAMIC_FTRACE, TASKS_RCU, TASKS_RUDE_RCU, KPROBES, KALLSYMS_ALL"
 #endif
 /* The versions of symbols hold the layout of the structures: a kernel with another one refuses the module. */
 #if !defined(CONFIG_MODVERSIONS) || !defined(CONFIG_RANDSTRUCT_NONE)
@@ -507,24 +508,18 @@ struct function {
 	void *ours;
 	unsigned long at;
 	unsigned int found;
-	bool hooked;
-	struct ftrace_ops ops;
 };
 
-static void notrace redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *fregs);
-
-/* Not to be switched off (kernel.ftrace_enabled) while it is in use: names would be lost or freed twice. */
-#define HOOKED(name, variable, function)						\
-	{ .symbol = name, .pointer = &(variable), .ours = function,			\
-	  .ops = { .func = redirect, .flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT } }
+#define HOOKED(name, variable, function) { .symbol = name, .pointer = &(variable), .ours = function }
 #define CALLED(name, variable) { .symbol = name, .pointer = &(variable) }
 
+/* redirect() reads from the first one on: what is called most comes first, and what has no `ours` last. */
 static struct function functions[] = {
 	HOOKED("vm_area_dup", kernel_dup, our_dup),
 	HOOKED("vm_area_free", kernel_free, our_free),
 	HOOKED("vma_merge", kernel_merge, our_merge),
-	HOOKED("copy_vma", kernel_copy, our_copy),
 	HOOKED("mmap_region", kernel_region, our_region),
+	HOOKED("copy_vma", kernel_copy, our_copy),
 	HOOKED("do_brk_flags", kernel_brk_flags, our_brk_flags),
 	HOOKED("show_map_vma", kernel_show, our_show),
 	HOOKED("__x64_sys_prctl", kernel_prctl, our_prctl),
@@ -543,8 +538,21 @@ static struct function functions[] = {
 
 static void notrace redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
-	ftrace_instruction_pointer_set(fregs, (unsigned long)container_of(ops, struct function, ops)->ours);
+	const struct function *f;
+
+	for (f = functions; f->ours; f++) {
+		if (f->at == ip) {
+			ftrace_instruction_pointer_set(fregs, (unsigned long)f->ours);
+			return;
+		}
+	}
 }
+
+/*
+ * One for all functions: to take one away, ftrace waits for every task of the machine.
+ * Not to be switched off (kernel.ftrace_enabled) while it is in use: names would be lost or freed twice.
+ */
+static struct ftrace_ops hooks = { .func = redirect, .flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT };
 
 /* "vma_merge.constprop.0" beside "vma_merge": a copy made by the compiler, which no hook would see. */
 static bool is_copy(const char *name, const char *symbol)
@@ -605,19 +613,6 @@ static int find_symbols(void)
 	return 0;
 }
 
-static void unhook(void)
-{
-	struct function *f = FUNCTIONS_END;
-
-	while (f-- > functions) {
-		if (f->hooked)
-			unregister_ftrace_function(&f->ops);
-		f->hooked = false;
-		if (f->ours)
-			ftrace_free_filter(&f->ops);
-	}
-}
-
 /* Until nobody is in a function of this file, or on the way in or out. */
 static void wait_until_left(void)
 {
@@ -637,25 +632,57 @@ static void wait_until_left(void)
 	synchronize_rcu_tasks();
 }
 
-static int hook(void)
+static int set_filter(void)
 {
 	struct function *f;
 	int error;
 
-	for (f = functions; f < FUNCTIONS_END; f++) {
-		if (!f->ours)
-			continue;
-		error = ftrace_set_filter_ip(&f->ops, f->at, 0, 0);
+	for (f = functions; f->ours; f++) {
+		error = ftrace_set_filter_ip(&hooks, f->at, 0, 0);
 		if (error)
 			return refuse_for(error, f->symbol, "ftrace does not know it");
-		error = register_ftrace_function(&f->ops);
-		if (error)
-			return refuse_for(error, f->symbol, error == -EBUSY ?
-					  "it is hooked by somebody else (a live patch?), or kernel.ftrace_enabled is 0" :
-					  "ftrace does not hook it");
-		f->hooked = true;
 	}
 	return 0;
+}
+
+/* A bug that the kernel's log has: its functions may lead here for ever, so this file's must not go. */
+static void ftrace_has_broken_down(void)
+{
+	pr_err("ftrace has broken down; this stays until the next boot\n");
+	for (;;)
+		ssleep(60);
+}
+
+/*
+ * While ftrace finds out that it cannot have them all, who traces one of the functions may be sent here, and
+ * reads the filter.  ftrace does not wait for those.
+ */
+static int hook(void)
+{
+	int error = set_filter();
+
+	if (!error) {
+		error = register_ftrace_function(&hooks);
+		if (!error)
+			return 0;
+		if (error == -ENODEV)
+			ftrace_has_broken_down();
+		synchronize_rcu_tasks_rude();
+		wait_until_left();
+		refuse_for(error, "ftrace", error == -EBUSY ?
+			   "a function is hooked by somebody else (a live patch?), or kernel.ftrace_enabled is 0" :
+			   "it does not hook the functions");
+	}
+	ftrace_free_filter(&hooks);
+	return error;
+}
+
+static void unhook(void)
+{
+	if (unregister_ftrace_function(&hooks))
+		ftrace_has_broken_down();
+	wait_until_left();
+	ftrace_free_filter(&hooks);
 }
 
 /* ---- the trial ------------------------------------------------------------------------------------------ */
@@ -784,12 +811,14 @@ static int __init load(void)
 		return error;
 	if (kmem_cache_size(*kernel_vma_cache) != sizeof(struct vm_area_struct))
 		return refuse(-ENODEV, "struct vm_area_struct has another size");
-	error = hook() ?: try_out();
+	error = hook();
+	if (error)
+		return error;
+	error = try_out();
 	if (!error && any_names())
 		error = refuse(-ENODEV, "a name was not freed");
 	if (error) {
 		unhook();
-		wait_until_left();
 		return error;
 	}
 	WRITE_ONCE(ready, true);
@@ -800,7 +829,6 @@ static int __init load(void)
 static void __exit unload(void)
 {
 	unhook();
-	wait_until_left();
 	pr_info("anonymous memory can no longer be named\n");
 }
 

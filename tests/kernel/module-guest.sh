@@ -19,6 +19,12 @@ last_reason() { dmesg | sed -n 's/.*\(anonname\|stranger\): not loaded: //p' | t
 tracing=/sys/kernel/tracing
 mountpoint -q $tracing || mount -t tracefs tracefs $tracing
 hooked() { wc -l <$tracing/enabled_functions; }
+# trace TRACER: the same functions are somebody else's to look at, too; nop ends it.
+trace() {
+	echo nop >$tracing/current_tracer
+	[ "$1" = nop ] || printf '%s\n' vm_area_dup vm_area_free vma_merge mmap_region __x64_sys_prctl >$tracing/set_ftrace_filter
+	echo "$1" >$tracing/current_tracer
+}
 
 # refused WHAT REASON [COMMAND...]: a load with COMMAND before it is refused with that reason, and all is as before.
 refused() {
@@ -58,9 +64,16 @@ echo 0 2>/dev/null >/proc/sys/kernel/ftrace_enabled
 expect "ftrace cannot be switched off under it" 1 "$(cat /proc/sys/kernel/ftrace_enabled)"
 load stranger && complain "two modules hook the same functions"
 case $(last_reason) in
-*"hooked by somebody else"*) expect "another live patch of the same functions is refused" "named, shown" "$("$dir/named")" ;;
+*"is hooked by somebody else"*) expect "another live patch of the same functions is refused" "named, shown" "$("$dir/named")" ;;
 *) complain "two modules: dmesg says '$(last_reason)'" ;;
 esac
+
+trace function
+load stranger && complain "two modules hook the same functions, traced"
+expect "the same while they are traced" "named, shown" "$("$dir/named")"
+grep -q 'vm_area_dup' $tracing/trace || complain "the tracer saw nothing"
+trace nop
+expect "and afterwards" "named, shown" "$("$dir/named")"
 
 charged() { awk '/^kmalloc-cg-/ { n += $2 } END { print n }' /proc/slabinfo; }
 before=$(charged)
@@ -80,7 +93,7 @@ expect "after unload" "0 not named, not shown" "$(hooked) $("$dir/named")"
 
 for ((i = 0; i < loads / 5; i++)); do refused "the trial fails, once more" "the trial" poor; done
 
-# Loads, each fifth after a refusal, while programs run that name where they can.
+# Loads, each fifth after a refusal, while programs run that name where they can; half of them under a tracer.
 for i in 1 2; do
 	while :; do "$dir/named"; done >"/tmp/named.$i" &
 done
@@ -91,12 +104,15 @@ for ((i = 0; i < loads; i++)); do
 		! load || complain "load $i was not refused"
 		echo 1 >/proc/sys/kernel/ftrace_enabled
 	fi
+	[ $i != $((loads / 2)) ] || trace function
 	load || complain "load $i: $(last_reason)"
 	for ((try = 0; try < 1000; try++)); do unload && break; done
 	[ $try != 1000 ] || { complain "load $i: it is never unloaded"; break; }
+	[ $((i % 100)) != 99 ] || echo "ok    $((i + 1)) loads so far"
 done
 kill $workers
 wait 2>/dev/null
+trace nop
 expect "$loads loads, each fifth after a refusal" 0 "$(hooked)"
 expect "a program that named meanwhile saw one or the other" "" \
 	"$(cat /tmp/named.* | grep -vxE 'named, shown|(not )?named, not shown')"
