@@ -8,11 +8,13 @@
  *              ^            ^                               ^
  *         _low_bound   _collectedHeap      the classes' base, their archive's, or ClassLoaderDataGraph::_head
  *
- * Each variable is set between two of them. Heap and code cache are ranges that
- * can be read. What else is reserved before the last variable is set gets its
- * purpose from the first commit in it and keeps it, since the collector commits
- * more as the heap grows. All that is reserved later is metaspace, in pieces of
- * some MiB, unless it is committed whole: such are the collector's queues.
+ * Each variable is set between two of them. ZGC has all of its own before
+ * _collectedHeap is set, but the code cache says where its tables are. Heap and
+ * code cache are ranges that can be read. What else is reserved before the last
+ * variable is set gets its purpose from the first commit in it and keeps it, since
+ * the collector commits more as the heap grows. All that is reserved later is
+ * metaspace, in pieces of some MiB, unless it is committed whole: such are the
+ * collector's queues.
  */
 #include "label/hotspot.h"
 
@@ -23,7 +25,8 @@
 #include "label/thread.h"
 
 /* Where the variables are, and at which offset their fields: the names are HotSpot's (vmStructs.cpp). */
-enum { LOW, HIGH, HEAP, CLASSES, RESERVED, REGION_START, REGION_WORDS, NEEDED, CLASS_BASE = NEEDED, ARCHIVE, PLACES };
+enum { LOW, HIGH, HEAP, CLASSES, RESERVED, REGION_START, REGION_WORDS, NEEDED, CLASS_BASE = NEEDED, ARCHIVE, CODE_HEAPS,
+       ARRAY_LENGTH, ARRAY_DATA, SEGMAP, SPACE_LOW, SPACE_HIGH, PLACES };
 static const struct wanted {
 	uint8_t place;
 	const char *type, *field;
@@ -38,6 +41,13 @@ static const struct wanted {
 	{ CLASS_BASE, "CompressedKlassPointers", "_narrow_klass._base" },
 	{ CLASS_BASE, "CompressedKlassPointers", "_base" },     /* JDK 25 */
 	{ ARCHIVE, "MetaspaceObj", "_shared_metaspace_base" },
+	{ CODE_HEAPS, "CodeCache", "_heaps" },
+	{ ARRAY_LENGTH, "GrowableArrayBase", "_len" },
+	{ ARRAY_LENGTH, "GenericGrowableArray", "_len" },       /* until JDK 14 */
+	{ ARRAY_DATA, "GrowableArray<int>", "_data" },
+	{ SEGMAP, "CodeHeap", "_segmap" },
+	{ SPACE_LOW, "VirtualSpace", "_low_boundary" },
+	{ SPACE_HIGH, "VirtualSpace", "_high_boundary" },
 };
 
 static uintptr_t place[PLACES] COLD_BSS;        /* an address, or an offset from RESERVED on */
@@ -156,6 +166,28 @@ static void reserved(uintptr_t start, uintptr_t end)
 	}
 }
 
+/* A code heap says where its map of segments is, before that is committed. 0 is an offset, too. */
+static bool is_segmap(const struct reservation *r)
+{
+	uintptr_t heaps = place[CODE_HEAPS] ? value(CODE_HEAPS) : 0;
+	int length = heaps ? *(const int *)(heaps + place[ARRAY_LENGTH]) : 0;
+
+	for (int i = 0; i < length; i++) {
+		uintptr_t map = (*(uintptr_t *const *)(heaps + place[ARRAY_DATA]))[i] + place[SEGMAP];
+		uintptr_t low = *(const uintptr_t *)(map + place[SPACE_LOW]), high = *(const uintptr_t *)(map + place[SPACE_HIGH]);
+
+		if (low < r->end && r->start < high)
+			return true;
+	}
+	return false;
+}
+
+/* ZGC makes its tables before _collectedHeap is set. Who does not say where its code heaps are has no ZGC. */
+static enum purpose before_classes(const struct reservation *r)
+{
+	return !value(HEAP) && (!place[CODE_HEAPS] || is_segmap(r)) ? CODE : GC;
+}
+
 static const char *purpose_of(struct reservation *r)
 {
 	uint32_t purpose = load_relaxed(&r->purpose);
@@ -167,7 +199,7 @@ static const char *purpose_of(struct reservation *r)
 	if (purpose == UNDECIDED) {
 		if (!value(LOW))
 			return "memory";
-		purpose = classes_come() ? METASPACE : value(HEAP) ? GC : CODE;
+		purpose = classes_come() ? METASPACE : before_classes(r);
 		store_relaxed(&r->purpose, purpose);
 	}
 	return purpose == METASPACE ? "metaspace" : purpose == GC ? "gc" : "code";
