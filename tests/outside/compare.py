@@ -93,7 +93,15 @@ def of_panel(begin, library, look):
     """What look says of each process of the program that has memory."""
     panel.LIBRARY = library
     with tempfile.TemporaryDirectory() as tmp, contextlib.closing(begin(tmp)) as steps:
-        return [look(pid) for pid in panel.with_children(next(steps))]
+        return [answer for answer in (unless_gone(look, pid) for pid in panel.with_children(next(steps))) if answer]
+
+
+def unless_gone(look, pid):
+    """A server's workers come and go; one that was stopped stays."""
+    try:
+        return look(pid)
+    except ProcessLookupError:
+        return None
 
 
 def both(pid):
