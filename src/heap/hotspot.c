@@ -56,7 +56,7 @@ static const struct hotspot_variable wanted[VARIABLES] = {
 	[REGION_END] = { "G1HeapRegion", "HeapRegion", "_end" },
 };
 
-struct hotspot {
+struct jvm {
 	struct target *target;
 	uint64_t at[VARIABLES];
 	uint64_t heap, start, end;
@@ -68,7 +68,7 @@ struct sums {
 };
 
 /* A word behind a pointer; 0: it cannot be read, or HotSpot has no such variable. */
-static uint64_t word_at(const struct hotspot *hotspot, uint64_t object, unsigned variable)
+static uint64_t word_at(const struct jvm *hotspot, uint64_t object, unsigned variable)
 {
 	uint64_t word;
 
@@ -77,14 +77,14 @@ static uint64_t word_at(const struct hotspot *hotspot, uint64_t object, unsigned
 	return word;
 }
 
-static uint64_t static_word(const struct hotspot *hotspot, unsigned variable)
+static uint64_t static_word(const struct jvm *hotspot, unsigned variable)
 {
 	uint64_t word;
 
 	return hotspot->at[variable] != HOTSPOT_ABSENT && memory_word(hotspot->target, hotspot->at[variable], &word) ? word : 0;
 }
 
-static uint64_t resident(const struct hotspot *hotspot, uint64_t start, uint64_t end)
+static uint64_t resident(const struct jvm *hotspot, uint64_t start, uint64_t end)
 {
 	struct view view;
 	uint64_t bytes;
@@ -97,7 +97,7 @@ static uint64_t resident(const struct hotspot *hotspot, uint64_t start, uint64_t
 }
 
 /* variable: of its bottom, its top, its end. */
-static bool take_space(const struct hotspot *hotspot, uint64_t space, unsigned variable, struct sums *sums)
+static bool take_space(const struct jvm *hotspot, uint64_t space, unsigned variable, struct sums *sums)
 {
 	uint64_t bottom = word_at(hotspot, space, variable), top = word_at(hotspot, space, variable + 1), end = word_at(hotspot, space, variable + 2);
 
@@ -126,7 +126,7 @@ static void show(struct heaps *heaps, const char *name, const struct sums *sums)
 }
 
 /* eden: the first of the variables of three spaces. */
-static bool take_generations(const struct hotspot *hotspot, uint64_t young, uint64_t old, unsigned eden, unsigned tenured, unsigned bottom,
+static bool take_generations(const struct jvm *hotspot, uint64_t young, uint64_t old, unsigned eden, unsigned tenured, unsigned bottom,
                              struct heaps *heaps)
 {
 	struct sums of_young = { 0 }, of_old = { 0 };
@@ -142,7 +142,7 @@ static bool take_generations(const struct hotspot *hotspot, uint64_t young, uint
 }
 
 /* What of the heap's addresses can be used: the rest is reserved. */
-static uint64_t committed(const struct hotspot *hotspot)
+static uint64_t committed(const struct jvm *hotspot)
 {
 	uint64_t bytes = 0;
 
@@ -156,7 +156,7 @@ static uint64_t committed(const struct hotspot *hotspot)
 	return bytes;
 }
 
-static bool take_region(const struct hotspot *hotspot, uint64_t region, uint64_t number, struct sums *sums)
+static bool take_region(const struct jvm *hotspot, uint64_t region, uint64_t number, struct sums *sums)
 {
 	uint64_t bottom = word_at(hotspot, region, REGION_BOTTOM), top = word_at(hotspot, region, REGION_TOP), end = word_at(hotspot, region, REGION_END);
 
@@ -167,7 +167,7 @@ static bool take_region(const struct hotspot *hotspot, uint64_t region, uint64_t
 	return true;
 }
 
-static bool take_regions(const struct hotspot *hotspot, struct heaps *heaps)
+static bool take_regions(const struct jvm *hotspot, struct heaps *heaps)
 {
 	uint64_t table = hotspot->heap + hotspot->at[MANAGER] + hotspot->at[REGIONS], count = word_at(hotspot, table, TABLE_LENGTH);
 	uint64_t base = word_at(hotspot, table, TABLE_BASE), region;
@@ -187,7 +187,7 @@ static bool take_regions(const struct hotspot *hotspot, struct heaps *heaps)
 
 void heap_hotspot(struct target *target, const struct findings *findings, struct heaps *heaps)
 {
-	struct hotspot hotspot = { .target = target };
+	struct jvm hotspot = { .target = target };
 	uint64_t words, region;
 
 	(void)findings;

@@ -1,128 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HotSpot's heap, code and classes, by the table of its variables that it
- * exports for debuggers (vmStructs.cpp): type, field, and where it is, an
- * address or an offset. A range is named where both its ends make sense.
+ * HotSpot's heap, code, classes and collector, by the table of its variables that
+ * it exports for debuggers. Heap and code are ranges, the ends of which make sense:
+ *
+ *   Universe::_collectedHeap --> reserved: start, words
+ *   CodeCache::_low_bound, _high_bound;  _heaps --> code heap: its map of segments
+ *
+ * metaspace.c and zgc.c have the rest.
  */
+#include "hotspot.h"
+
 #include "recognise.h"
 
-#include "hotspot.h"
-#include "object.h"
+#define CODE_MAX       (2ULL << 30)
+#define CODE_HEAPS_MAX 8
+#define HEAP_WORDS_MAX (1ULL << 44)
 
-#include <stdlib.h>
-#include <string.h>
-
-#define ENTRIES_MAX 8192
-#define ENTRY_MAX   128             /* bytes */
-#define NAME_MAX_   64
-#define CLASS_SPAN  (1ULL << 30)    /* CompressedClassSpaceSize, unless it is set */
-
-enum { HEAP, RESERVED, REGION_START, REGION_WORDS, LOW, HIGH, VARIABLES };
-static const struct hotspot_variable variables[VARIABLES] = {
-	[HEAP] = { "Universe", NULL, "_collectedHeap" },
-	[RESERVED] = { "CollectedHeap", NULL, "_reserved" },
-	[REGION_START] = { "MemRegion", NULL, "_start" },
-	[REGION_WORDS] = { "MemRegion", NULL, "_word_size" },
-	[LOW] = { "CodeCache", NULL, "_low_bound" },
-	[HIGH] = { "CodeCache", NULL, "_high_bound" },
+static const struct hotspot_variable variables[HOTSPOT_PLACES] = {
+	[HOTSPOT_HEAP] = { "Universe", NULL, "_collectedHeap" },
+	[HOTSPOT_RESERVED] = { "CollectedHeap", NULL, "_reserved" },
+	[HOTSPOT_REGION_START] = { "MemRegion", NULL, "_start" },
+	[HOTSPOT_REGION_WORDS] = { "MemRegion", NULL, "_word_size" },
+	[HOTSPOT_CODE_LOW] = { "CodeCache", NULL, "_low_bound" },
+	[HOTSPOT_CODE_HIGH] = { "CodeCache", NULL, "_high_bound" },
+	[HOTSPOT_CODE_HEAPS] = { "CodeCache", NULL, "_heaps" },
+	[HOTSPOT_ARRAY_LENGTH] = { "GrowableArrayBase", "GenericGrowableArray", "_len" },
+	[HOTSPOT_ARRAY_DATA] = { "GrowableArray<int>", NULL, "_data" },
+	[HOTSPOT_SEGMAP] = { "CodeHeap", NULL, "_segmap" },
+	[HOTSPOT_SPACE_LOW] = { "VirtualSpace", NULL, "_low_boundary" },
+	[HOTSPOT_SPACE_HIGH] = { "VirtualSpace", NULL, "_high_boundary" },
+	[HOTSPOT_LOADERS] = { "ClassLoaderDataGraph", NULL, "_head" },
+	[HOTSPOT_LOADER_NEXT] = { "ClassLoaderData", NULL, "_next" },
+	[HOTSPOT_Z_HEAP] = { "ZCollectedHeap", NULL, "_heap" },
+	[HOTSPOT_Z_PAGES] = { "ZHeap", NULL, "_page_table" },
+	[HOTSPOT_Z_PAGES_MAP] = { "ZPageTable", NULL, "_map" },
+	[HOTSPOT_Z_PAGES_GRANULES] = { "ZGranuleMapForPageTable", NULL, "_map" },
+	[HOTSPOT_Z_FORWARDING] = { "ZHeap", NULL, "_forwarding_table" },
+	[HOTSPOT_Z_FORWARDING_MAP] = { "ZForwardingTable", NULL, "_map" },
+	[HOTSPOT_Z_FORWARDING_GRANULES] = { "ZGranuleMapForForwarding", NULL, "_map" },
+	[HOTSPOT_Z_PAGE_RANGE] = { "ZPage", NULL, "_virtual" },
+	[HOTSPOT_Z_RANGE_START] = { "ZVirtualMemory", NULL, "_start" },
 };
 
-/* Where in an entry its parts are: exported words tell. */
-struct layout {
-	uint64_t table, stride, type, field, is_static, offset, address;
-};
-
-static bool exported(struct target *target, struct object *jvm, const char *name, uint64_t *value)
+static void name_heap(const struct hotspot *hotspot, uint64_t heap)
 {
-	uint64_t at = object_symbol(target, jvm, name, NULL);
+	uint64_t reserved = heap + hotspot->at[HOTSPOT_RESERVED], start, words;
 
-	/* A constant nobody wrote to is the file's. */
-	return at && (memory_word(target, at, value) || object_constant(target, jvm, at, value, sizeof(*value)));
+	if (hotspot_word(hotspot, reserved, HOTSPOT_REGION_START, &start) && hotspot_word(hotspot, reserved, HOTSPOT_REGION_WORDS, &words) &&
+	    start % hotspot->target->own.page == 0 && words < HEAP_WORDS_MAX)
+		found_add(hotspot->findings, start, start + words * sizeof(words), "jvm:heap");
 }
 
-static bool find_layout(struct target *target, struct object *jvm, struct layout *layout)
+/* Where code begins is found by a map beside each heap of code. */
+static void name_segmap(const struct hotspot *hotspot, uint64_t code_heap)
 {
-	return exported(target, jvm, "gHotSpotVMStructs", &layout->table) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryArrayStride", &layout->stride) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryTypeNameOffset", &layout->type) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryFieldNameOffset", &layout->field) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryIsStaticOffset", &layout->is_static) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryOffsetOffset", &layout->offset) &&
-	       exported(target, jvm, "gHotSpotVMStructEntryAddressOffset", &layout->address) &&
-	       layout->stride >= 8 && layout->stride <= ENTRY_MAX && layout->type <= layout->stride - 8 &&
-	       layout->field <= layout->stride - 8 && layout->is_static <= layout->stride - 4 &&
-	       layout->offset <= layout->stride - 8 && layout->address <= layout->stride - 8;
+	uint64_t map = code_heap + hotspot->at[HOTSPOT_SEGMAP], low, high, page = hotspot->target->own.page;
+
+	if (hotspot->at[HOTSPOT_SEGMAP] != HOTSPOT_ABSENT && hotspot_word(hotspot, map, HOTSPOT_SPACE_LOW, &low) &&
+	    hotspot_word(hotspot, map, HOTSPOT_SPACE_HIGH, &high) && low % page == 0 && high % page == 0 && low < high &&
+	    high - low <= CODE_MAX && memory_is_anonymous(hotspot->target, low, high))
+		hotspot_name_range(hotspot, low, high, "jvm:code");
 }
 
-/* A name of a type or a field; "": there is none, or it is too long for any that is wanted. */
-static void name_at(struct target *target, struct object *jvm, uint64_t at, char name[NAME_MAX_])
+static void name_code(const struct hotspot *hotspot)
 {
-	/* The last string of a file has less behind it. */
-	for (size_t size = NAME_MAX_; size; size /= 2)
-		if (object_constant(target, jvm, at, name, size)) {
-			name[size - 1] = memchr(name, 0, size) ? name[size - 1] : '\0';
-			return;
-		}
-	*name = '\0';
+	uint64_t low, high, heaps, length, data, heap;
+
+	if (hotspot_word(hotspot, 0, HOTSPOT_CODE_LOW, &low) && hotspot_word(hotspot, 0, HOTSPOT_CODE_HIGH, &high) &&
+	    low % hotspot->target->own.page == 0 && low < high && high - low <= CODE_MAX)
+		found_add(hotspot->findings, low, high, "jvm:code");
+	if (!hotspot_word(hotspot, 0, HOTSPOT_CODE_HEAPS, &heaps) || !hotspot_word(hotspot, heaps, HOTSPOT_ARRAY_LENGTH, &length) ||
+	    !hotspot_word(hotspot, heaps, HOTSPOT_ARRAY_DATA, &data) || (uint32_t)length > CODE_HEAPS_MAX)
+		return;
+	for (uint32_t i = 0; i < (uint32_t)length; i++)
+		if (memory_word(hotspot->target, data + i * sizeof(heap), &heap))
+			name_segmap(hotspot, heap);
 }
 
-static uint64_t word_of(const char *entry, uint64_t offset)
+void hotspot_name(const struct hotspot *hotspot)
 {
-	uint64_t word;
+	uint64_t heap;
 
-	memcpy(&word, entry + offset, sizeof(word));
-	return word;
-}
-
-static bool is_wanted(const struct hotspot_variable *wanted, const char *type, const char *field)
-{
-	return !strcmp(field, wanted->field) && (!strcmp(type, wanted->type) || (wanted->alias && !strcmp(type, wanted->alias)));
-}
-
-static size_t read_table(struct target *target, struct object *jvm, const struct layout *layout, const struct hotspot_variable *wanted,
-                         size_t count, uint64_t *value)
-{
-	char entry[ENTRY_MAX], type[NAME_MAX_], field[NAME_MAX_];
-	size_t found = 0;
-
-	for (unsigned i = 0; i < ENTRIES_MAX && found < count; i++) {
-		uint32_t is_static;
-
-		if (memory_get(target, layout->table + i * layout->stride, entry, layout->stride) || !word_of(entry, layout->type))
-			break;
-		memcpy(&is_static, entry + layout->is_static, sizeof(is_static));
-		name_at(target, jvm, word_of(entry, layout->field), field);
-		name_at(target, jvm, word_of(entry, layout->type), type);
-		for (size_t k = 0; k < count; k++)
-			if (value[k] == HOTSPOT_ABSENT && is_wanted(&wanted[k], type, field)) {
-				value[k] = word_of(entry, is_static ? layout->address : layout->offset);
-				found++;
-			}
+	if (hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap) {
+		name_heap(hotspot, heap);
+		hotspot_zgc(hotspot, heap);
 	}
-	return found;
-}
-
-size_t hotspot_find(struct target *target, const struct hotspot_variable *wanted, size_t count, uint64_t *value)
-{
-	struct object *jvm = object_named(target, "libjvm.so");
-	struct layout layout;
-
-	for (size_t i = 0; i < count; i++)
-		value[i] = HOTSPOT_ABSENT;
-	return jvm && find_layout(target, jvm, &layout) ? read_table(target, jvm, &layout, wanted, count, value) : 0;
+	name_code(hotspot);
+	hotspot_metaspace(hotspot);
 }
 
 void recognise_hotspot(struct target *target, struct findings *findings)
 {
-	uint64_t variable[VARIABLES], heap, start, words, low, high;
+	struct hotspot hotspot = { .target = target, .findings = findings };
 
-	if (hotspot_find(target, variables, VARIABLES, variable) != VARIABLES)
-		return;
-	if (memory_word(target, variable[HEAP], &heap) && memory_word(target, heap + variable[RESERVED] + variable[REGION_START], &start) &&
-	    memory_word(target, heap + variable[RESERVED] + variable[REGION_WORDS], &words) && start % target->own.page == 0 &&
-	    words < 1ULL << 44)
-		found_add(findings, start, start + words * sizeof(words), "jvm:heap");
-	if (memory_word(target, variable[LOW], &low) && memory_word(target, variable[HIGH], &high) && low % target->own.page == 0 &&
-	    low < high && high - low <= 2ULL << 30)
-		found_add(findings, low, high, "jvm:code");
+	hotspot_find(target, variables, HOTSPOT_PLACES, hotspot.at);
+	for (unsigned i = 0; i < HOTSPOT_NEEDED; i++)
+		if (hotspot.at[i] == HOTSPOT_ABSENT)
+			return;
+	hotspot_name(&hotspot);
 }

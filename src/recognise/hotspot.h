@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of its variables that HotSpot exports for debuggers. See hotspot.c. */
+/* HotSpot, by the table of its variables that it exports for debuggers. See hotspot.c and hotspot_table.c. */
 #ifndef ANONNAME_RECOGNISE_HOTSPOT_H
 #define ANONNAME_RECOGNISE_HOTSPOT_H
 
+#include "findings.h"
 #include "memory.h"
 
 /* A field of a type, which may be called differently in other versions: alias is that name, or NULL. */
@@ -14,5 +15,34 @@ struct hotspot_variable {
 
 /* Addresses of static variables, offsets of the others, HOTSPOT_ABSENT where it has none. How many it has. */
 size_t hotspot_find(struct target *target, const struct hotspot_variable *wanted, size_t count, uint64_t *value);
+
+/* What names are given by. */
+enum {
+	HOTSPOT_HEAP, HOTSPOT_RESERVED, HOTSPOT_REGION_START, HOTSPOT_REGION_WORDS, HOTSPOT_CODE_LOW, HOTSPOT_CODE_HIGH, HOTSPOT_NEEDED,
+	HOTSPOT_CODE_HEAPS = HOTSPOT_NEEDED, HOTSPOT_ARRAY_LENGTH, HOTSPOT_ARRAY_DATA, HOTSPOT_SEGMAP, HOTSPOT_SPACE_LOW, HOTSPOT_SPACE_HIGH,
+	HOTSPOT_LOADERS, HOTSPOT_LOADER_NEXT,
+	HOTSPOT_Z_HEAP, HOTSPOT_Z_PAGES, HOTSPOT_Z_PAGES_MAP, HOTSPOT_Z_PAGES_GRANULES, HOTSPOT_Z_FORWARDING, HOTSPOT_Z_FORWARDING_MAP,
+	HOTSPOT_Z_FORWARDING_GRANULES, HOTSPOT_Z_PAGE_RANGE, HOTSPOT_Z_RANGE_START,
+	HOTSPOT_PLACES
+};
+
+struct hotspot {
+	struct target *target;
+	struct findings *findings;
+	uint64_t at[HOTSPOT_PLACES]; /* as hotspot_find() says */
+};
+
+/* All that it has, where at is known. */
+void hotspot_name(const struct hotspot *hotspot);
+
+/* Writable pieces of a range have the name, and the others are reserved. */
+void hotspot_name_range(const struct hotspot *hotspot, uint64_t start, uint64_t end, const char *name);
+
+/* A word of an object; false: it has none, or it cannot be read. */
+bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place, uint64_t *word);
+
+/* Memory for classes (metaspace.c) and what ZGC needs beside its heap (zgc.c). */
+void hotspot_metaspace(const struct hotspot *hotspot);
+void hotspot_zgc(const struct hotspot *hotspot, uint64_t heap);
 
 #endif

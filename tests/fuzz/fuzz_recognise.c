@@ -6,6 +6,7 @@
  * not overlap, and lie in what may be named; and reading comes to an end.
  */
 #include "../../src/heap/heap.h"
+#include "../../src/recognise/hotspot.h"
 #include "../../src/recognise/object.h"
 #include "../../src/recognise/recognise.h"
 
@@ -85,8 +86,9 @@ static void make_areas(struct area *area, const uint8_t *data)
 	}
 }
 
-static void check(const struct target *target, const struct findings *findings)
+static void check(struct target *target, struct findings *findings)
 {
+	findings_settle(findings);
 	for (size_t i = 0; i < findings->settled; i++) {
 		const struct found *found = &findings->found[i];
 
@@ -96,6 +98,8 @@ static void check(const struct target *target, const struct findings *findings)
 	}
 	if (target->reads > READS)
 		abort();
+	target_allow(target, &target->limits);
+	target->reads = target->bytes = 0;
 }
 
 /* Each is what its file would say, and the files are not there: what only symbols lead to is not looked at. */
@@ -115,6 +119,16 @@ static void make_objects(struct object *object, bool has_large)
 		object[i] = (struct object){ .path = names[i], .name = names[i], .state = OBJECT_READ, .fd = -1, .base = FIRST,
 		                             .image = is_large ? &large : &small, .end = FIRST + DATA + (is_large ? LARGE : DATA) };
 	}
+}
+
+/* libjvm.so's table is in its file; so where its variables are the input says. */
+static void try_hotspot(struct target *target, struct findings *findings, const struct image_bytes *bytes)
+{
+	struct hotspot hotspot = { .target = target, .findings = findings };
+
+	for (size_t i = 0; i < HOTSPOT_PLACES; i++)
+		hotspot.at[i] = bytes->bytes[2 * i % bytes->size] | (uint64_t)bytes->bytes[(2 * i + 1) % bytes->size] << 8;
+	hotspot_name(&hotspot);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -144,11 +158,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
 		recognisers[i](&target, &findings);
-		findings_settle(&findings);
 		check(&target, &findings);
-		target_allow(&target, &target.limits);
-		target.reads = target.bytes = 0;
 	}
+	try_hotspot(&target, &findings, &bytes);
+	check(&target, &findings);
 	/* The heaps that are found by a tree: fuzz_heap.c has no objects. */
 	for (size_t i = 0; HAS_LARGE(data) && i < sizeof(readers) / sizeof(*readers); i++) {
 		readers[i](&target, &findings, &heaps);

@@ -183,8 +183,7 @@ PROGRAMS = [
     ("java G1", java("-XX:+UseG1GC"), 0.95, True),
     ("java Parallel", java("-XX:+UseParallelGC"), 0.95, False),
     ("java Serial", java("-XX:+UseSerialGC"), 0.95, False),
-    # Its mark stacks have no structure; where they get a huge page, that is a quarter of so small a heap.
-    ("java ZGC", java("-XX:+UseZGC"), 0.75, False),
+    ("java ZGC", java("-XX:+UseZGC"), 0.95, False),
     ("perl", says_ready("perl", "-e", PERL), 0.95, True),
     ("bash", says_ready("bash", "-c", "a=$(printf %0900000d 1); echo ready; read x"), 0.95, True),
     ("go", built(GO, "program.go", "go", "build", "-o", "TMP/program", "TMP/program.go"), 0.95, False),
