@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PM_PRESENT   (1ULL << 63)
@@ -40,6 +41,8 @@ struct scan {
 #define SCAN_FURTHER (4ULL << 30)
 /* For pages that are alike, where those before were: as small ones they cost 1 ms. */
 #define SCAN_ALIKE   (1ULL << 30)
+#define LOCK_HELD    200000                     /* ns */
+#define LOCK_PAUSE   20000                      /* ns; the kernel's timer slack adds 50 us */
 
 void pagemap_begin(struct pagemap *pagemap, uint64_t start, uint64_t end)
 {
@@ -64,7 +67,7 @@ int pagemap_open(struct pagemap *pagemap, const struct proc *proc, pid_t pid, ui
 	pagemap->kpagecount = proc->kpagecount;
 	pagemap->kpageflags = proc->kpageflags;
 	pagemap->scan = false;
-	pagemap->last_frame = pagemap->asked = 0;
+	pagemap->last_frame = pagemap->asked = pagemap->held = 0;
 	pagemap->error = 0;
 	pagemap->limit = pagemap->ahead = pagemap->window = pagemap->window_end = 0;
 	pagemap->empty_to = pagemap->zero_to = 0;
@@ -100,6 +103,25 @@ bool pagemap_is_alive(int fd)
 	return pread(fd, &entry, sizeof(entry), 0) == sizeof(entry);
 }
 
+/*
+ * After what holds the target's mmap lock. Who reads on at once has the lock
+ * again before a thread of the target that waits for it to map something is on
+ * a processor: the kernel lets readers pass a waiting writer for 4 ms
+ * (RWSEM_WAIT_TIMEOUT in kernel/locking/rwsem.c). So after each 200 us there is
+ * a pause that is long enough to wake up in.
+ */
+static void held_lock(struct pagemap *pagemap, uint64_t began, uint64_t bytes)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE };
+
+	cost_add(pagemap->cost, began, bytes);
+	pagemap->held += clock_ns() - began;
+	if (pagemap->held < LOCK_HELD)
+		return;
+	nanosleep(&pause, NULL);
+	pagemap->held = 0;
+}
+
 /* Whether the time is over. What is counted by then is right, the rest is not known. */
 static bool is_late(struct pagemap *pagemap, uint64_t now)
 {
@@ -127,7 +149,7 @@ static int scan_next(struct pagemap *pagemap, uint64_t *start, uint64_t end, uin
 
 		if (pagemap->late)
 			return -ETIME;
-		cost_add(pagemap->cost, began, 0);
+		held_lock(pagemap, began, 0);
 		if (found < 0)
 			return -errno;
 		if (scan.walk_end <= *start)
@@ -200,7 +222,7 @@ int64_t zero_scan_next(struct zero_scan *zero, struct pagemap *pagemap, uint64_t
 			scan.end = end;
 			found = ioctl(pagemap->fd, SCAN_IOCTL, &scan);
 		}
-		cost_add(pagemap->cost, began, 0);
+		held_lock(pagemap, began, 0);
 		if (found < 0 || scan.walk_end <= start)
 			return -1;
 		zero->count = (size_t)found;
@@ -442,7 +464,7 @@ static int read_window(struct pagemap *pagemap, uint64_t at, uint64_t end)
 	do
 		got = pread(pagemap->fd, pagemap->entry, want * 8, (off_t)(at / pagemap->page * 8));
 	while (got < 0 && errno == EINTR);
-	cost_add(pagemap->cost, began, got > 0 ? (uint64_t)got : 0);
+	held_lock(pagemap, began, got > 0 ? (uint64_t)got : 0);
 	if (got < 8)
 		return got < 0 ? -errno : 0;
 	pagemap->window = at;

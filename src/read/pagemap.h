@@ -25,6 +25,7 @@ struct pagemap {
 	struct cost *cost;
 	uint64_t deadline;          /* ns: after that nothing is read */
 	bool late;                  /* it was reached */
+	uint64_t held;              /* ns that the target's mmap lock was held without a pause */
 	uint64_t limit;             /* how far a read may go */
 	uint64_t ahead;             /* bytes of that beyond the VMA, see pagemap_begin() */
 	uint64_t last_frame;        /* asked for last: their numbers often follow each other */
