@@ -16,18 +16,14 @@
  */
 #include "hook/hook.h"
 
-#include <dlfcn.h>
-
-#include "base/old.h"
 #include "base/root.h"
 #include "event/event.h"
 #include "label/slots.h"
 
-OLD_WEAK(dlsym);
-
 #define IS_MAPPED 2UL
 #define IN_ARENA 4UL
 #define FLAGS 7UL
+#define HEAD (2 * sizeof(size_t))
 
 /* libc's own. */
 static struct {
@@ -50,11 +46,16 @@ static struct chunk mapped_chunk(const void *p)
 {
 	const size_t *head = (const size_t *)p - 2;
 	struct chunk c = { 0, 0 };
+	size_t before;
 
 	if (!p || likely(!(head[1] & IS_MAPPED)))
 		return c;
-	c.start = (uintptr_t)head - head[0];
-	c.len = head[0] + (head[1] & ~FLAGS);
+	before = head[0] & ~FLAGS;
+	c.start = (uintptr_t)head - before;
+	c.len = before + (head[1] & ~FLAGS);
+	/* From 2.43 on the head is not counted, and the first word has a flag, too. */
+	if (c.len % page_size == page_size - HEAD)
+		c.len += HEAD;
 	if ((c.start | c.len) & (page_size - 1))
 		c.len = 0;      /* not what we know */
 	return c;
@@ -129,24 +130,45 @@ static const struct slot_call calls[] = {
 	{ "free", (uintptr_t)our_free },
 };
 
-/* What the program's own calls reach is libc's, and not another allocator's. */
-static bool find(void)
+/* How many of them were found, and whether in another object than libc. */
+static size_t definitions;
+static bool others_malloc;
+
+static void find_in(const struct object *o)
 {
-	void **const to[] = {
+	void **const found[] = {
 		(void **)&libc.malloc, (void **)&libc.calloc, (void **)&libc.realloc, (void **)&libc.reallocarray,
 		(void **)&libc.memalign, (void **)&libc.aligned_alloc, (void **)&libc.posix_memalign, (void **)&libc.free,
 	};
+	struct elf_symbols symbols;
 
-	_Static_assert(ARRAY_SIZE(to) == ARRAY_SIZE(calls), "the same functions");
+	_Static_assert(ARRAY_SIZE(found) == ARRAY_SIZE(calls), "the same functions");
+	if (definitions == ARRAY_SIZE(calls) || !object_symbols(o, &symbols))
+		return;
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
-		const struct object *o;
+		const ElfW(Sym) *symbol = *found[i] ? NULL : elf_find(&symbols, calls[i].name);
 
-		*to[i] = dlsym ? dlsym(RTLD_DEFAULT, calls[i].name) : NULL;
-		o = *to[i] ? objects_find((uintptr_t)*to[i]) : NULL;
-		if (!o || o->class != OBJECT_LIBC)
-			return false;
+		if (!symbol)
+			continue;
+		others_malloc |= o->class != OBJECT_LIBC;
+		*found[i] = (void *)(symbols.base + symbol->st_value);
+		definitions++;
 	}
-	return true;
+}
+
+/*
+ * What the program's own calls reach is libc's, and not another allocator's. Asked
+ * once, when the objects stand in the order in which symbols are looked for; not by
+ * dlsym, which a program has only with libdl before glibc 2.34.
+ */
+static bool find(void)
+{
+	static bool asked;
+
+	if (!asked)
+		objects_each(find_in);
+	asked = true;
+	return definitions == ARRAY_SIZE(calls) && !others_malloc;
 }
 
 static void turn_object(const struct object *o)
@@ -164,6 +186,6 @@ void malloc_look(void)
 	    !sandbox_allows(SLOTS_RIGHTS))
 		return;
 	seen = now;
-	if (libc.free || find())
+	if (find())
 		objects_each(turn_object);
 }

@@ -36,7 +36,8 @@ static const uint32_t *for_debuggers(const char *name, size_t size)
 
 /*
  * Before 2.34 it exports nothing. The tid is then what the calling thread has of
- * its own behind the header of its control block, and no half of a pointer.
+ * its own behind the header of its control block, and no half of a pointer. That is
+ * learned at the start: in a fork's child libc's note is new, and ours is old.
  */
 #define HEADER_SIZE (24 * sizeof(void *))
 #define HEADER_FAR  1024U       /* every control block is longer */
@@ -127,6 +128,7 @@ void thread_start(void)
 	if (sandbox_alone())
 		me->tid = sandbox_pid();
 	thread_tid();
+	learn_tid_offset();
 	/* The kernel put these bytes near the end of the first thread's stack (fs/binfmt_elf.c). */
 	me->stack_end = page_up(top + 1);
 	getrlimit(RLIMIT_STACK, &limit);
