@@ -24,8 +24,8 @@ enum part_reason detour_read(const uint8_t *code, size_t size, int nr, struct op
 /* Is all that differs in memory from the file breakpoints, as debuggers and uprobes put them? */
 bool detour_breakpoints_only(const uint8_t *memory, const uint8_t *file, size_t len);
 
-/* Does a call of that function stand before the return address? */
-bool detour_is_call(uintptr_t return_address, uintptr_t function);
+/* The function that the call before the return address leads to; 0: it is none, or goes by a register or by memory. */
+uintptr_t detour_called(uintptr_t return_address);
 
 /* Writes the jump that will stand at `at`: the short one, where it reaches that far. Returns its length. */
 size_t detour_jump(uint8_t to[DETOUR_MAX], uintptr_t at, uintptr_t target);

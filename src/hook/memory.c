@@ -33,6 +33,7 @@
 #include "hook/detour.h"
 #include "label/objects.h"
 #include "label/thread.h"
+#include "label/walk.h"
 
 struct hook_direct hook_direct[CALL_COUNT];
 uint64_t hook_undo[CALL_COUNT];
@@ -194,6 +195,28 @@ static bool find_code(const struct object *o, uintptr_t inside, uintptr_t *start
 	return false;
 }
 
+/* A word on the stack that looks like libc's return address, and whether a frame goes on there. */
+struct suspect {
+	uintptr_t word, at;
+	bool is_frame, passed;
+};
+
+static bool look_for_suspect(uintptr_t ip, uintptr_t at, void *context)
+{
+	struct suspect *s = context;
+
+	s->is_frame = ip == s->word;
+	s->passed = at > s->at;
+	return !s->is_frame && !s->passed;
+}
+
+/* Something old may stand on the stack, too. Where nobody can walk so far, it is believed. */
+static bool is_live(struct suspect s, uintptr_t caller, uintptr_t frame)
+{
+	walk_frames(caller, frame, look_for_suspect, &s);
+	return s.is_frame || !s.passed;
+}
+
 /*
  * A hook that somebody has put on libc's mmap asks in the place of who called
  * it. If that was libc, its return address stands on the stack, behind a call of
@@ -206,10 +229,11 @@ static uintptr_t who_called_libc(uintptr_t caller, uintptr_t frame)
 
 	if (!libc || is_libc(caller) || frame < thread_self()->stack_start || !find_code(libc, function, &start, &end))
 		return caller;
-	for (; frame + sizeof(uintptr_t) <= top; frame += sizeof(uintptr_t)) {
-		uintptr_t word = *(const uintptr_t *)frame;
+	for (uintptr_t at = frame; at + sizeof(uintptr_t) <= top; at += sizeof(uintptr_t)) {
+		uintptr_t word = *(const uintptr_t *)at;
 
-		if (word > start + 8 && word < end && detour_is_call(word, function))
+		if (word > start + 8 && word < end && detour_called(word) == function &&
+		    is_live((struct suspect){ word, at, false, false }, caller, frame))
 			return word;
 	}
 	return caller;
@@ -388,6 +412,21 @@ static bool own_is_patched(enum hook_call call)
 }
 
 /*
+ * What comes from no code of libc's may come from libc all the same, by a jump:
+ * free() of glibc 2.31 ends with one to munmap, and the return address is that of
+ * free's caller. Or it comes from a hook on our own symbol, which passes it on by
+ * that symbol's beginning, moved elsewhere. No direct call leads there; and from
+ * the first time on it goes by by_munmap, so that what comes so is on its way.
+ */
+static bool libc_jumped(enum hook_call call, uintptr_t caller)
+{
+	bool all_on_their_ways = !load_relaxed(&hook_direct[call].libc);
+
+	store_relaxed(&hook_direct[call].libc, (uintptr_t)0);
+	return call != CALL_MPROTECT && way.call != call && (all_on_their_ways || (objects_find(caller) && detour_called(caller)));
+}
+
+/*
  * A call arrived whose own or libc's function was touched. true: libc asked
  * inside, and our exported symbol leads to somebody who wants to hear of it.
  *
@@ -400,7 +439,9 @@ static bool must_go_round(enum hook_call call, const void *addr, size_t len, uin
 		return false;
 	if (!libc_untouched(call) && !objects_find(*caller))
 		*caller = hook_direct[call].detoured;
-	return is_libc(*caller) && own_is_patched(call);
+	if (!own_is_patched(call))
+		return false;
+	return is_libc(*caller) || libc_jumped(call, *caller);
 }
 
 /*

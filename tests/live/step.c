@@ -57,6 +57,7 @@ static int find_text(struct dl_phdr_info *info, size_t size, void *unused)
 
 enum { FRAMES_SEEN = 16, CALLER_UNKNOWN = 1, CALLER_FOUND, CALLER_LOST };
 static volatile int caller;                     /* of the first system call that a hook makes for the program */
+static uintptr_t last_sp, last_bp;              /* at the library's last instruction */
 extern char __executable_start, etext;
 
 static bool is_system_call(uintptr_t pc)
@@ -64,10 +65,13 @@ static bool is_system_call(uintptr_t pc)
 	return !memcmp((const void *)pc, "\x0f\x05", 2);
 }
 
-/* Frame pointers alone: libc has none, but leaves the register as it is. */
-static bool leads_to_program(const ucontext_t *u)
+/*
+ * Frame pointers alone, as they are when the library goes on to libc, or makes the
+ * call itself. libc has none; some of its functions use the register for something
+ * else (mmap of glibc 2.31, and from 2.41 on), with the library or without it.
+ */
+static bool leads_to_program(uintptr_t low, uintptr_t at)
 {
-	uintptr_t low = (uintptr_t)u->uc_mcontext.gregs[REG_RSP], at = (uintptr_t)u->uc_mcontext.gregs[REG_RBP];
 
 	for (int i = 0; i < FRAMES_SEEN && at >= low && at < low + 64 * KIB && at % 8 == 0; i++) {
 		const uintptr_t *frame = (const uintptr_t *)at;
@@ -89,8 +93,12 @@ static void on_step(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
+	if (pc >= text_start && pc < text_end) {
+		last_sp = (uintptr_t)u->uc_mcontext.gregs[REG_RSP];
+		last_bp = (uintptr_t)u->uc_mcontext.gregs[REG_RBP];
+	}
 	if (armed && caller == CALLER_UNKNOWN && is_system_call(pc))
-		caller = leads_to_program(u) ? CALLER_FOUND : CALLER_LOST;
+		caller = leads_to_program(last_sp, last_bp) ? CALLER_FOUND : CALLER_LOST;
 	/* A new thread begins with the flag of its creator, and with all signals blocked. */
 	if (pc == libc_pthread_create)
 		armed = false;

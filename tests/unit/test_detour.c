@@ -226,10 +226,9 @@ START_TEST(a_call)
 	uint8_t code[16] = { 0 };
 	uintptr_t end = (uintptr_t)code + from_hex(CALL_BACK, code);
 
-	ck_assert(detour_is_call(end, (uintptr_t)code - 0x100));
-	ck_assert(!detour_is_call(end, (uintptr_t)code - 0xfc));
-	code[3] = 0;
-	ck_assert(!detour_is_call(end, (uintptr_t)code - 0x100));
+	ck_assert(detour_called(end) == (uintptr_t)code - 0x100);
+	code[3] = 0;            /* the distance, or what it is */
+	ck_assert(detour_called(end) != (uintptr_t)code - 0x100);
 }
 END_TEST
 

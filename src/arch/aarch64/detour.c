@@ -92,12 +92,12 @@ bool detour_breakpoints_only(const uint8_t *memory, const uint8_t *file, size_t 
 }
 
 /* bl, with the distance in words in its low 26 bits */
-bool detour_is_call(uintptr_t return_address, uintptr_t function)
+uintptr_t detour_called(uintptr_t return_address)
 {
 	uint32_t call = word_at((const uint8_t *)return_address, (size_t)-4);
 	intptr_t distance = (intptr_t)(int32_t)(call << 6) >> 4;
 
-	return (call & 0xfc000000U) == 0x94000000U && return_address - 4 + (uintptr_t)distance == function;
+	return (call & 0xfc000000U) == 0x94000000U ? return_address - 4 + (uintptr_t)distance : 0;
 }
 
 /*

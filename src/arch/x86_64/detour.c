@@ -100,13 +100,13 @@ bool detour_breakpoints_only(const uint8_t *memory, const uint8_t *file, size_t 
 }
 
 /* call rel32 */
-bool detour_is_call(uintptr_t return_address, uintptr_t function)
+uintptr_t detour_called(uintptr_t return_address)
 {
 	const uint8_t *call = (const uint8_t *)return_address - 5;
 	int32_t distance;
 
 	memcpy(&distance, call + 1, sizeof(distance));
-	return call[0] == 0xe8 && return_address + (uintptr_t)(intptr_t)distance == function;
+	return call[0] == 0xe8 ? return_address + (uintptr_t)(intptr_t)distance : 0;
 }
 
 /*
