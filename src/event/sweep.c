@@ -65,6 +65,13 @@ static bool program_has_begun(void)
 	return false;
 }
 
+/*
+ * The dynamic linker maps its own memory where it maps objects, with nothing
+ * but the kernel's alignment between. What lies elsewhere came from outside:
+ * valgrind and its like keep 30 MB in the process that they watch.
+ */
+#define EARLY_REACH (4UL << 20)
+
 struct sweep {
 	uintptr_t program_headers;
 	bool late;              /* the program runs: what is there may be anybody's */
@@ -92,11 +99,13 @@ static bool name_early(const struct maps_line *line, void *context)
 		kind = KIND_TLS;
 	if (start >= line->end || (sweep->late && owners_found(line->start, start)))
 		return true;
-	/* What the program mapped since may lie in the same VMA: of TLS only the page of the control block is certain. */
-	if (!sweep->late)
+	if (sweep->late) {
+		/* What the program mapped since may lie in the same VMA: of TLS only the page of the control block is certain. */
+		if (kind == KIND_TLS)
+			label_range(kind, page_down(tls), page_size, &f);
+	} else if (kind == KIND_TLS || objects_near(start, line->end, EARLY_REACH)) {
 		label_range(kind, start, line->end - start, &f);
-	else if (kind == KIND_TLS)
-		label_range(kind, page_down(tls), page_size, &f);
+	}
 	return true;
 }
 

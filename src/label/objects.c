@@ -67,6 +67,18 @@ const struct object *objects_find(uintptr_t addr)
 	return NULL;
 }
 
+bool objects_near(uintptr_t start, uintptr_t end, size_t distance)
+{
+	for (uint32_t i = 0; i < load_acquire(&object_count); i++) {
+		const struct object *o = object_at(i);
+		uintptr_t gap = o->start >= end ? o->start - end : start >= o->end ? start - o->end : 0;
+
+		if (o->end && gap <= distance)
+			return true;
+	}
+	return false;
+}
+
 bool objects_can_be_read(uintptr_t start, size_t len)
 {
 	const struct object *o = objects_find(start);

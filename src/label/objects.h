@@ -58,6 +58,9 @@ static inline uint32_t objects_generation(void) { return load_acquire(&objects_c
 /* The object that holds the address, or NULL (generated code, or not seen yet). */
 const struct object *objects_find(uintptr_t addr);
 
+/* Is an object within so many bytes of [start, end), or in it? */
+bool objects_near(uintptr_t start, uintptr_t end, size_t distance);
+
 /* Do these bytes lie in a segment of an object that is loaded to be read? */
 bool objects_can_be_read(uintptr_t start, size_t len);
 

@@ -27,4 +27,15 @@ if [ -x tests/live/extents ]; then
 	quiet ANONNAME_JEMALLOC_ARENAS=thread arenas
 	quiet heaps 20
 fi
+
+# 30 MB there are valgrind's own. The dynamic linker never mapped them, and they have no name of ours.
+LD_PRELOAD="$library" valgrind -q --tool=none sleep 60 &
+watched=$!
+until early=$(tools/anonname report --csv -o rss,name "$watched" 2>/dev/null | awk -F, '$2 == "ld.so:tls" { tls = 1 } $2 == "ld.so:early" { early = $1 } END { if (!tls) exit 1; print early + 0 }'); do
+	kill -0 "$watched" || break
+	sleep 0.2
+done
+kill "$watched"
+echo "valgrind: ld.so:early has $early bytes"
+[ "${early:-1000000}" -lt 1000000 ] || failed=1
 exit $failed
