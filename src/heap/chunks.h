@@ -15,7 +15,7 @@
 #define ANONNAME_HEAP_CHUNKS_H
 
 #include "heap.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #define CHUNK_FLAGS 7
 #define CHUNK_MIN   32              /* bytes */

@@ -12,7 +12,7 @@
 #include "heap.h"
 
 #include "../recognise/hotspot.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #define REGIONS_MAX (1U << 20)
 

@@ -8,7 +8,7 @@
 #include "heap.h"
 
 #include "../recognise/jemalloc.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>

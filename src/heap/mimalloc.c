@@ -6,7 +6,7 @@
 #include "heap.h"
 
 #include "../recognise/mimalloc.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #include <stdlib.h>
 

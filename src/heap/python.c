@@ -10,7 +10,7 @@
 #include "heap.h"
 
 #include "../recognise/python.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #include <string.h>
 

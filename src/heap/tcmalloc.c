@@ -18,7 +18,7 @@
 #include "../read/list.h"
 #include "../recognise/pages.h"
 #include "../recognise/tcmalloc.h"
-#include "view.h"
+#include "../recognise/view.h"
 
 #include <stdlib.h>
 

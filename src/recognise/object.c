@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #define OBJECTS_MAX  4096
-#define PAGE_WORDS   512            /* of a larger page, so many at a time */
-#define VARIABLES_MAX 4096          /* so often */
 
 static bool is_code(const struct area *area)
 {
@@ -125,43 +123,6 @@ struct object *object_static(struct target *target)
 	struct object *program = target->objects == 1 ? &target->object[0] : NULL;
 
 	return program && object_read(target, program) ? program : NULL;
-}
-
-/* The words of a page, which is there; the next one may not be. */
-static bool look_at_page(struct target *target, uint64_t at, object_variables_function *each, void *context)
-{
-	uint64_t word[PAGE_WORDS + VARIABLES_AHEAD - 1];
-	const size_t page = PAGE_WORDS * sizeof(*word);
-
-	if (memory_get(target, at, word, sizeof(word))) {
-		memset(word + PAGE_WORDS, 0, sizeof(word) - page);
-		if (memory_get(target, at, word, page))
-			return false;
-	}
-	for (size_t i = 0; i < PAGE_WORDS; i++)
-		if (word[i] && each(context, at + i * sizeof(*word), word + i))
-			return true;
-	return false;
-}
-
-bool object_variables(struct target *target, const struct object *object, object_variables_function *each, void *context)
-{
-	const uint64_t page = PAGE_WORDS * sizeof(uint64_t);
-	unsigned looked = 0;
-
-	for (size_t i = object->first; i < target->areas && target->area[i].start < object->end; i++) {
-		const struct area *area = &target->area[i];
-		uint64_t end = area->end < object->end ? area->end : object->end, at = area->start;
-
-		if (!area_is_writable(area))
-			continue;
-		while ((at = memory_next(target, at, end)) < end && looked++ < VARIABLES_MAX) {
-			if (look_at_page(target, at, each, context))
-				return true;
-			at += page;
-		}
-	}
-	return false;
 }
 
 uint64_t object_symbol(struct target *target, struct object *object, const char *name, uint64_t *size)

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES 4096                  /* of a larger page, so many around the address */
+#define BYTES  4096                 /* of a larger page, so many around the address */
+#define ABSENT 1
 
 struct pages {
 	struct target *target;
 	size_t count;
-	uint64_t *address;          /* behind the bytes; 0: none */
+	uint64_t *address;          /* behind the bytes; 0: none; + ABSENT: it cannot be read, which costs as much to learn */
 	char bytes[][BYTES];
 };
 
@@ -46,11 +47,14 @@ bool pages_get(struct pages *pages, uint64_t address, void *buffer, size_t size)
 
 	if (address - page + size > BYTES)
 		return !memory_get(pages->target, address, buffer, size);
-	if (!page || pages->address[slot] != page) {
-		pages->address[slot] = 0;
-		if (!page || memory_get(pages->target, page, pages->bytes[slot], BYTES))
+	if (!page || pages->address[slot] == page + ABSENT)
+		return false;
+	if (pages->address[slot] != page) {
+		bool there = !memory_get(pages->target, page, pages->bytes[slot], BYTES);
+
+		pages->address[slot] = there ? page : page + ABSENT;
+		if (!there)
 			return false;
-		pages->address[slot] = page;
 	}
 	memcpy(buffer, pages->bytes[slot] + (address - page), size);
 	return true;

@@ -3,6 +3,9 @@
 #include "tree.h"
 
 #include "object.h"
+#include "view.h"
+
+#include <string.h>
 
 /* How many of a leaf's first words are looked at, and how many must be right, before all of it is read. */
 #define PROBES       8
@@ -16,7 +19,7 @@ static bool leaf_page(struct tree *tree, uint64_t page)
 	if (tree->page == page)
 		return true;
 	tree->page = 0;
-	if (!pages_get(tree->pages, page, tree->word, sizeof(tree->word)))
+	if (target_is_spent(tree->target) || !pages_get(tree->pages, page, tree->word, sizeof(tree->word)))
 		return false;
 	tree->page = page;
 	return true;
@@ -85,7 +88,7 @@ static void read_leaf(struct tree *tree, uint64_t leaf, uint64_t high)
 	uint64_t word;
 
 	tree->found = true;
-	for (size_t i = 0; (i = next_word(tree, leaf, i, &word)) < TREE_LEAF_WORDS && !target_is_spent(tree->target); i++)
+	for (size_t i = 0; (i = next_word(tree, leaf, i, &word)) < TREE_LEAF_WORDS; i++)
 		if (!tree->take(tree, high << TREE_LEAF_SHIFT | i, word))
 			return;
 }
@@ -95,7 +98,7 @@ static bool may_hold_leaf(const struct tree *tree, uint64_t at)
 {
 	const uint64_t end = at + TREE_LEAF_BYTES;
 
-	if (!at || at % tree->align || end < at)
+	if (end < at)
 		return false;
 	for (unsigned i = 0; i < PIECES_MAX && at < end; i++) {
 		const struct area *area = area_at(tree->target, at);
@@ -113,26 +116,31 @@ static bool may_be_slot(const struct tree *tree, uint64_t slot)
 	return !tree->root || slot - tree->root < tree->root_bytes;
 }
 
+static bool search_run(void *context, uint64_t address, const char *bytes, size_t size)
+{
+	struct tree *tree = context;
+	uint64_t word;
+
+	for (size_t i = 0; i < size; i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		if (!word || word & (tree->align - 1))
+			continue;
+		if (may_be_slot(tree, address + i) && may_hold_leaf(tree, word) && tree->suspects++ < SUSPECTS_MAX &&
+		    may_be_leaf(tree, address + i, word))
+			read_leaf(tree, word, (address + i - tree->root) / sizeof(word));
+	}
+	return false;
+}
+
 /* Every word of .bss that leads to a leaf. Leaves are found in order of address, as the root has them. */
 static void search_bss(struct tree *tree, uint64_t start, uint64_t end)
 {
-	uint64_t word[TREE_PAGE / sizeof(uint64_t)];
-
 	if (end - start < tree->root_bytes)
 		return;
 	tree->suspects = 0;
 	tree->bss = start;
 	tree->bss_end = end;
-	for (uint64_t at = memory_next(tree->target, start, end); at < end; at = memory_next(tree->target, at + TREE_PAGE, end)) {
-		if (target_is_spent(tree->target) || !pages_get(tree->pages, at, word, sizeof(word)))
-			continue;
-		for (size_t i = 0; i < sizeof(word) / sizeof(*word); i++) {
-			uint64_t slot = at + i * sizeof(*word);
-
-			if (may_be_slot(tree, slot) && may_hold_leaf(tree, word[i]) && tree->suspects++ < SUSPECTS_MAX && may_be_leaf(tree, slot, word[i]))
-				read_leaf(tree, word[i], (slot - tree->root) / sizeof(*word));
-		}
-	}
+	view_runs(tree->target, start, end, search_run, tree);
 }
 
 /* What an object has for .bss where its file cannot be asked: what lies behind it. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define RANGE_MAX (1ULL << 40)      /* 32 MiB of bits */
+#define PIECE     (64ULL << 20)     /* which pages are there is asked for so many bytes at once, and holds for the time these take */
 
 int view_open(struct view *view, struct target *target, uint64_t start, uint64_t end)
 {
@@ -73,4 +74,45 @@ bool view_move(struct view *view, uint64_t address)
 		return false;
 	view->to = to;
 	return true;
+}
+
+/* The first page at or above the address that is there; the end: there is none. */
+static uint64_t next_there(const struct view *view, uint64_t address)
+{
+	uint64_t page = view->target->own.page, end = (view->end - view->start) / page, i = (address - view->start) / page;
+
+	while (i < end && !(view->there[i / 64] >> i % 64 & 1))
+		i = view->there[i / 64] >> i % 64 ? i + 1 : (i / 64 + 1) * 64;
+	return i < end ? view->start + i * page : view->end;
+}
+
+static bool runs_of(struct view *view, view_run_function *each, void *context)
+{
+	uint64_t page = view->target->own.page, at = view->start;
+
+	while ((at = next_there(view, at)) < view->end && !target_is_spent(view->target)) {
+		if (!view_move(view, at)) {
+			at += page;
+			continue;
+		}
+		if (each(context, at, view->window, view->to - at))
+			return true;
+		at = view->to;
+	}
+	return false;
+}
+
+bool view_runs(struct target *target, uint64_t start, uint64_t end, view_run_function *each, void *context)
+{
+	bool done = false;
+
+	for (uint64_t at = start; at < end && !done && !target_is_spent(target); at += PIECE) {
+		struct view view;
+
+		if (view_open(&view, target, at, end - at < PIECE ? end : at + PIECE))
+			return false;
+		done = runs_of(&view, each, context);
+		view_close(&view);
+	}
+	return done;
 }

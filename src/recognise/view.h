@@ -7,10 +7,10 @@
  *   there         1111 0000 1111111111111 000 1111          a bit each page
  *   window                  [from   to)                     its bytes are here
  */
-#ifndef ANONNAME_HEAP_VIEW_H
-#define ANONNAME_HEAP_VIEW_H
+#ifndef ANONNAME_RECOGNISE_VIEW_H
+#define ANONNAME_RECOGNISE_VIEW_H
 
-#include "../recognise/memory.h"
+#include "memory.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,5 +36,12 @@ uint64_t view_there(const struct view *view, uint64_t from, uint64_t to);
 
 /* Brings the window to an address; false: that page is not there, or cannot be read. */
 bool view_move(struct view *view, uint64_t address);
+
+/*
+ * Of a range of any length: calls each for every run of pages that are there, of
+ * VIEW_WINDOW bytes at most, until it says true; so does it then.
+ */
+typedef bool view_run_function(void *context, uint64_t address, const char *bytes, size_t size);
+bool view_runs(struct target *target, uint64_t start, uint64_t end, view_run_function *each, void *context);
 
 #endif
