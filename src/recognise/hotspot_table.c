@@ -6,12 +6,15 @@
 #include "hotspot.h"
 
 #include "object.h"
+#include "pages.h"
 
 #include <string.h>
 
 #define ENTRIES_MAX 8192
 #define ENTRY_MAX   128             /* bytes */
 #define NAME_MAX_   64
+#define BLOCK       4096
+#define BLOCKS      8
 
 /* Where in an entry its parts are: exported words tell. */
 struct layout {
@@ -40,12 +43,43 @@ static bool find_layout(struct target *target, struct object *jvm, struct layout
 	       layout->offset <= layout->stride - 8 && layout->address <= layout->stride - 8;
 }
 
-/* A name of a type or a field; "": there is none, or it is too long for any that is wanted. */
-static void name_at(struct target *target, struct object *jvm, uint64_t at, char name[NAME_MAX_])
+/* The table, and pieces of the file that the names are in: they lie close together. */
+struct reader {
+	struct target *target;
+	struct object *jvm;
+	struct pages *pages;
+	uint64_t block[BLOCKS];     /* 0: none */
+	char bytes[BLOCKS][BLOCK];
+};
+
+/* All from the address to the end of its block. */
+static const char *block_at(struct reader *reader, uint64_t at)
 {
+	uint64_t block = at & ~(uint64_t)(BLOCK - 1);
+	size_t slot = block / BLOCK % BLOCKS;
+
+	if (reader->block[slot] != block) {
+		reader->block[slot] = 0;
+		if (!object_constant(reader->target, reader->jvm, block, reader->bytes[slot], BLOCK))
+			return NULL;
+		reader->block[slot] = block;
+	}
+	return reader->bytes[slot] + (at - block);
+}
+
+/* A name of a type or a field; "": there is none, or it is too long for any that is wanted. */
+static void name_at(struct reader *reader, uint64_t at, char name[NAME_MAX_])
+{
+	const char *bytes = at % BLOCK <= BLOCK - NAME_MAX_ ? block_at(reader, at) : NULL;
+
+	if (bytes) {
+		memcpy(name, bytes, NAME_MAX_);
+		name[NAME_MAX_ - 1] = memchr(name, 0, NAME_MAX_) ? name[NAME_MAX_ - 1] : '\0';
+		return;
+	}
 	/* The last string of a file has less behind it. */
 	for (size_t size = NAME_MAX_; size; size /= 2)
-		if (object_constant(target, jvm, at, name, size)) {
+		if (object_constant(reader->target, reader->jvm, at, name, size)) {
 			name[size - 1] = memchr(name, 0, size) ? name[size - 1] : '\0';
 			return;
 		}
@@ -65,8 +99,7 @@ static bool is_wanted(const struct hotspot_variable *wanted, const char *type, c
 	return !strcmp(field, wanted->field) && (!strcmp(type, wanted->type) || (wanted->alias && !strcmp(type, wanted->alias)));
 }
 
-static size_t read_table(struct target *target, struct object *jvm, const struct layout *layout, const struct hotspot_variable *wanted,
-                         size_t count, uint64_t *value)
+static size_t read_table(struct reader *reader, const struct layout *layout, const struct hotspot_variable *wanted, size_t count, uint64_t *value)
 {
 	char entry[ENTRY_MAX], type[NAME_MAX_], field[NAME_MAX_];
 	size_t found = 0;
@@ -74,11 +107,11 @@ static size_t read_table(struct target *target, struct object *jvm, const struct
 	for (unsigned i = 0; i < ENTRIES_MAX && found < count; i++) {
 		uint32_t is_static;
 
-		if (memory_get(target, layout->table + i * layout->stride, entry, layout->stride) || !word_of(entry, layout->type))
+		if (!pages_get(reader->pages, layout->table + i * layout->stride, entry, layout->stride) || !word_of(entry, layout->type))
 			break;
 		memcpy(&is_static, entry + layout->is_static, sizeof(is_static));
-		name_at(target, jvm, word_of(entry, layout->field), field);
-		name_at(target, jvm, word_of(entry, layout->type), type);
+		name_at(reader, word_of(entry, layout->field), field);
+		name_at(reader, word_of(entry, layout->type), type);
 		for (size_t k = 0; k < count; k++)
 			if (value[k] == HOTSPOT_ABSENT && is_wanted(&wanted[k], type, field)) {
 				value[k] = word_of(entry, is_static ? layout->address : layout->offset);
@@ -95,7 +128,14 @@ size_t hotspot_find(struct target *target, const struct hotspot_variable *wanted
 
 	for (size_t i = 0; i < count; i++)
 		value[i] = HOTSPOT_ABSENT;
-	return jvm && find_layout(target, jvm, &layout) ? read_table(target, jvm, &layout, wanted, count, value) : 0;
+	if (!jvm || !find_layout(target, jvm, &layout))
+		return 0;
+
+	struct reader reader = { .target = target, .jvm = jvm, .pages = pages_new(target, PAGES_FEW) };
+	size_t found = reader.pages ? read_table(&reader, &layout, wanted, count, value) : 0;
+
+	pages_free(reader.pages);
+	return found;
 }
 
 bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place, uint64_t *word)
