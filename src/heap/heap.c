@@ -17,6 +17,7 @@ static heap_reader *const readers[] = {
 	heap_tcmalloc,
 	heap_python,
 	heap_hotspot,
+	heap_hotspot_concurrent,
 };
 
 /* Beside what recognising may cost: after eight seconds apart.c gives the process up, and what was found with it. */

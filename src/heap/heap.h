@@ -79,6 +79,7 @@ heap_reader heap_mimalloc;
 heap_reader heap_tcmalloc;
 heap_reader heap_python;
 heap_reader heap_hotspot;
+heap_reader heap_hotspot_concurrent;
 
 /* All of the above, of an open target that was recognised. */
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps);

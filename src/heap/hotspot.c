@@ -6,8 +6,8 @@
  *   G1                 regions of one size          |-- live --||--- free ---|
  *
  * Live is what the JVM calls used: what is dead and was not collected yet is in it.
- * Each space must lie in the heap, and each region where its number says; other
- * collectors are not known.
+ * Each space must lie in the heap, and each region where its number says; ZGC
+ * and Shenandoah are hotspot_concurrent.c's.
  */
 #include "heap.h"
 

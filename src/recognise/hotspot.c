@@ -81,21 +81,27 @@ void hotspot_name(const struct hotspot *hotspot)
 {
 	uint64_t heap;
 
-	if (hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap) {
+	if (hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
 		name_heap(hotspot, heap);
-		hotspot_zgc(hotspot, heap);
-	}
+	hotspot_zgc(hotspot);
 	name_code(hotspot);
 	hotspot_metaspace(hotspot);
 }
 
+bool hotspot_open(struct hotspot *hotspot, struct target *target, struct findings *findings)
+{
+	*hotspot = (struct hotspot){ .target = target, .findings = findings };
+	hotspot_find(target, variables, HOTSPOT_PLACES, hotspot->at);
+	for (unsigned i = 0; i < HOTSPOT_NEEDED; i++)
+		if (hotspot->at[i] == HOTSPOT_ABSENT)
+			return false;
+	return true;
+}
+
 void recognise_hotspot(struct target *target, struct findings *findings)
 {
-	struct hotspot hotspot = { .target = target, .findings = findings };
+	struct hotspot hotspot;
 
-	hotspot_find(target, variables, HOTSPOT_PLACES, hotspot.at);
-	for (unsigned i = 0; i < HOTSPOT_NEEDED; i++)
-		if (hotspot.at[i] == HOTSPOT_ABSENT)
-			return;
-	hotspot_name(&hotspot);
+	if (hotspot_open(&hotspot, target, findings))
+		hotspot_name(&hotspot);
 }

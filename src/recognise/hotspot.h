@@ -43,6 +43,15 @@ bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place
 
 /* Memory for classes (metaspace.c) and what ZGC needs beside its heap (zgc.c). */
 void hotspot_metaspace(const struct hotspot *hotspot);
-void hotspot_zgc(const struct hotspot *hotspot, uint64_t heap);
+void hotspot_zgc(const struct hotspot *hotspot);
+
+/* Finds where its variables are; false: it is no process of Java. */
+bool hotspot_open(struct hotspot *hotspot, struct target *target, struct findings *findings);
+
+/* ZGC's ZHeap, and its table of pages, a word for each 2 MiB; 0: the process has none. */
+struct hotspot_table {
+	uint64_t start, entries;
+};
+uint64_t hotspot_zheap(const struct hotspot *hotspot, struct hotspot_table *pages);
 
 #endif

@@ -47,12 +47,8 @@ static bool is_page_table(const struct hotspot *hotspot, uint64_t table, uint64_
 	return right;
 }
 
-struct table {
-	uint64_t start, entries;
-};
-
 /* Its length stands in front of its address. */
-static bool find_table(const struct hotspot *hotspot, uint64_t zheap, unsigned where, unsigned map, unsigned granules, struct table *table)
+static bool find_table(const struct hotspot *hotspot, uint64_t zheap, unsigned where, unsigned map, unsigned granules, struct hotspot_table *table)
 {
 	const uint64_t *offset = hotspot->at;
 	uint64_t at;
@@ -65,7 +61,7 @@ static bool find_table(const struct hotspot *hotspot, uint64_t zheap, unsigned w
 	       memory_is_anonymous(hotspot->target, table->start, table->start + table->entries * sizeof(at));
 }
 
-static void name_table(const struct hotspot *hotspot, const struct table *table)
+static void name_table(const struct hotspot *hotspot, const struct hotspot_table *table)
 {
 	uint64_t page = hotspot->target->own.page, bytes = (table->entries * sizeof(uint64_t) + page - 1) & ~(page - 1);
 
@@ -98,14 +94,23 @@ static void name_stacks(const struct hotspot *hotspot, uint64_t zheap)
 		}
 }
 
-void hotspot_zgc(const struct hotspot *hotspot, uint64_t heap)
+uint64_t hotspot_zheap(const struct hotspot *hotspot, struct hotspot_table *pages)
 {
-	uint64_t zheap = heap + hotspot->at[HOTSPOT_Z_HEAP];
-	struct table pages, forwarding;
+	uint64_t heap;
 
-	if (hotspot->at[HOTSPOT_Z_HEAP] == HOTSPOT_ABSENT ||
-	    !find_table(hotspot, zheap, HOTSPOT_Z_PAGES, HOTSPOT_Z_PAGES_MAP, HOTSPOT_Z_PAGES_GRANULES, &pages) ||
-	    !is_page_table(hotspot, pages.start, pages.entries))
+	if (hotspot->at[HOTSPOT_Z_HEAP] == HOTSPOT_ABSENT || !hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) || !heap)
+		return 0;
+	heap += hotspot->at[HOTSPOT_Z_HEAP];
+	return find_table(hotspot, heap, HOTSPOT_Z_PAGES, HOTSPOT_Z_PAGES_MAP, HOTSPOT_Z_PAGES_GRANULES, pages) &&
+	       is_page_table(hotspot, pages->start, pages->entries) ? heap : 0;
+}
+
+void hotspot_zgc(const struct hotspot *hotspot)
+{
+	struct hotspot_table pages, forwarding;
+	uint64_t zheap = hotspot_zheap(hotspot, &pages);
+
+	if (!zheap)
 		return;
 	name_table(hotspot, &pages);
 	if (find_table(hotspot, zheap, HOTSPOT_Z_FORWARDING, HOTSPOT_Z_FORWARDING_MAP, HOTSPOT_Z_FORWARDING_GRANULES, &forwarding) &&

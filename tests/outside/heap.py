@@ -352,21 +352,23 @@ public class Keeps {
 
 
 def hotspot():
-    """HotSpot's heap by generation, or all regions of G1, against jcmd GC.heap_info."""
+    """HotSpot's heap by generation, or all regions, against jcmd GC.heap_info."""
     if not shutil.which("java") or not shutil.which("jcmd"):
         return skip("a JDK (java, jcmd) is not installed")
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "Keeps.java"), "w") as file:
             file.write(JAVA)
-        for collector in ("SerialGC", "ParallelGC", "G1GC"):
+        for collector in ("SerialGC", "ParallelGC", "G1GC", "ZGC", "ShenandoahGC"):
             process = subprocess.Popen(["java", f"-XX:+Use{collector}", "-Xmx128m", os.path.join(folder, "Keeps.java")],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             try:
                 process.stdout.readline()
                 said = subprocess.run(["jcmd", str(process.pid), "GC.heap_info"], stdout=subprocess.PIPE, text=True).stdout
                 truth = [int(used) << 10 for used in re.findall(r"^ *(?:def|Def|ten|Ten|PSY|ParO|garbage)[^\n]* used (\d+)K", said, re.M)]
+                truth += [int(used) << 10 for used in re.findall(r"committed, (\d+)K used", said)]
+                truth += [int(used) << 20 for used in re.findall(r"^ *ZHeap +used (\d+)M", said, re.M)]
                 arenas = [arena for arena in figures(process.pid)["arenas"] if arena["allocator"] == "jvm"]
-                check(len(truth) == (1 if collector == "G1GC" else 2), f"{collector}: jcmd says {said[:200]}")
+                check(len(truth) == (2 if collector in ("SerialGC", "ParallelGC") else 1), f"{collector}: jcmd says {said[:200]}")
                 near(total(arenas, "live"), sum(truth), f"{collector}: used")
                 check(all(arena["system"] == arena["live"] + arena["free"] for arena in arenas), f"{collector}: committed is used and free")
                 check(all(arena["pinned"] is None for arena in arenas), f"{collector}: what is pinned is unknown")
