@@ -182,7 +182,7 @@ def check_detours():
     texts = {name: plain(read(*name.split("/"))) for name in
              ("doc/libanonname.7.in", "doc/anonname-check.1", "doc/INTERNALS.md", "src/format/options.def")}
     sentences = {
-        "doc/libanonname.7.in": r"overwrites the first bytes of libc's ([^.]*) with a jump",
+        "doc/libanonname.7.in": r"puts a jump to its own functions behind the first instruction of libc's ([^.]*)\.",
         "doc/anonname-check.1": r"((?:^  detour_\w+ .*\n|^  \w+ .*\n)+)",
         "doc/INTERNALS.md": r"libc has one body each of ([^.,]*(?:, [^.,]*)*),",
         "src/format/options.def": r'"ANONNAME_DETOUR", .*catch the ([^"]*?) calls',
