@@ -44,7 +44,7 @@ static const char *purge_of(enum heap_kind kind)
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "malloc_trim", [HEAP_GLIBC_ARENA] = "malloc_trim", [HEAP_GLIBC_LARGE] = "malloc_trim",
 		[HEAP_JEMALLOC] = "A purge", [HEAP_MIMALLOC] = "mi_collect",
-		[HEAP_TCMALLOC] = "ReleaseFreeMemory",
+		[HEAP_TCMALLOC] = "ReleaseFreeMemory", [HEAP_GO] = "debug.FreeOSMemory",
 	};
 
 	return words[kind];

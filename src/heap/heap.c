@@ -18,6 +18,7 @@ static heap_reader *const readers[] = {
 	heap_python,
 	heap_hotspot,
 	heap_hotspot_concurrent,
+	heap_go,
 };
 
 /* Beside what recognising may cost: after eight seconds apart.c gives the process up, and what was found with it. */

@@ -12,18 +12,20 @@
  * found by. Beside them the runtime's chunks of 256 KiB, each of which points to
  * the one before, must hold the mspans.
  */
-#include "recognise.h"
+#include "go.h"
 
 #include "object.h"
 #include "pages.h"
+#include "recognise.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_ARENA  0xc000000000ULL
-#define ARENA        (64ULL << 20)
+#define ARENA        GO_ARENA
 #define GO_PAGE      8192ULL
 #define PAGES        (ARENA / GO_PAGE)
+#define COUNT_BEFORE 3              /* how many objects are allocated stands so many bytes in front of the state, and the class between */
 #define TABLE        ((1ULL << 22) * sizeof(uint64_t))
 #define CHUNK        (256ULL << 10)
 #define CHUNKS_MAX   65536
@@ -39,8 +41,6 @@ struct span {
 	uint64_t word[SPAN_WORDS];
 };
 
-enum kind { GO_HEAP, GO_STACK, GO_RUNTIME };
-
 struct go {
 	struct target *target;
 	struct findings *findings;
@@ -50,6 +50,9 @@ struct go {
 	size_t state;               /* offset of mspan.state */
 	struct pages *pages;        /* of mspans */
 	uint64_t list[PAGES];       /* spans of one arena */
+	go_span_function *each;     /* for these, of each arena */
+	go_arena_function *arena;
+	void *context;
 };
 
 /* A span that the page is in; of a free span's inner pages any old one may stand there. */
@@ -135,14 +138,14 @@ static bool is_table(struct go *go, uint64_t table)
 }
 
 /* Spans that are managed by hand and have elements are stacks; those without are the collector's own lists. */
-static enum kind kind_of(const struct go *go, const struct span *span)
+static enum go_kind kind_of(const struct go *go, const struct span *span)
 {
 	if (((const unsigned char *)span)[go->state] != STATE_MANUAL)
 		return GO_HEAP;
 	return span->word[(go->state + 5) / 8] ? GO_STACK : GO_RUNTIME;
 }
 
-static void name_run(struct go *go, uint64_t start, uint64_t end, enum kind kind)
+static void name_run(struct go *go, uint64_t start, uint64_t end, enum go_kind kind)
 {
 	static const char *const names[] = { [GO_HEAP] = "go:heap", [GO_STACK] = "go:stack", [GO_RUNTIME] = "go:runtime" };
 
@@ -157,12 +160,12 @@ static void name_run(struct go *go, uint64_t start, uint64_t end, enum kind kind
 static void name_arena(struct go *go, uint64_t arena)
 {
 	uint64_t run = arena;
-	enum kind kind = GO_HEAP;
+	enum go_kind kind = GO_HEAP;
 	struct span span;
 
 	for (uint64_t k = 0; k < PAGES; k++) {
 		uint64_t at = arena + k * GO_PAGE;
-		enum kind next = get_span(go, go->list[k], at, &span) ? kind_of(go, &span) : GO_HEAP;
+		enum go_kind next = get_span(go, go->list[k], at, &span) ? kind_of(go, &span) : GO_HEAP;
 
 		if (next != kind) {
 			name_run(go, run, at, kind);
@@ -173,7 +176,8 @@ static void name_arena(struct go *go, uint64_t arena)
 	name_run(go, run, arena + ARENA, kind);
 }
 
-static void name_arenas(struct go *go)
+/* Calls each for every arena that there is, when its spans have been read. */
+static void each_arena(struct go *go, void (*each)(struct go *, uint64_t arena, uint64_t heap_arena))
 {
 	for (size_t i = 0; i < go->target->areas && !target_is_spent(go->target); i++) {
 		const struct area *area = &go->target->area[i];
@@ -186,10 +190,50 @@ static void name_arenas(struct go *go)
 			if ((arena < area->start && i && area[-1].end > arena) || !memory_word(go->target, entry_of(go, arena), &heap_arena) ||
 			    !heap_arena || !read_spans(go, heap_arena, go->spans))
 				continue;
-			name_arena(go, arena);
-			name_run(go, heap_arena, heap_arena + go->spans + sizeof(go->list), GO_RUNTIME);
+			each(go, arena, heap_arena);
 		}
 	}
+}
+
+static void name_all(struct go *go, uint64_t arena, uint64_t heap_arena)
+{
+	name_arena(go, arena);
+	name_run(go, heap_arena, heap_arena + go->spans + sizeof(go->list), GO_RUNTIME);
+}
+
+/* The span that begins at the page; false: none is in use there. */
+static bool used_span(struct go *go, uint64_t index, uint64_t at, struct go_span *used)
+{
+	struct span span;
+	unsigned state;
+	uint16_t count;
+
+	if (!get_span(go, go->list[index], at, &span) || span.word[SPAN_START] != at)
+		return false;
+	state = ((unsigned char *)&span)[go->state];
+	if (state != STATE_IN_USE && state != STATE_MANUAL)
+		return false;
+	memcpy(&count, (char *)&span + go->state - COUNT_BEFORE, sizeof(count));
+	*used = (struct go_span){
+		.start = at, .size = span.word[SPAN_PAGES] * GO_PAGE, .kind = kind_of(go, &span),
+		.element = span.word[(go->state + 5) / 8], .allocated = count, .limit = span.word[(go->state + 13) / 8],
+	};
+	return true;
+}
+
+static void walk_arena(struct go *go, uint64_t arena, uint64_t heap_arena)
+{
+	struct go_span span;
+
+	(void)heap_arena;
+	for (uint64_t k = 0, pages; k < PAGES; k += pages) {
+		pages = 1;
+		if (!used_span(go, k, arena + k * GO_PAGE, &span))
+			continue;
+		go->each(go->context, &span);
+		pages = span.size / GO_PAGE;
+	}
+	go->arena(go->context, arena);
 }
 
 /* Chunks of the runtime's own: each begins with the address of the one before, the first with none. */
@@ -244,24 +288,55 @@ static bool try_chunks(void *context, uint64_t address, const uint64_t *word)
 	return *word % 4096 == 0 && name_chunks(go, *word, go->list[0]);
 }
 
-void recognise_go(struct target *target, struct findings *findings)
+static void go_close(struct go *go)
+{
+	if (go)
+		pages_free(go->pages);
+	free(go);
+}
+
+/* NULL: the program is none of Go's. */
+static struct go *go_open(struct target *target, struct findings *findings)
 {
 	const struct area *first = area_at(target, FIRST_ARENA);
 	struct object *program = target->objects ? &target->object[0] : NULL;
 	struct go *go = first && first->start == FIRST_ARENA && program && object_read(target, program) ? calloc(1, sizeof(*go)) : NULL;
 
 	if (!go)
-		return;
+		return NULL;
 	go->target = target;
 	go->findings = findings;
 	go->bias = program->image->machine == EM_X86_64 ? 1ULL << 47 : 0;
 	go->pages = pages_new(target, PAGES_MANY);
-	if (go->pages && object_variables(target, program, try_table, go)) {
-		object_variables(target, program, try_chunks, go);
-		object_variables(target, program, name_summaries, go);
+	if (go->pages && object_variables(target, program, try_table, go))
+		return go;
+	go_close(go);
+	return NULL;
+}
+
+bool go_spans(struct target *target, go_span_function *each, go_arena_function *arena, void *context)
+{
+	struct go *go = go_open(target, NULL);
+
+	if (!go)
+		return false;
+	go->each = each;
+	go->arena = arena;
+	go->context = context;
+	each_arena(go, walk_arena);
+	go_close(go);
+	return true;
+}
+
+void recognise_go(struct target *target, struct findings *findings)
+{
+	struct go *go = go_open(target, findings);
+
+	if (go) {
+		object_variables(target, &target->object[0], try_chunks, go);
+		object_variables(target, &target->object[0], name_summaries, go);
 		name_run(go, go->table, go->table + TABLE, GO_RUNTIME);
-		name_arenas(go);
+		each_arena(go, name_all);
 	}
-	pages_free(go->pages);
-	free(go);
+	go_close(go);
 }

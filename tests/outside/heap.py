@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,15 @@ def unchanged(pid):
         fields = file.read().rsplit(")", 1)[1].split()
     with open(f"/proc/{pid}/status") as file:
         return fields[7], fields[21], re.search(r"VmPTE:\s*(\d+)", file.read())[1]
+
+
+def stop(pid):
+    os.kill(pid, signal.SIGSTOP)
+    while True:
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rsplit(")", 1)[1].split()[0] == "T":
+                return
+        time.sleep(0.01)
 
 
 def started(code, preload=None):
@@ -377,6 +387,63 @@ def hotspot():
                 process.wait()
 
 
+# Few packages, as they may have to be compiled.
+GO = """
+package main
+import ("os"; "runtime"; "strconv")
+type node struct { next *node; text [100]byte }
+func wait(c chan int, n int) { if n > 0 { wait(c, n - 1) }; <-c }
+func main() {
+    var first *node
+    for i := 0; i < 300000; i++ { if n := (&node{next: first}); i % 3 != 0 { first = n } }
+    large := make([][]byte, 20)
+    for i := range large { large[i] = make([]byte, 3 << 20); for k := range large[i] { large[i][k] = 1 } }
+    for i := 0; i < 20; i += 2 { large[i] = nil }
+    c := make(chan int)
+    for i := 0; i < 100; i++ { go wait(c, 100) }
+    runtime.GC(); runtime.GC()
+    var m runtime.MemStats
+    runtime.ReadMemStats(&m)
+    text := "{"
+    say := func(name string, value uint64) { text += strconv.Quote(name) + ": " + strconv.FormatUint(value, 10) + ", " }
+    say("system", m.HeapSys); say("live", m.HeapAlloc); say("in use", m.HeapInuse); say("stacks", m.StackInuse)
+    os.Stdout.WriteString(text + strconv.Quote("objects") + ": " + strconv.FormatUint(m.HeapObjects, 10) + "}\\n")
+    os.Stdin.Read(make([]byte, 1))
+    runtime.KeepAlive(first); runtime.KeepAlive(large)
+}
+"""
+
+
+def go():
+    """Go's heap and its stacks, against runtime.ReadMemStats, without symbols."""
+    if not shutil.which("go"):
+        return skip("go is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "keeps.go"), "w") as file:
+            file.write(GO)
+        program = os.path.join(folder, "keeps")
+        subprocess.run(["go", "build", "-ldflags=-s -w", "-o", program, os.path.join(folder, "keeps.go")], check=True,
+                       env=dict(os.environ, HOME=folder, GOCACHE=folder + "/cache", GOFLAGS="-mod=mod", CGO_ENABLED="0"))
+        process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            truth = json.loads(process.stdout.readline())
+            stop(process.pid)       # its collector and scavenger work by themselves
+            before = unchanged(process.pid)
+            arenas = {arena["name"]: arena for arena in figures(process.pid)["arenas"]}
+            check(unchanged(process.pid) == before, "go: looking changed nothing")
+            heap = arenas["go:heap"]
+            check(heap["system"] == truth["system"], f"go: system bytes {heap['system']}, the runtime says {truth['system']}")
+            near(heap["live"], truth["live"], "go: live")
+            near(heap["live"] + heap["pinned"], truth["in use"], "go: in use")
+            near(heap["chunks"], truth["objects"], "go: objects")
+            check(heap["system"] == heap["live"] + heap["free"], "go: system is live and free")
+            check(heap["resident"] >= heap["live"] and 0 < heap["trimmable"] < heap["free"], "go: what is there and what could be given back")
+            near(arenas["go:stack"]["system"], truth["stacks"], "go: stacks")
+        finally:
+            process.kill()
+            process.wait()
+
+
 def redis():
     if not shutil.which("redis-server"):
         return skip("redis-server is not installed")
@@ -409,5 +476,6 @@ mimalloc()
 tcmalloc()
 python()
 hotspot()
+go()
 redis()
 done()
