@@ -62,6 +62,9 @@ uint32_t thread_tid_of(uintptr_t self)
 	return offset && (!where || where[0] == 32) ? *(const uint32_t *)(self + offset) : 0;
 }
 
+/* musl exports nothing, but has the two words near the beginning: of the whole mapping, with its guard. */
+#define MUSL_BLOCK ((uint32_t)(24 * sizeof(void *)))
+
 /* Two words can be where a stack begins and how long it is, if they lead round the control block and where we are. */
 static bool is_stack(const uintptr_t word[2], uintptr_t self, uintptr_t size, uintptr_t here)
 {
@@ -79,7 +82,7 @@ bool thread_stack_by_libc(uintptr_t here, uintptr_t *start, uintptr_t *end)
 	if (!at) {
 		const uint32_t *says = for_debuggers("_thread_db_sizeof_pthread", sizeof(*says));
 
-		store_relaxed(&size, says ? *says : 0U);
+		store_relaxed(&size, says ? *says : objects_named("libc.so.6") ? 0U : MUSL_BLOCK);
 		last = load_relaxed(&size) & ~7U;
 		last = last > 2 * sizeof(*start) ? last - 2 * (uint32_t)sizeof(*start) : 0;
 	}
