@@ -140,6 +140,8 @@ static void take_header(struct image *image, const Elf64_Phdr *ph)
 		image->dynamic = *ph;
 	else if (ph->p_type == PT_TLS)
 		image->tls = *ph;
+	else if (ph->p_type == PT_INTERP)
+		image->interpreter = *ph;
 }
 
 bool image_offset(const struct image *image, uint64_t address, uint64_t size, uint64_t *offset)

@@ -20,7 +20,7 @@ struct image_symbols;
 struct image {
 	Elf64_Phdr segment[IMAGE_SEGMENTS]; /* PT_LOAD, in order */
 	size_t segments;            /* at least one */
-	Elf64_Phdr dynamic, tls;    /* p_memsz 0: it has none */
+	Elf64_Phdr dynamic, tls, interpreter; /* p_memsz 0: it has none */
 	char soname[64];            /* what it is called where libraries are named; "": it has none */
 	unsigned machine;           /* EM_X86_64, ... */
 	struct image_symbols *symbols; /* read when the first is asked for */

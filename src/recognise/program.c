@@ -110,6 +110,26 @@ static void find_start(struct target *target, const struct object *object, uint6
 		}
 }
 
+/* The dynamic linker is called as the program asks for it, which may be by a link to its file (musl's, which has no soname). */
+static bool find_interpreter(struct target *target, const struct object *object, char label[OBJECT_LABEL_MAX])
+{
+	struct object *program = target->objects ? &target->object[0] : NULL;
+	char path[OBJECT_LABEL_MAX];
+	const Elf64_Phdr *interpreter;
+
+	/* Many objects have no soname, and asking is system calls. */
+	if ((strncmp(object->name, "libc.", strlen("libc.")) && strncmp(object->name, "ld-", strlen("ld-"))) || !program || program == object ||
+	    !object_read(target, program))
+		return false;
+	interpreter = &program->image->interpreter;
+	if (!interpreter->p_memsz || interpreter->p_filesz > sizeof(path) ||
+	    !object_constant(target, program, program->base + interpreter->p_vaddr, path, interpreter->p_filesz) ||
+	    !memchr(path, '\0', interpreter->p_filesz) || !same_file(target, path, object->path))
+		return false;
+	snprintf(label, OBJECT_LABEL_MAX, "%s", last_part(path));
+	return true;
+}
+
 void object_label(struct target *target, const struct object *object, char label[OBJECT_LABEL_MAX])
 {
 	struct proc_text vector;
@@ -117,7 +137,7 @@ void object_label(struct target *target, const struct object *object, char label
 
 	snprintf(label, OBJECT_LABEL_MAX, "%.*s", OBJECT_LABEL_MAX - 1, *object->image->soname ? object->image->soname : object->name);
 	/* The program is the first, as a rule; many may follow it that have no soname either. */
-	if (*object->image->soname || target->has_program || proc_read(target->proc, target->pid, "auxv", &vector))
+	if (*object->image->soname || find_interpreter(target, object, label) || target->has_program || proc_read(target->proc, target->pid, "auxv", &vector))
 		return;
 	headers = auxiliary(&vector, AT_PHDR);
 	target->has_program = headers >= object->base && headers < object->end;
