@@ -213,7 +213,7 @@ const ElfW(Sym) *elf_find(const struct elf_symbols *s, const char *name)
 }
 
 /* The newer table does not say how many symbols it has: the last chain that a bucket starts ends with the last. */
-static size_t count_symbols(const struct elf_symbols *s)
+static size_t count_hashed(const struct elf_symbols *s)
 {
 	const uint32_t *chain, *bucket;
 	uint32_t buckets, first, last = 0;
@@ -239,15 +239,26 @@ uint32_t elf_buckets(const struct elf_symbols *s)
 	return s->hash ? s->hash[0] : s->old_hash ? s->old_hash[0] : 0;
 }
 
+size_t elf_symbol_count(const struct elf_symbols *s)
+{
+	return MIN(count_hashed(s), s->symbols);
+}
+
+const ElfW(Sym) *elf_function(const struct elf_symbols *s, size_t index)
+{
+	const ElfW(Sym) *symbol = defined(s, index);
+
+	return symbol && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC ? symbol : NULL;
+}
+
 const ElfW(Sym) *elf_symbol_at(const struct elf_symbols *s, uintptr_t addr)
 {
-	size_t count = MIN(count_symbols(s), s->symbols);
+	size_t count = elf_symbol_count(s);
 
 	for (size_t i = s->hash ? s->hash[1] : 0; i < count; i++) {
-		const ElfW(Sym) *symbol = defined(s, i);
+		const ElfW(Sym) *symbol = elf_function(s, i);
 
-		if (symbol && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
-		    addr - (s->base + symbol->st_value) < symbol->st_size)
+		if (symbol && addr - (s->base + symbol->st_value) < symbol->st_size)
 			return symbol;
 	}
 	return NULL;

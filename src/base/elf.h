@@ -46,6 +46,12 @@ bool elf_symbols(const struct elf_object *o, struct elf_symbols *out);
 /* The symbol with that number, or NULL. */
 const ElfW(Sym) *elf_symbol(const struct elf_symbols *s, size_t index);
 
+/* How many there are by its hash table; 0: it does not say. */
+size_t elf_symbol_count(const struct elf_symbols *s);
+
+/* The symbol with that number, where it is a function of the object's own, or NULL. */
+const ElfW(Sym) *elf_function(const struct elf_symbols *s, size_t index);
+
 /* What stands there in the table of strings, "" where that is none. */
 const char *elf_string(const struct elf_symbols *s, size_t at);
 bool elf_is_named(const struct elf_symbols *s, const ElfW(Sym) *symbol, const char *name);

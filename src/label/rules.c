@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "label/functions.h"
 #include "label/hotspot.h"
 
 #define ANY_PROT (-1)
@@ -493,7 +494,7 @@ enum malloc_charge rules_malloc_charge(const struct object *o, uintptr_t code)
 		if (!r->to_caller || !glob(r->lib, o->name) || !may_have(o, r->sym))
 			continue;
 		if (!symbol)
-			symbol = symbol_of(o, code);
+			symbol = function_name_at(o, code);
 		if (!r->sym || glob(r->sym, symbol))
 			return CHARGE_CALLER;
 	}

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "label/functions.h"
 #include "label/objects.h"
 #include "owner/owner.h"
 #include "run.h"
@@ -134,6 +135,29 @@ START_TEST(objects_and_their_symbols)
 }
 END_TEST
 
+/* By the index and by a look at every symbol it is the same function. */
+START_TEST(functions_by_their_place)
+{
+	const struct object *libc;
+	struct elf_symbols s;
+	unsigned named = 0;
+
+	objects_classify = owner_classify;
+	objects_refresh(NULL, NULL, NULL);
+	libc = objects_named("libc.so");
+	ck_assert(libc && object_symbols(libc, &s));
+	for (uintptr_t at = libc->start; at < libc->end; at += 509) {
+		const ElfW(Sym) *symbol = elf_symbol_at(&s, at);
+
+		ck_assert_str_eq(function_name_at(libc, at), symbol ? elf_string(&s, symbol->st_name) : "");
+		named += symbol != NULL;
+	}
+	ck_assert_uint_gt(named, 100);
+	ck_assert_str_eq(function_name_at(libc, libc->end), "");
+	ck_assert_str_eq(function_name_at(libc, 1), "");
+}
+END_TEST
+
 START_TEST(objects_in_the_order_of_symbols)
 {
 	const struct link_map *o = elf_objects();
@@ -183,6 +207,7 @@ int main(void)
 	tcase_add_test(tests, table_finds_what_was_added);
 	tcase_add_test(tests, objects_and_their_symbols);
 	tcase_add_test(tests, objects_in_the_order_of_symbols);
+	tcase_add_test(tests, functions_by_their_place);
 	tcase_add_test(tests, maps_of_this_process);
 	return run_tests("base", tests);
 }
