@@ -86,6 +86,7 @@ static struct {
 	int (*search_table)(unw_addr_space_t, unw_word_t, unw_dyn_info_t *, unw_proc_info_t *, int, void *);
 } unwind;
 static unw_addr_space_t space;
+static uint64_t tables_kept;                    /* since which generation of objects, and 1; 0: not */
 
 /*
  * Its memory, kept for when it begins anew (see borrow_libunwind): it asks for
@@ -321,10 +322,27 @@ static bool borrow_libunwind(void)
 	space = unwind.create_addr_space(&accessors.known, 0);
 	if (!space)
 		return false;
-	/* Our own cache of paths serves better, and theirs would need its lock. */
+	/* For who walks seldom our own cache of paths serves better. */
 	unwind.set_caching_policy(space, UNW_CACHE_NONE);
+	tables_kept = 0;
 	part_set(PART_WALK, PART_ACTIVE, REASON_NONE);
 	return true;
+}
+
+/*
+ * How to step from an address, once read from the unwind tables, libunwind can keep: a step takes 500 instructions
+ * then and not 6000, for some 50 KiB. Its lock is none (see missing), as there is one walk at a time.
+ * Forgotten when objects came or went.
+ */
+static void keep_tables(void)
+{
+	uint32_t now = objects_generation();
+
+	if (tables_kept == now + 1UL)
+		return;
+	unwind.set_caching_policy(space, UNW_CACHE_NONE);
+	unwind.set_caching_policy(space, UNW_CACHE_GLOBAL);
+	tables_kept = now + 1UL;
 }
 
 /* --- one walk ---------------------------------------------------------------------- */
@@ -524,7 +542,11 @@ static bool ready(void)
 	if (in_libunwind)
 		space = NULL;
 	in_libunwind = false;
-	return space || borrow_libunwind();
+	if (!space && !borrow_libunwind())
+		return false;
+	if (tables_kept)
+		keep_tables();
+	return true;
 }
 
 static const struct object *walk_and_keep(uintptr_t caller, uintptr_t frame)
@@ -580,6 +602,7 @@ bool walk_frames(uintptr_t caller, uintptr_t frame, walk_visit *visit, void *con
 		count_add(COUNT_WALKS, 1);
 		in_libunwind = true;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		keep_tables();
 		whole = each_frame(caller, frame, visit, context);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		in_libunwind = false;

@@ -4,7 +4,7 @@
  * calls, which is known by the page of the return address. Who allocates for
  * others (libc, the C++ runtime, a wrapper that a rule names) is looked behind.
  *
- * A walk by libunwind takes some 10,000 instructions, so its steps are kept: how
+ * A walk by libunwind takes tens of thousands of instructions, so its steps are kept: how
  * far above one return address on the stack the next one lies. That is the same
  * at every call from one place, as frames have a fixed size:
  *
@@ -12,8 +12,8 @@
  *      known by ip of malloc's caller      by ip in strdup          by ip in libfoo
  *
  * So a call path that was never seen needs no walk either, if its frames were
- * seen in others. Where a frame has no fixed size (alloca), its step is never
- * kept.
+ * seen in others, nor where what is above them is charged itself. Where a frame
+ * has no fixed size (alloca), its step is never kept.
  */
 #include "malloc/malloc.h"
 
@@ -96,96 +96,125 @@ static unsigned number_of(const struct asker *a)
 /* --- steps --------------------------------------------------------------------------------- */
 
 #define STEPS 4096U
+#define STEPS_SHIFT 12
 #define MOST_STEPS 32
 
-/* Two threads may write one place at once: the key is made of both the answer and the question, so a mixture answers nobody. */
-static struct step {
-	uint64_t answer;                /* STEP_NONE, or a kind and a number */
-	uint64_t key;
-} steps[STEPS] COLD_BSS;
+/*
+ * One word each, so that threads that write one at once do no harm:
+ *
+ *     question without what its place tells   39 bits
+ *     it lies in the place beside its own      1
+ *     kind                                     3
+ *     number                                  21      a library; of a step: see below
+ */
+static uint64_t steps[STEPS] COLD_BSS;
 
-/* STEP_INNER: up, from a function that has no name and may be part of a wrapper. */
-enum { STEP_NONE, STEP_UP, STEP_INNER, STEP_CHARGED, STEP_VARIES };
-#define ANSWER(kind, number) ((uint64_t)(number) << 3 | (kind))
-#define ANSWER_KIND(answer) ((answer) & 7)
-#define ANSWER_NUMBER(answer) ((answer) >> 3)
+enum { STEP_NONE, STEP_UP, STEP_CHARGED, STEP_VARIES };
+#define NUMBER_BITS 21
+#define ANSWER_BITS (NUMBER_BITS + 3)
+#define MOVED (1ULL << ANSWER_BITS)
+#define ANSWER(kind, number) ((uint64_t)(kind) << NUMBER_BITS | (number))
+#define ANSWER_KIND(answer) ((unsigned)((answer) >> NUMBER_BITS))
+#define ANSWER_NUMBER(answer) ((unsigned)((answer) & ((1U << NUMBER_BITS) - 1)))
 
-static inline uint64_t step_key(uint64_t answer, uintptr_t question)
-{
-	return answer * 0x9e3779b97f4a7c15ULL ^ question;
-}
-
-/* Each question has two places, so that two that meet are both known. */
-static inline struct step *step_place(uintptr_t question)
-{
-	return &steps[(question * 0x9e3779b97f4a7c15ULL >> 32) % STEPS];
-}
-
-static inline struct step *other_place(struct step *s) { return &steps[(size_t)(s - steps) ^ 1]; }
-
-static inline uint64_t step_in(const struct step *s, uintptr_t question)
-{
-	uint64_t answer = load_relaxed(&s->answer);
-
-	return load_relaxed(&s->key) == step_key(answer, question) ? answer : STEP_NONE;
-}
-
-static uint64_t step_get(uintptr_t question)
-{
-	struct step *s = step_place(question);
-	uint64_t answer = step_in(s, question);
-
-	return likely(answer != STEP_NONE) ? answer : step_in(other_place(s), question);
-}
-
-static void step_put(uintptr_t question, uint64_t answer)
-{
-	struct step *s = step_place(question), *other = other_place(s);
-	uint64_t before = step_in(s, question);
-
-	/* Known in its other place it stays there; else what is in the first one moves to that. */
-	if (before == STEP_NONE && (before = step_in(other, question)) != STEP_NONE) {
-		s = other;
-	} else if (before == STEP_NONE && load_relaxed(&s->key)) {
-		store_relaxed(&other->answer, load_relaxed(&s->answer));
-		store_relaxed(&other->key, load_relaxed(&s->key));
-	}
-	if (before == ANSWER(STEP_VARIES, 0))
-		return;
-	if (before != STEP_NONE && before != answer)
-		answer = ANSWER(STEP_VARIES, 0);
-	store_relaxed(&s->answer, answer);
-	store_relaxed(&s->key, step_key(answer, question));
-}
+/* A step's number: how many words up; how many functions without a name are passed with it; how often it was seen. */
+#define WORDS_BITS 13
+#define INNER_BITS 2
+#define STEP(words, inner) ANSWER(STEP_UP, (inner) << WORDS_BITS | (words))
+#define STEP_BYTES(answer) (((answer) & ((1U << WORDS_BITS) - 1)) * sizeof(uintptr_t))
+#define STEP_INNER(answer) ((answer) >> WORDS_BITS & ((1U << INNER_BITS) - 1))
+#define STEP_ONCE (1U << (WORDS_BITS + INNER_BITS))
+#define STEP_SEEN(answer) (ANSWER_NUMBER(answer) / STEP_ONCE)
+/* What was seen so often, and never otherwise, is a frame of fixed size. */
+#define SEEN_ENOUGH 3U
 
 /*
  * The first frame's place is ours, and those of the others are where their return addresses lie: two kinds of question.
  * And whether a function without a name is passed by depends on how many were passed below it.
  */
-static inline uintptr_t question(uintptr_t ip, bool first, unsigned inner) { return (first ? ip : ~ip) ^ (uintptr_t)inner << 56; }
+#define QUESTION_FIRST (1ULL << 48)
+#define QUESTION_INNER_SHIFT 49
+static inline uint64_t question_kind(bool first, uint64_t inner) { return (first ? QUESTION_FIRST : 0) | inner << QUESTION_INNER_SHIFT; }
+static inline unsigned question_inner(uint64_t q) { return (unsigned)(q >> QUESTION_INNER_SHIFT); }
 
-/* The library, if all steps to it are known; else LIBRARY_NONE. */
-static unsigned climb(uintptr_t caller, uintptr_t frame)
+/* Each question has two places, so that two that meet are both known. */
+static inline unsigned step_place(uint64_t q) { return (unsigned)(q ^ q >> STEPS_SHIFT) % STEPS; }
+static inline uint64_t step_word(uint64_t q, uint64_t moved) { return q >> STEPS_SHIFT << (ANSWER_BITS + 1) | moved; }
+
+static inline uint64_t step_in(unsigned place, uint64_t q, uint64_t moved)
+{
+	uint64_t answer = load_relaxed(&steps[place]) ^ step_word(q, moved);
+
+	return likely(answer < MOVED) ? answer : STEP_NONE;
+}
+
+/* What is known of a step when it is seen (once more). */
+static uint64_t step_seen(uint64_t before, uint64_t answer)
+{
+	if (before == STEP_NONE)
+		return answer;
+	if (ANSWER_KIND(answer) == STEP_CHARGED)
+		return before == answer ? before : ANSWER(STEP_VARIES, 0);
+	if (ANSWER_KIND(before) != STEP_UP || before % STEP_ONCE != answer % STEP_ONCE)
+		return ANSWER(STEP_VARIES, 0);
+	return STEP_SEEN(before) == SEEN_ENOUGH ? before : before + STEP_ONCE;
+}
+
+/* Known in its other place it stays there; else what is in the first one moves to that. */
+static void step_put(uint64_t q, uint64_t answer)
+{
+	unsigned place = step_place(q);
+	uint64_t before = step_in(place, q, 0), there = load_relaxed(&steps[place]);
+
+	if (before == STEP_NONE && (before = step_in(place ^ 1, q, MOVED)) != STEP_NONE) {
+		store_relaxed(&steps[place ^ 1], step_word(q, MOVED) | step_seen(before, answer));
+		return;
+	}
+	if (before == STEP_NONE && there)
+		store_relaxed(&steps[place ^ 1], there ^ MOVED);
+	store_relaxed(&steps[place], step_word(q, 0) | step_seen(before, answer));
+}
+
+/* How far a climb has come. */
+struct climb {
+	uintptr_t ip;
+	uint64_t question;
+	bool sure;                      /* this ip is what a walk would find here, too */
+};
+
+/* The library, if all steps to it are known; else LIBRARY_NONE, and in c, if not NULL, where the climb ended. */
+static inline __attribute__((always_inline)) unsigned climb(uintptr_t ip, uintptr_t at, struct climb *c)
 {
 	const struct thread *me = thread_self();
-	uintptr_t ip = caller, at = frame;
-	unsigned inner = 0;
+	uint64_t kind = QUESTION_FIRST;
+	unsigned least = SEEN_ENOUGH;
 
-	if (frame < me->stack_start || frame >= me->stack_end)
+	if (unlikely(at < me->stack_start || at >= me->stack_end))
 		return LIBRARY_NONE;
-	for (int i = 0; i < MOST_STEPS; i++) {
-		uint64_t answer = step_get(question(ip, !i, inner));
-		unsigned kind = ANSWER_KIND(answer);
+	/* It ends, as each step leads up. */
+	for (;;) {
+		uint64_t q = ip ^ kind, answer = step_in(step_place(q), q, 0);
 
-		if (kind == STEP_CHARGED)
-			return (unsigned)ANSWER_NUMBER(answer);
-		if ((kind != STEP_UP && kind != STEP_INNER) || ANSWER_NUMBER(answer) > me->stack_end - sizeof(ip) - at)
+		if (unlikely(answer == STEP_NONE))
+			answer = step_in(step_place(q) ^ 1, q, MOVED);
+		if (ANSWER_KIND(answer) == STEP_CHARGED)
+			return ANSWER_NUMBER(answer);
+		at += STEP_BYTES(answer);
+		if (unlikely(ANSWER_KIND(answer) != STEP_UP || at > me->stack_end - sizeof(ip))) {
+			if (c)
+				*c = (struct climb){ ip, q, answer == STEP_NONE && least == SEEN_ENOUGH };
 			return LIBRARY_NONE;
-		inner += kind == STEP_INNER;
-		at += ANSWER_NUMBER(answer);
+		}
+		if (c)
+			least = MIN(least, STEP_SEEN(answer));
+		kind = question_kind(false, STEP_INNER(answer));
 		ip = arch_unsign(*(const uintptr_t *)at);
 	}
-	return LIBRARY_NONE;
+}
+
+unsigned caller_climbed(uintptr_t caller, uintptr_t frame)
+{
+	return climb(caller, frame, NULL);
 }
 
 /* --- the walk -------------------------------------------------------------------------------- */
@@ -213,7 +242,7 @@ static enum malloc_charge charge_of(const struct object *o, uintptr_t ip)
 
 struct walk_up {
 	uintptr_t ip[MOST_STEPS], at[MOST_STEPS];
-	uint8_t inner_at[MOST_STEPS + 1]; /* how many were passed below, and at the end */
+	uint8_t inner_at[MOST_STEPS];   /* how many were passed below */
 	unsigned depth, inner;
 	struct asker first, charged;    /* first: where nothing better is found */
 	bool done;
@@ -258,18 +287,25 @@ static bool visit(uintptr_t ip, uintptr_t at, void *context)
 	return false;
 }
 
+/* false: it has no room in an answer, or was not found. */
+static bool step_to(const struct walk_up *up, unsigned i, uintptr_t frame, uint64_t *answer)
+{
+	uintptr_t words = (up->at[i] - (i > 1 ? up->at[i - 1] : frame)) / sizeof(words);
+
+	*answer = STEP(words, (unsigned)up->inner_at[i]) + STEP_ONCE;
+	return up->at[i] && words && words < 1U << WORDS_BITS;
+}
+
 static void keep(const struct walk_up *up, uintptr_t frame, unsigned library)
 {
-	for (unsigned i = 1; i < up->depth; i++)
-		if (!up->at[i])
-			return;
-	for (unsigned i = 0; i < up->depth; i++) {
-		uintptr_t from = i ? up->at[i] : frame;
-		unsigned up_by = up->inner_at[i + 1] > up->inner_at[i] ? STEP_INNER : STEP_UP;
-		uint64_t answer = i == up->depth - 1 ? ANSWER(STEP_CHARGED, library) : ANSWER(up_by, up->at[i + 1] - from);
+	uint64_t answer[MOST_STEPS];
 
-		step_put(question(up->ip[i], !i, up->inner_at[i]), answer);
-	}
+	for (unsigned i = 1; i < up->depth; i++)
+		if (!step_to(up, i, frame, &answer[i - 1]))
+			return;
+	answer[up->depth - 1] = ANSWER(STEP_CHARGED, library);
+	for (unsigned i = 0; i < up->depth; i++)
+		step_put(up->ip[i] ^ question_kind(!i, up->inner_at[i]), answer[i]);
 }
 
 /* Where the stack does not tell (a coroutine's, no unwind tables), whoever called is charged. */
@@ -286,6 +322,27 @@ static __attribute__((noinline)) unsigned walk_up(uintptr_t caller, uintptr_t fr
 	library = number_of(&up.charged);
 	if (library != LIBRARY_NONE)
 		keep(&up, frame, library);
+	return library;
+}
+
+/*
+ * A climb that has come to a function that is charged itself needs no walk: most
+ * call paths differ in their last step alone.
+ */
+static unsigned ask_last(const struct climb *c)
+{
+	enum malloc_charge charge;
+	struct asker a;
+	unsigned library;
+
+	if (!c->sure || !find_asker(c->ip - 1, &a) || is_for_others(asker_object(&a)))
+		return LIBRARY_NONE;
+	charge = charge_of(asker_object(&a), c->ip - 1);
+	if (charge == CHARGE_CALLER || (charge == CHARGE_UNKNOWN && question_inner(c->question) < MOST_INNER))
+		return LIBRARY_NONE;
+	library = number_of(&a);
+	if (library != LIBRARY_NONE)
+		step_put(c->question, ANSWER(STEP_CHARGED, library));
 	return library;
 }
 
@@ -321,7 +378,7 @@ void callers_look(void)
 	for (unsigned i = 0; i < PAGES; i++)
 		store_relaxed(&caller_pages[i], (uint64_t)0);
 	for (unsigned i = 0; i < STEPS; i++)
-		store_relaxed(&steps[i].key, (uint64_t)0);
+		store_relaxed(&steps[i], (uint64_t)0);
 	for (unsigned i = 0; i < ARRAY_SIZE(charges); i++)
 		store_relaxed(&charges[i], (uint64_t)0);
 }
@@ -329,6 +386,7 @@ void callers_look(void)
 unsigned caller_library(uintptr_t caller, uintptr_t frame)
 {
 	uint64_t entry = load_relaxed(&caller_pages[caller_place(caller)]);
+	struct climb c = { .sure = false };
 	struct asker a;
 	unsigned library;
 
@@ -344,6 +402,8 @@ unsigned caller_library(uintptr_t caller, uintptr_t frame)
 	}
 	if (library != LIBRARY_NONE)
 		return library;
-	library = climb(caller, frame);
+	library = climb(caller, frame, &c);
+	if (library == LIBRARY_NONE)
+		library = ask_last(&c);
 	return library != LIBRARY_NONE ? library : walk_up(caller, frame);
 }

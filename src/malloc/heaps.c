@@ -50,7 +50,7 @@ static mi_heap_t *make_heap(struct heaps *me, unsigned library)
  * thread is in here, the default heap serves. A handler may have left this by
  * a jump: then it is over when the frame is gone.
  */
-mi_heap_t *heap_of(uintptr_t caller, uintptr_t frame)
+static __attribute__((noinline)) mi_heap_t *find_heap(uintptr_t caller, uintptr_t frame)
 {
 	struct heaps *me = &heaps_mine;
 	int saved = errno;
@@ -73,6 +73,15 @@ mi_heap_t *heap_of(uintptr_t caller, uintptr_t frame)
 	me->busy = 0;
 	errno = saved;
 	return heap;
+}
+
+mi_heap_t *heap_of(uintptr_t caller, uintptr_t frame)
+{
+	mi_heap_t *heap = heap_known(caller);
+
+	if (!heap)
+		heap = heaps_mine.fast[caller_climbed(caller, frame)];
+	return likely(heap != NULL) ? heap : find_heap(caller, frame);
 }
 
 void heap_is_full(const mi_heap_t *heap)

@@ -63,6 +63,9 @@ static inline unsigned caller_place(uintptr_t caller) { return (unsigned)(caller
 static inline uint32_t caller_tag(uintptr_t caller) { return (uint32_t)(caller >> TAG_SHIFT); }
 _Static_assert(1 << (TAG_SHIFT - PAGE_SHIFT) <= PAGES, "the place and the tag are all of a page's number");
 
+/* For calls from a page that has none, or many: the library, where the steps to it are known; else LIBRARY_NONE. */
+unsigned caller_climbed(uintptr_t caller, uintptr_t frame);
+
 /* The library that a call is charged to. frame: the hook's own, as for walk_frames. */
 unsigned caller_library(uintptr_t caller, uintptr_t frame);
 
