@@ -117,7 +117,7 @@ static void leave(void)
 
 /* ---- names ---------------------------------------------------------------------------------------------- */
 
-/* How many there are: while there is none, the kernel's functions are called and that is all. */
+/* How many there are: while there is none, the kernel's functions run as they are, but for the call itself. */
 static atomic_t names = ATOMIC_INIT(0);
 
 /* Each name holds the module: while one lives, rmmod says that it is in use. */
@@ -148,13 +148,19 @@ static void name_put(struct anon_vma_name *name)
 		kref_put(&name->kref, name_release);
 }
 
-/* One more reference, or a copy where the count is at its end. NULL where there is no memory for it. */
+/* False: the count is at its end. */
+static __always_inline bool name_hold(struct anon_vma_name *name)
+{
+	if (unlikely(kref_read(&name->kref) >= REFCOUNT_MAX))
+		return false;
+	kref_get(&name->kref);
+	return true;
+}
+
+/* One more reference, or a copy. NULL where there is no memory for it. */
 static struct anon_vma_name *name_reuse(struct anon_vma_name *name)
 {
-	if (kref_read(&name->kref) >= REFCOUNT_MAX)
-		return name_alloc(name->name);
-	kref_get(&name->kref);
-	return name;
+	return name_hold(name) ? name : name_alloc(name->name);
 }
 
 static bool name_equal(const struct anon_vma_name *a, const struct anon_vma_name *b)
@@ -238,8 +244,8 @@ static struct vm_area_struct *our_merge(struct mm_struct *mm, struct vm_area_str
 	struct vm_area_struct *changes, *merged;
 
 	enter();
-	changes = file || !any_names() ? NULL : vma_at(mm, addr);
-	if (!changes && !file && any_names() && prev && prev->vm_end == addr && !(prev->vm_flags & BARRED))
+	changes = file ? NULL : vma_at(mm, addr);
+	if (!changes && !file && prev && prev->vm_end == addr && !(prev->vm_flags & BARRED))
 		changes = prev;
 	if (changes)
 		merged = merge_named(mm, prev, addr, end, vm_flags, anon_vma, pgoff, policy, uffd, name_of(changes));
@@ -274,7 +280,7 @@ static struct vm_area_struct *our_copy(struct vm_area_struct **vma, unsigned lon
 				       bool *need_rmap_locks, bool keep_source)
 {
 	struct mm_struct *mm = (*vma)->vm_mm;
-	bool look = !(*vma)->vm_file && any_names();
+	bool look = !(*vma)->vm_file;
 	struct vm_area_struct *copy;
 
 	enter();
@@ -292,7 +298,7 @@ static unsigned long our_region(struct file *file, unsigned long addr, unsigned 
 				unsigned long pgoff, struct list_head *uf)
 {
 	struct mm_struct *mm = current->mm;
-	bool look = !file && any_names();
+	bool look = !file;
 	unsigned long mapped;
 
 	enter();
@@ -329,8 +335,9 @@ static struct vm_area_struct *our_dup(struct vm_area_struct *from)
 
 	enter();
 	vma = kernel_dup(from);
-	if (vma && name_of(vma))
-		vma->anon_name = name_reuse(vma->anon_name);
+	/* The name first: most have none. */
+	if (vma && vma->anon_name && name_of(vma) && !name_hold(vma->anon_name))
+		vma->anon_name = name_alloc(vma->anon_name->name);
 	leave();
 	return vma;
 }
@@ -536,16 +543,26 @@ static struct function functions[] = {
 
 #define FUNCTIONS_END (functions + ARRAY_SIZE(functions))
 
+/* The call, which makes names where there are none.  kernel_prctl is behind the call to ftrace. */
+static __always_inline bool is_prctl(unsigned long ip)
+{
+	return ip + MCOUNT_INSN_SIZE == (unsigned long)kernel_prctl || ip + MCOUNT_INSN_SIZE == (unsigned long)kernel_prctl_ia32;
+}
+
+/*
+ * Memory that a function here works on gets no first name meanwhile: who calls it holds the lock of the
+ * address space, as who names must.
+ */
 static void notrace redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
 	const struct function *f;
 
-	for (f = functions; f->ours; f++) {
-		if (f->at == ip) {
-			ftrace_instruction_pointer_set(fregs, (unsigned long)f->ours);
+	if (!any_names() && !is_prctl(ip))
+		return;
+	for (f = functions; unlikely(f->at != ip); f++)
+		if (!f->ours)
 			return;
-		}
-	}
+	ftrace_instruction_pointer_set(fregs, (unsigned long)f->ours);
 }
 
 /*
