@@ -10,7 +10,7 @@
  * In this order: what is certain by its address comes first, and what must
  * search in memory that is still nobody's comes last. The linker and arenas ask for threads.
  */
-static recogniser *const recognisers[] = {
+recogniser *const recognisers[] = {
 	recognise_bss,
 	recognise_threads,
 	recognise_musl,
@@ -26,12 +26,16 @@ static recogniser *const recognisers[] = {
 	recognise_php,
 	recognise_ruby,
 	recognise_beam,
+	recognise_ghc,
+	recognise_luajit,
+	recognise_sbcl,
 	recognise_python,
 	recognise_innodb,
 	recognise_large,
 	/* Arenas that lie against large chunks. */
 	recognise_python,
 	recognise_mariadb,
+	NULL,
 };
 
 /* The same list as a registry is, so that whoever reads names sees no difference. */
@@ -55,7 +59,7 @@ static int hand_over(struct findings *findings, struct registry *out)
 
 void recognise_all(struct target *target, struct findings *findings)
 {
-	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
+	for (size_t i = 0; recognisers[i]; i++) {
 		recognisers[i](target, findings);
 		findings_settle(findings);
 	}

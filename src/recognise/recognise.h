@@ -32,12 +32,18 @@ recogniser recognise_go;
 recogniser recognise_php;
 recogniser recognise_ruby;
 recogniser recognise_beam;
+recogniser recognise_ghc;
+recogniser recognise_luajit;
+recogniser recognise_sbcl;
 recogniser recognise_python;
 recogniser recognise_innodb;
 recogniser recognise_large;
 recogniser recognise_mariadb;
 
-/* All of the above, of an open target. */
+/* All of the above, in their order, NULL at the end. */
+extern recogniser *const recognisers[];
+
+/* All of them, of an open target. */
 void recognise_all(struct target *target, struct findings *findings);
 
 /* For struct proc: the same. 0 or a negative errno; -EDQUOT: a limit cut it short, and what was found by then is there. */

@@ -25,16 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define READS 200
 #define PAGE  4096
 
-static recogniser *const recognisers[] = {
-	recognise_bss, recognise_threads, recognise_linked_threads, recognise_musl, recognise_loader, recognise_arenas, recognise_jemalloc, recognise_tcmalloc,
-	recognise_mimalloc, recognise_hotspot, recognise_v8, recognise_go, recognise_php, recognise_ruby, recognise_beam, recognise_python,
-	recognise_innodb, recognise_large, recognise_mariadb,
-};
-
 static heap_reader *const readers[] = { heap_jemalloc, heap_tcmalloc };
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
-static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "program" };
+static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "luajit", "sbcl", "program" };
 
 #define OBJECTS (sizeof(names) / sizeof(*names))
 
@@ -156,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		target.object = &object[OBJECTS - 1];
 		target.objects = 1;
 	}
-	for (size_t i = 0; i < sizeof(recognisers) / sizeof(*recognisers); i++) {
+	for (size_t i = 0; recognisers[i]; i++) {
 		recognisers[i](&target, &findings);
 		check(&target, &findings);
 	}

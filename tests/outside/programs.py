@@ -84,6 +84,23 @@ f = (1..20).map { Fiber.new { Fiber.yield 1 } }.each(&:resume); $stdout.sync = t
 """
 PHP = '$a = []; for ($i = 0; $i < 200000; $i++) $a[] = "x$i"; $b = str_repeat("y", 5000000); echo "ready\\n"; sleep(1000);'
 ERLANG = 'L = [integer_to_list(I) || I <- lists:seq(1, 100000)], B = binary:copy(<<"x">>, 5000000), io:format("ready~n"), timer:sleep(1000000), io:format("~p~p", [L, B]).'
+HASKELL = '''
+import Control.Concurrent
+import Data.Array.IO
+import qualified Data.Map.Strict as M
+import System.IO
+main = do
+    let small = M.fromList [(i, show i) | i <- [1 .. 100000 :: Int]]
+    large <- newArray (0, 2000000) 7 :: IO (IOUArray Int Int)
+    _ <- forkIO (threadDelay 1000000000)
+    putStrLn ("of " ++ show (M.size small)); putStrLn "ready"; hFlush stdout
+    threadDelay 1000000000
+    one <- readArray large 5
+    print (M.lookup 5 small, one)
+'''
+LUA = "t = {} for i = 1, 200000 do t[i] = {i, tostring(i)} end large = string.rep('x', 3000000) for i = 1, #t, 2 do t[i] = nil end " \
+      "collectgarbage() print('ready') io.flush() io.read()"
+LISP = '(progn (defvar *kept* (loop for i below 500000 collect (format nil "x~a" i))) (format t "ready~%") (finish-output) (sleep 1000))'
 PERL = 'my @a = map { "x$_" } 1 .. 200000; $| = 1; print "ready\\n"; sleep 1000'
 
 
@@ -200,5 +217,8 @@ PROGRAMS = [
     ("ruby", says_ready("ruby", "-e", RUBY), 0.95, False),
     ("php", says_ready("php8.2", "-r", PHP), 0.95, False),
     ("php-fpm", php_fpm, 0.95, False),
+    ("haskell", built(HASKELL, "program.hs", "ghc", "-v0", "-threaded", "-O", "TMP/program.hs", "-o", "TMP/program"), 0.95, False),
+    ("luajit", says_ready("luajit", "-e", LUA), 0.95, False),
+    ("sbcl", says_ready("sbcl", "--noinform", "--eval", LISP), 0.95, False),
     ("erlang", says_ready("erl", "-noshell", "-eval", ERLANG), 0.95, False),
 ]
