@@ -6,7 +6,7 @@
  *   Universe::_collectedHeap --> reserved: start, words
  *   CodeCache::_low_bound, _high_bound;  _heaps --> code heap: its map of segments
  *
- * metaspace.c and zgc.c have the rest.
+ * metaspace.c, collector.c and zgc.c have the rest.
  */
 #include "hotspot.h"
 
@@ -14,7 +14,6 @@
 
 #define CODE_MAX       (2ULL << 30)
 #define CODE_HEAPS_MAX 8
-#define HEAP_WORDS_MAX (1ULL << 44)
 
 static const struct hotspot_variable variables[HOTSPOT_PLACES] = {
 	[HOTSPOT_HEAP] = { "Universe", NULL, "_collectedHeap" },
@@ -40,16 +39,17 @@ static const struct hotspot_variable variables[HOTSPOT_PLACES] = {
 	[HOTSPOT_Z_FORWARDING_GRANULES] = { "ZGranuleMapForForwarding", NULL, "_map" },
 	[HOTSPOT_Z_PAGE_RANGE] = { "ZPage", NULL, "_virtual" },
 	[HOTSPOT_Z_RANGE_START] = { "ZVirtualMemory", NULL, "_start" },
+	[HOTSPOT_BARRIERS] = { "BarrierSet", NULL, "_barrier_set" },
+	[HOTSPOT_CARD_TABLE] = { "CardTableBarrierSet", NULL, "_card_table" },
+	[HOTSPOT_CARDS] = { "CardTable", NULL, "_byte_map" },
+	[HOTSPOT_CARDS_BASE] = { "CardTable", NULL, "_byte_map_base" },
+	[HOTSPOT_CARDS_SIZE] = { "CardTable", NULL, "_byte_map_size" },
+	[HOTSPOT_OLD] = { "SerialHeap", "GenCollectedHeap", "_old_gen" },
+	[HOTSPOT_OFFSETS] = { "TenuredGeneration", "CardGeneration", "_bts" },
+	[HOTSPOT_OFFSETS_SPACE] = { "SerialBlockOffsetTable", "BlockOffsetSharedArray", "_vs" },
+	[HOTSPOT_OFFSETS_OF] = { "SerialBlockOffsetTable", "BlockOffsetSharedArray", "_reserved" },
+	[HOTSPOT_G1_REGIONS] = { "G1CollectedHeap", NULL, "_hrm" },
 };
-
-static void name_heap(const struct hotspot *hotspot, uint64_t heap)
-{
-	uint64_t reserved = heap + hotspot->at[HOTSPOT_RESERVED], start, words;
-
-	if (hotspot_word(hotspot, reserved, HOTSPOT_REGION_START, &start) && hotspot_word(hotspot, reserved, HOTSPOT_REGION_WORDS, &words) &&
-	    start % hotspot->target->own.page == 0 && words < HEAP_WORDS_MAX)
-		found_add(hotspot->findings, start, start + words * sizeof(words), "jvm:heap");
-}
 
 /* Where code begins is found by a map beside each heap of code. */
 static void name_segmap(const struct hotspot *hotspot, uint64_t code_heap)
@@ -79,10 +79,11 @@ static void name_code(const struct hotspot *hotspot)
 
 void hotspot_name(const struct hotspot *hotspot)
 {
-	uint64_t heap;
+	uint64_t start, end;
 
-	if (hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
-		name_heap(hotspot, heap);
+	if (hotspot_heap(hotspot, &start, &end))
+		found_add(hotspot->findings, start, end, "jvm:heap");
+	hotspot_collector(hotspot);
 	hotspot_zgc(hotspot);
 	name_code(hotspot);
 	hotspot_metaspace(hotspot);

@@ -23,6 +23,8 @@ enum {
 	HOTSPOT_LOADERS, HOTSPOT_LOADER_NEXT,
 	HOTSPOT_Z_HEAP, HOTSPOT_Z_PAGES, HOTSPOT_Z_PAGES_MAP, HOTSPOT_Z_PAGES_GRANULES, HOTSPOT_Z_FORWARDING, HOTSPOT_Z_FORWARDING_MAP,
 	HOTSPOT_Z_FORWARDING_GRANULES, HOTSPOT_Z_PAGE_RANGE, HOTSPOT_Z_RANGE_START,
+	HOTSPOT_BARRIERS, HOTSPOT_CARD_TABLE, HOTSPOT_CARDS, HOTSPOT_CARDS_BASE, HOTSPOT_CARDS_SIZE,
+	HOTSPOT_OLD, HOTSPOT_OFFSETS, HOTSPOT_OFFSETS_SPACE, HOTSPOT_OFFSETS_OF, HOTSPOT_G1_REGIONS,
 	HOTSPOT_PLACES
 };
 
@@ -41,8 +43,12 @@ void hotspot_name_range(const struct hotspot *hotspot, uint64_t start, uint64_t 
 /* A word of an object; false: it has none, or it cannot be read. */
 bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place, uint64_t *word);
 
-/* Memory for classes (metaspace.c) and what ZGC needs beside its heap (zgc.c). */
+/* The heap, as it was reserved; false: there is none, or it is no range. */
+bool hotspot_heap(const struct hotspot *hotspot, uint64_t *start, uint64_t *end);
+
+/* Memory for classes (metaspace.c), and what collectors need beside the heap (collector.c), ZGC for itself (zgc.c). */
 void hotspot_metaspace(const struct hotspot *hotspot);
+void hotspot_collector(const struct hotspot *hotspot);
 void hotspot_zgc(const struct hotspot *hotspot);
 
 /* Finds where its variables are; false: it is no process of Java. */

@@ -15,6 +15,7 @@
 #define NAME_MAX_   64
 #define BLOCK       4096
 #define BLOCKS      8
+#define HEAP_WORDS_MAX (1ULL << 44)
 
 /* Where in an entry its parts are: exported words tell. */
 struct layout {
@@ -154,4 +155,18 @@ void hotspot_name_range(const struct hotspot *hotspot, uint64_t start, uint64_t 
 			found_add(hotspot->findings, area->start > start ? area->start : start, area->end < end ? area->end : end, "%s",
 			          area->perms[0] == '-' ? "jvm:reserve" : name);
 	}
+}
+
+bool hotspot_heap(const struct hotspot *hotspot, uint64_t *start, uint64_t *end)
+{
+	uint64_t heap, words;
+
+	if (!hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) || !heap || hotspot->at[HOTSPOT_RESERVED] == HOTSPOT_ABSENT)
+		return false;
+	heap += hotspot->at[HOTSPOT_RESERVED];
+	if (!hotspot_word(hotspot, heap, HOTSPOT_REGION_START, start) || !hotspot_word(hotspot, heap, HOTSPOT_REGION_WORDS, &words) || !*start ||
+	    *start % hotspot->target->own.page || !words || words >= HEAP_WORDS_MAX)
+		return false;
+	*end = *start + words * sizeof(words);
+	return true;
 }
