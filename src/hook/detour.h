@@ -27,6 +27,9 @@ bool detour_breakpoints_only(const uint8_t *memory, const uint8_t *file, size_t 
 /* The function that the call before the return address leads to; 0: it is none, or goes by a register or by memory. */
 uintptr_t detour_called(uintptr_t return_address);
 
+/* Calls of other objects go by a stub that jumps to what a slot has: that slot; 0: it is no such stub. */
+uintptr_t detour_stub_slot(uintptr_t stub);
+
 /* Writes the jump that will stand at `at`: the short one, where it reaches that far. Returns its length. */
 size_t detour_jump(uint8_t to[DETOUR_MAX], uintptr_t at, uintptr_t target);
 

@@ -411,19 +411,29 @@ static bool own_is_patched(enum hook_call call)
 	return is_patched(bytes_at(own_function(call)), hook_direct[call].own_bytes);
 }
 
+/* The function that was called there, through a stub if it was; 0: not known. */
+static uintptr_t called_function(uintptr_t return_address)
+{
+	uintptr_t function = objects_find(return_address) ? detour_called(return_address) : 0;
+	uintptr_t slot = objects_find(function) ? detour_stub_slot(function) : 0;
+
+	return objects_find(slot) ? *(const uintptr_t *)slot : function;
+}
+
 /*
  * What comes from no code of libc's may come from libc all the same, by a jump:
  * free() of glibc 2.31 ends with one to munmap, and the return address is that of
  * free's caller. Or it comes from a hook on our own symbol, which passes it on by
- * that symbol's beginning, moved elsewhere. No direct call leads there; and from
+ * that symbol's beginning, moved elsewhere: then this is what was called. And from
  * the first time on it goes by by_munmap, so that what comes so is on its way.
  */
 static bool libc_jumped(enum hook_call call, uintptr_t caller)
 {
 	bool all_on_their_ways = !load_relaxed(&hook_direct[call].libc);
+	uintptr_t called = all_on_their_ways ? 0 : called_function(caller);
 
 	store_relaxed(&hook_direct[call].libc, (uintptr_t)0);
-	return call != CALL_MPROTECT && way.call != call && (all_on_their_ways || (objects_find(caller) && detour_called(caller)));
+	return call != CALL_MPROTECT && way.call != call && (all_on_their_ways || (called && called != own_function(call)));
 }
 
 /*

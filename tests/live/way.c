@@ -36,6 +36,16 @@ static int heard_map, heard_unmap;
 static map_function *moved_map;
 static unmap_function *moved_unmap;
 
+/* mov distance(%rip),%r11: our own functions begin with it. There is room for a short jump only. */
+static bool begins_by_distance(const uint8_t *at) { return !memcmp(at, "\x4c\x8b\x1d", 3); }
+
+/* jmp *0(%rip), and where to: it needs no register. */
+static void go_on(uint8_t *at, void *to)
+{
+	memcpy(at, "\xff\x25\0\0\0\0", 6);
+	memcpy(at + 6, &to, sizeof(to));
+}
+
 /* The beginning, moved: an instruction, and a jump to where the one behind it is or leads. */
 static void *move(uint8_t *at, size_t opening)
 {
@@ -43,11 +53,16 @@ static void *move(uint8_t *at, size_t opening)
 	int32_t distance;
 
 	memcpy(to, at, opening);
+	if (begins_by_distance(at)) {
+		memcpy(&distance, at + 3, sizeof(distance));
+		distance += (int32_t)(at - to);
+		memcpy(to + 3, &distance, sizeof(distance));
+	}
 	if (at[opening] == 0xe9) {
 		memcpy(&distance, at + opening + 1, sizeof(distance));
-		put_jump(to + opening, at + opening + 5 + distance);
+		go_on(to + opening, at + opening + 5 + distance);
 	} else {
-		put_jump(to + opening, at + opening);
+		go_on(to + opening, at + opening);
 	}
 	return to;
 }
@@ -84,7 +99,22 @@ static int hook_unmap(void *addr, size_t len)
 /* mov %ecx,%r10d or test $imm32,%r9d; mov $imm32,%eax */
 static size_t opening_of(const uint8_t *at)
 {
-	return at[0] == 0xb8 ? 5 : at[0] == 0x41 && at[1] == 0x89 ? 3 : at[0] == 0x41 && at[1] == 0xf7 ? 7 : 0;
+	return at[0] == 0xb8 ? 5 : at[0] == 0x41 && at[1] == 0x89 ? 3 : (at[0] == 0x41 && at[1] == 0xf7) || begins_by_distance(at) ? 7 : 0;
+}
+
+/* In the page that has the moved beginning there is room for the way from a short jump to a long one. */
+static void divert(uint8_t *at, void *to, uint8_t *moved)
+{
+	uint8_t jump[5] = { 0xe9 };
+	int32_t distance = moved ? (int32_t)(moved + 64 - (at + sizeof(jump))) : 0;
+
+	if (!moved || !begins_by_distance(at)) {
+		put_jump(at, to);
+		return;
+	}
+	put_jump(moved + 64, to);
+	memcpy(jump + 1, &distance, sizeof(distance));
+	set_bytes(at, jump, sizeof(jump));
 }
 
 static void patch(void *from)
@@ -97,8 +127,8 @@ static void patch(void *from)
 		moved_map = (map_function *)move(map_at, opening_of(map_at));
 		moved_unmap = (unmap_function *)move(unmap_at, opening_of(unmap_at));
 	}
-	put_jump(map_at, (void *)hook_map);
-	put_jump(unmap_at, (void *)hook_unmap);
+	divert(map_at, (void *)hook_map, (uint8_t *)moved_map);
+	divert(unmap_at, (void *)hook_unmap, (uint8_t *)moved_unmap);
 }
 
 #else

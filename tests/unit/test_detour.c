@@ -22,6 +22,8 @@
 #define SYSTEM_CALL "0f05"
 #define BREAKPOINT "cc"
 #define CALL_BACK "e8fbfeffff"          /* call to 256 bytes before it */
+#define STUB "f30f1efa" "f2ff2500100000" "0f1f440000"   /* endbr64; bnd jmp *0x1000(%rip); nop */
+#define STUB_SLOT (11 + 0x1000)
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT + 5, "e900000000" }, { AT + 0x1005, "e900100000" }, { AT - 0xffb, "e900f0ffff" },
 	{ AT + 5 + 0x7fffffff, "e9ffffff7f" }, { AT + 5 - 0x80000000, "e900000080" },
@@ -44,6 +46,8 @@ static const struct { const char *bytes; struct opening opening; } starts[] = {
 #define SYSTEM_CALL "010000d4"
 #define BREAKPOINT "000020d4"           /* brk #0 */
 #define CALL_BACK "c0ffff97"            /* bl to 256 bytes before it */
+#define STUB "10000090" "110240f9" "10020091" "20021fd6"        /* adrp x16; ldr x17, [x16]; add; br x17: not followed */
+#define STUB_SLOT 0
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT, "00000014" }, { AT + 0x1000, "00040014" }, { AT - 4, "ffffff17" },
 	{ AT + (1UL << 27) - 4, "ffffff15" }, { AT - (1UL << 27), "00000016" },
@@ -232,6 +236,17 @@ START_TEST(a_call)
 }
 END_TEST
 
+START_TEST(a_stub)
+{
+	uint8_t code[24] = { 0 };
+
+	from_hex(STUB, code);
+	ck_assert_uint_eq(detour_stub_slot((uintptr_t)code), STUB_SLOT ? (uintptr_t)code + STUB_SLOT : 0);
+	memset(code, 0, sizeof(code));
+	ck_assert_uint_eq(detour_stub_slot((uintptr_t)code), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tests = tcase_create("detour");
@@ -244,6 +259,7 @@ int main(void)
 	tcase_add_loop_test(tests, no_system_call, 0, (int)ARRAY_SIZE(bodies));
 	tcase_add_test(tests, jumps);
 	tcase_add_test(tests, a_call);
+	tcase_add_test(tests, a_stub);
 	tcase_add_loop_test(tests, breakpoints, 0, (int)ARRAY_SIZE(bodies));
 	return run_tests("detour", tests);
 }

@@ -109,6 +109,20 @@ uintptr_t detour_called(uintptr_t return_address)
 	return call[0] == 0xe8 ? return_address + (uintptr_t)(intptr_t)distance : 0;
 }
 
+/* endbr64, where there is one; jmp *distance(%rip), behind a prefix perhaps */
+uintptr_t detour_stub_slot(uintptr_t stub)
+{
+	const uint8_t *at = (const uint8_t *)stub;
+	int32_t distance;
+
+	if (memcmp(at, "\xf3\x0f\x1e\xfa", 4) == 0)
+		at += 4;
+	if (*at == 0xf2)
+		at++;
+	memcpy(&distance, at + 2, sizeof(distance));
+	return at[0] == 0xff && at[1] == 0x25 ? (uintptr_t)at + 6 + (uintptr_t)(intptr_t)distance : 0;
+}
+
 /*
  *   at:  e9 xx xx xx xx              jmp our function, within 2 GiB of here
  * or
