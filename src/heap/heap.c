@@ -19,6 +19,7 @@ static heap_reader *const readers[] = {
 	heap_hotspot,
 	heap_hotspot_concurrent,
 	heap_go,
+	heap_v8,
 };
 
 /* Beside what recognising may cost: after eight seconds apart.c gives the process up, and what was found with it. */

@@ -26,7 +26,7 @@ enum heap_figure {
 #define HEAP_NAME_MAX 80
 
 /* Which allocator: what can be done about its free memory depends on it. */
-enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_MIMALLOC, HEAP_TCMALLOC, HEAP_PYTHON, HEAP_HOTSPOT, HEAP_GO,
+enum heap_kind { HEAP_GLIBC_MAIN, HEAP_GLIBC_ARENA, HEAP_GLIBC_LARGE, HEAP_JEMALLOC, HEAP_MIMALLOC, HEAP_TCMALLOC, HEAP_PYTHON, HEAP_HOTSPOT, HEAP_GO, HEAP_V8,
                  HEAP_KINDS };
 
 /* Chunks of one size, or of sizes above the one before and up to this. */
@@ -82,6 +82,7 @@ heap_reader heap_python;
 heap_reader heap_hotspot;
 heap_reader heap_hotspot_concurrent;
 heap_reader heap_go;
+heap_reader heap_v8;
 
 /* All of the above, of an open target that was recognised. */
 void heap_read(struct target *target, const struct findings *findings, struct heaps *heaps);

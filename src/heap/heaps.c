@@ -15,7 +15,7 @@ const char *heap_allocator(enum heap_kind kind)
 	static const char *const words[HEAP_KINDS] = {
 		[HEAP_GLIBC_MAIN] = "glibc", [HEAP_GLIBC_ARENA] = "glibc", [HEAP_GLIBC_LARGE] = "glibc",
 		[HEAP_JEMALLOC] = "jemalloc", [HEAP_MIMALLOC] = "mimalloc", [HEAP_TCMALLOC] = "tcmalloc",
-		[HEAP_PYTHON] = "python", [HEAP_HOTSPOT] = "jvm", [HEAP_GO] = "go",
+		[HEAP_PYTHON] = "python", [HEAP_HOTSPOT] = "jvm", [HEAP_GO] = "go", [HEAP_V8] = "v8",
 	};
 
 	return words[kind];

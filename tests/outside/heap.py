@@ -444,6 +444,42 @@ def go():
             process.wait()
 
 
+# It waits without turning to its event loop, where V8 would collect more.
+NODE = """
+let kept = []
+for (let i = 0; i < 300000; i++) kept.push({i})
+gc(); gc()
+const v8 = require('v8'), spaces = {}
+for (const space of v8.getHeapSpaceStatistics()) spaces[space.space_name] = space.space_used_size
+spaces.total = v8.getHeapStatistics().total_heap_size
+require('fs').writeSync(1, JSON.stringify(spaces) + '\\n')
+require('fs').readSync(0, Buffer.alloc(1))
+console.log(kept.length)
+"""
+
+
+def node():
+    """V8's heap against its own statistics of spaces."""
+    if not shutil.which("node"):
+        return skip("node is not installed")
+    process = subprocess.Popen(["node", "--expose-gc", "-e", NODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        truth = json.loads(process.stdout.readline())
+        stop(process.pid)
+        arenas = {arena["name"]: arena for arena in figures(process.pid)["arenas"] if arena["allocator"] == "v8"}
+        if not arenas:
+            return skip("this node's V8 has chunks of another layout")
+        system = sum(arena["system"] for arena in arenas.values())
+        check(system == truth["total"], f"node: system bytes {system}, V8 says {truth['total']}")
+        old = arenas["v8:heap:old"]
+        near(old["live"], sum(used for space, used in truth.items() if space not in ("total", "new_space")), "node: live but for the young")
+        check(old["system"] == old["live"] + old["free"] + old["metadata"], "node: system is live, free and metadata")
+        check(arenas["v8:heap:young"]["live"] is None, "node: what is live of the young is unknown")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def redis():
     if not shutil.which("redis-server"):
         return skip("redis-server is not installed")
@@ -477,5 +513,6 @@ tcmalloc()
 python()
 hotspot()
 go()
+node()
 redis()
 done()
