@@ -29,6 +29,7 @@ recogniser *const recognisers[] = {
 	recognise_ghc,
 	recognise_luajit,
 	recognise_sbcl,
+	recognise_mono,
 	recognise_python,
 	recognise_innodb,
 	recognise_large,

@@ -35,6 +35,7 @@ recogniser recognise_beam;
 recogniser recognise_ghc;
 recogniser recognise_luajit;
 recogniser recognise_sbcl;
+recogniser recognise_mono;
 recogniser recognise_python;
 recogniser recognise_innodb;
 recogniser recognise_large;

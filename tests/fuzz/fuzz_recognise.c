@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static heap_reader *const readers[] = { heap_jemalloc, heap_tcmalloc };
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
-static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "luajit", "sbcl", "program" };
+static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "luajit", "sbcl", "mono-sgen", "program" };
 
 #define OBJECTS (sizeof(names) / sizeof(*names))
 

@@ -101,6 +101,11 @@ main = do
 LUA = "t = {} for i = 1, 200000 do t[i] = {i, tostring(i)} end large = string.rep('x', 3000000) for i = 1, #t, 2 do t[i] = nil end " \
       "collectgarbage() print('ready') io.flush() io.read()"
 LISP = '(progn (defvar *kept* (loop for i below 500000 collect (format nil "x~a" i))) (format t "ready~%") (finish-output) (sleep 1000))'
+CSHARP = '''
+class Program { static void Main() {
+    var kept = new System.Collections.Generic.List<string>(); for (int i = 0; i < 300000; i++) kept.Add("x" + i);
+    System.Console.WriteLine("ready"); System.Threading.Thread.Sleep(1000000); System.Console.WriteLine(kept.Count); } }
+'''
 PERL = 'my @a = map { "x$_" } 1 .. 200000; $| = 1; print "ready\\n"; sleep 1000'
 
 
@@ -126,15 +131,19 @@ def says_ready(*command, feed=""):
     return begin
 
 
-def built(source, name, *compiler):
+def compiled(source, name, compiler, *command):
     """The same, but it is compiled first."""
     def begin(tmp):
         panel.need(compiler[0])
         with open(os.path.join(tmp, name), "w") as file:
             file.write(textwrap.dedent(source))
         panel.run(*(c.replace("TMP", tmp) for c in compiler), env=dict(os.environ, HOME=tmp, GOCACHE=tmp + "/cache", GOFLAGS="-mod=mod", CGO_ENABLED="0"))
-        yield from says_ready(os.path.join(tmp, "program"))(tmp)
+        yield from says_ready(*(c.replace("TMP", tmp) for c in command))(tmp)
     return begin
+
+
+def built(source, name, *compiler):
+    return compiled(source, name, compiler, "TMP/program")
 
 
 def alone(begin):
@@ -220,5 +229,7 @@ PROGRAMS = [
     ("haskell", built(HASKELL, "program.hs", "ghc", "-v0", "-threaded", "-O", "TMP/program.hs", "-o", "TMP/program"), 0.95, False),
     ("luajit", says_ready("luajit", "-e", LUA), 0.95, False),
     ("sbcl", says_ready("sbcl", "--noinform", "--eval", LISP), 0.95, False),
+    # A large object, such as the list's array, has no structure.
+    ("mono", compiled(CSHARP, "program.cs", ["mcs", "-out:TMP/program.exe", "TMP/program.cs"], "mono", "TMP/program.exe"), 0.70, False),
     ("erlang", says_ready("erl", "-noshell", "-eval", ERLANG), 0.95, False),
 ]
