@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define READS 200
 #define PAGE  4096
 
-static heap_reader *const readers[] = { heap_jemalloc, heap_tcmalloc };
+static heap_reader *const readers[] = { heap_go, heap_v8, heap_jemalloc, heap_tcmalloc };
+#define FIRST_LARGE 2                /* from this on they have trees */
 
 /* The program is each runtime at once: its objects have the names that are asked for. */
 static const char *const names[] = { "php", "libruby", "node", "python3.11", "libjvm.so", "libc.so.6", "ld-linux", "beam.smp", "mariadbd", "luajit", "sbcl", "mono-sgen", "program" };
@@ -96,6 +97,14 @@ static void check(struct target *target, struct findings *findings)
 	target->reads = target->bytes = 0;
 }
 
+/* What is unknown is more than all else, and of a system that is unknown no more is told. */
+static void check_heaps(const struct heaps *heaps)
+{
+	for (size_t i = 0; i < heaps->count; i++)
+		if (heaps->arena[i].figure[HEAP_LIVE] != HEAP_UNKNOWN && heaps->arena[i].figure[HEAP_LIVE] > heaps->arena[i].figure[HEAP_SYSTEM])
+			abort();
+}
+
 /* Each is what its file would say, and the files are not there: what only symbols lead to is not looked at. */
 static void make_objects(struct object *object, bool has_large)
 {
@@ -156,12 +165,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	try_hotspot(&target, &findings, &bytes);
 	check(&target, &findings);
-	/* The heaps that are found by a tree: fuzz_heap.c has no objects. */
-	for (size_t i = 0; HAS_LARGE(data) && i < sizeof(readers) / sizeof(*readers); i++) {
+	/* The heaps that are found by objects, and by a tree where there is one: fuzz_heap.c has no objects. */
+	for (size_t i = 0; i < (HAS_LARGE(data) ? sizeof(readers) / sizeof(*readers) : FIRST_LARGE); i++) {
 		readers[i](&target, &findings, &heaps);
 		target_allow(&target, &target.limits);
 		target.reads = target.bytes = 0;
 	}
+	check_heaps(&heaps);
 	heaps_free(&heaps);
 	findings_free(&findings);
 	return 0;
