@@ -549,20 +549,28 @@ static __always_inline bool is_prctl(unsigned long ip)
 	return ip + MCOUNT_INSN_SIZE == (unsigned long)kernel_prctl || ip + MCOUNT_INSN_SIZE == (unsigned long)kernel_prctl_ia32;
 }
 
-/*
- * Memory that a function here works on gets no first name meanwhile: who calls it holds the lock of the
- * address space, as who names must.
- */
-static void notrace redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *fregs)
+static noinline notrace void redirect_by_table(unsigned long ip, struct ftrace_regs *fregs)
 {
 	const struct function *f;
 
-	if (!any_names() && !is_prctl(ip))
-		return;
-	for (f = functions; unlikely(f->at != ip); f++)
+	for (f = functions + 1; f->at != ip; f++)
 		if (!f->ours)
 			return;
 	ftrace_instruction_pointer_set(fregs, (unsigned long)f->ours);
+}
+
+/*
+ * Memory that a function here works on gets no first name meanwhile: who calls it holds the lock of the
+ * address space, as who names must.  The first is the copy of a VMA: a fork has thousands.
+ */
+static void notrace redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+	if (!any_names() && !is_prctl(ip))
+		return;
+	if (likely(functions->at == ip))
+		ftrace_instruction_pointer_set(fregs, (unsigned long)functions->ours);
+	else
+		redirect_by_table(ip, fregs);
 }
 
 /*
