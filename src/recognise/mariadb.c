@@ -168,7 +168,8 @@ static bool take_value(void *context, uint64_t address, const uint64_t *word)
 	struct server *server = context;
 
 	(void)address;
-	if (*word % server->target->own.page)
+	/* A mask: each word of many is asked. */
+	if (*word & (server->target->own.page - 1))
 		return false;
 	if (*word >= BUFFER_MIN && *word <= BUFFER_MAX)
 		values_add(&server->length, *word);
