@@ -54,7 +54,7 @@ if [ "${1-}" = --guest ]; then
 		require('fs').writeSync(1, 'ready\n');
 		for (;;) all += hotSum(1e4);
 	JS
-	attach "node --perf-basic-prof" 'JS:[*^~+]*hot[A-Za-z]*' node --perf-basic-prof --always-sparkplug /tmp/hot.js
+	attach "node --perf-basic-prof" '/tmp/hot\.js:[0-9:]*' node --perf-basic-prof --always-sparkplug /tmp/hot.js
 	exit
 fi
 
