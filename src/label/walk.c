@@ -218,30 +218,55 @@ static bool eh_frame_hdr_is_known(uintptr_t hdr)
 	return hdr && memcmp((const void *)hdr, known, sizeof(known)) == 0;
 }
 
+/*
+ * unw_dyn_info_t with a remote table. Between 1.3 and 1.6 libunwind put a word into the
+ * middle, and its soname stayed; so not as the headers have it that we were built with.
+ */
+struct table_1_3 {
+	void *next, *previous;
+	unw_word_t start, end, gp;
+	int32_t format, pad;
+	unw_word_t name, base, length, data;
+	unw_word_t unused[4];
+};
+
+struct table_1_6 {
+	void *next, *previous;
+	unw_word_t start, end, gp;
+	int32_t format, pad;
+	unw_word_t load_offset;
+	unw_word_t name, base, length, data;
+	unw_word_t unused[3];
+};
+_Static_assert(sizeof(struct table_1_3) >= sizeof(unw_dyn_info_t) && sizeof(struct table_1_6) >= sizeof(unw_dyn_info_t), "room for both");
+
+#define TABLE(version, o, entries) &(struct table_##version){ \
+	.start = (o)->start, .end = (o)->end, .format = UNW_INFO_FORMAT_REMOTE_TABLE, \
+	.base = (o)->eh_frame_hdr, .data = (o)->eh_frame_hdr + 12, .length = (entries) * 8UL / sizeof(unw_word_t) }
+
+/* Which it is shows when one is understood: in the other an address stands for a length, and nothing can be read there. */
+static enum { ANY_TABLE, TABLE_1_3, TABLE_1_6 } understood;
+
 /* Our own table in place of dl_iterate_phdr and its lock. */
 static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
 {
 	const struct object *o = objects_find(ip);
+	uint32_t entries;
+	int r = -UNW_ENOINFO;
 
 	if (!o || !eh_frame_hdr_is_known(o->eh_frame_hdr))
 		return -UNW_ENOINFO;
-
 	/* Header: 4 bytes of encodings, .eh_frame's address, the number of entries, then pairs of 4 bytes. */
-	uint32_t entries;
-
 	memcpy(&entries, (const char *)o->eh_frame_hdr + 8, sizeof(entries));
-
-	unw_dyn_info_t table = {
-		.start_ip = o->start,
-		.end_ip = o->end,
-		.format = UNW_INFO_FORMAT_REMOTE_TABLE,
-		.u.rti = {
-			.segbase = o->eh_frame_hdr,
-			.table_data = o->eh_frame_hdr + 12,
-			.table_len = entries * 8UL / sizeof(unw_word_t),
-		},
-	};
-	return unwind.search_table(as, ip, &table, info, need_unwind_info, arg);
+	if (understood != TABLE_1_3) {
+		r = unwind.search_table(as, ip, (void *)TABLE(1_6, o, entries), info, need_unwind_info, arg);
+		understood = r >= 0 ? TABLE_1_6 : understood;
+	}
+	if (understood != TABLE_1_6) {
+		r = unwind.search_table(as, ip, (void *)TABLE(1_3, o, entries), info, need_unwind_info, arg);
+		understood = r >= 0 ? TABLE_1_3 : understood;
+	}
+	return r;
 }
 
 static void put_unwind_info(unw_addr_space_t as, unw_proc_info_t *info, void *arg)
