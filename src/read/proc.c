@@ -420,7 +420,7 @@ static int parse_stat(const struct proc_text *stat, struct proc_identity *identi
 {
 	/* Field numbers as in proc(5), counted from the state, which is the third. */
 	enum { PARENT = 4, FLAGS = 9, MINOR_FAULTS = 10, MAJOR_FAULTS = 12, START_TIME = 22, SIZE = 23, RESIDENT = 24, START_STACK = 28 };
-	const uint64_t kernel_thread = 0x00200000;      /* PF_KTHREAD */
+	const uint64_t kernel_thread = 0x00200000, forked = 0x40; /* PF_KTHREAD, PF_FORKNOEXEC */
 	/* The name is the program's choice and may hold spaces and parentheses. */
 	const char *open = memchr(stat->text, '(', stat->len), *close = memrchr(stat->text, ')', stat->len);
 	struct text rest;
@@ -442,7 +442,10 @@ static int parse_stat(const struct proc_text *stat, struct proc_identity *identi
 			break;
 		switch (field) {
 		case PARENT: identity->parent = (pid_t)value; break;
-		case FLAGS: identity->kernel_thread = value & kernel_thread; break;
+		case FLAGS:
+			identity->kernel_thread = value & kernel_thread;
+			identity->forked = value & forked;
+			break;
 		case MINOR_FAULTS:
 		case MAJOR_FAULTS: identity->faults += value; break;
 		case SIZE: identity->size = value; break;

@@ -106,6 +106,7 @@ struct proc_identity {
 	pid_t parent;
 	char state;
 	bool kernel_thread;
+	bool forked;                /* and did not exec since: its memory is another process's */
 	unsigned long long start_time;
 	unsigned long long start_stack; /* changes at exec; 0 without permission */
 	unsigned long long faults, size, resident; /* page faults, and what stat says of its memory: who compares, sees a change */

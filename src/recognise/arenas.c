@@ -128,6 +128,31 @@ static void find_user(struct target *target, struct glibc_arenas *arenas, const 
 	}
 }
 
+/*
+ * An arena is called after the thread that made it. When that ends the next one
+ * gets it, and nothing tells. So whoever has one now made it only where no thread
+ * has ended: the faults of those are the process's, and no thread's. After a fork
+ * all that is there was made by another process's threads.
+ */
+static bool all_threads_are_there(const struct target *target)
+{
+	struct proc_identity whole, thread;
+	char name[64];
+	unsigned long long faults = 0;
+	pid_t *tids = NULL;
+	size_t count = 0;
+	bool known = !target->proc->core && !proc_tasks(target->proc, target->pid, &tids, &count);
+
+	for (size_t i = 0; known && i < count; i++) {
+		snprintf(name, sizeof(name), "task/%d/stat", (int)tids[i]);
+		known = !proc_identify_by(target->proc, target->pid, name, &thread);
+		faults += thread.faults;
+	}
+	free(tids);
+	/* What is read last has all faults of meanwhile, too. */
+	return known && !proc_identify(target->proc, target->pid, &whole) && !whole.forked && whole.faults == faults;
+}
+
 struct glibc_arenas *glibc_arenas_find(struct target *target, const struct findings *findings)
 {
 	struct glibc_data *data = glibc_data_read(target);
@@ -141,10 +166,12 @@ struct glibc_arenas *glibc_arenas_find(struct target *target, const struct findi
 		find_user(target, arenas, &findings->thread[i], block - 1 - target->own.page);
 	}
 	free(data);
-	if (found)
-		return arenas;
-	free(arenas);
-	return NULL;
+	if (!found) {
+		free(arenas);
+		return NULL;
+	}
+	arenas->made = arenas->count && all_threads_are_there(target);
+	return arenas;
 }
 
 /* One heap may follow another in the same area. */
@@ -173,7 +200,7 @@ void glibc_arena_name(const struct glibc_arenas *arenas, const struct glibc_aren
 {
 	size_t index = (size_t)(arena - arenas->arena) + 1;
 
-	if (arena->threads == 1)
+	if (arenas->made && arena->threads == 1)
 		snprintf(name, size, "glibc:arena%zu:%d", index, (int)arena->tid);
 	else
 		snprintf(name, size, "glibc:arena%zu", index);

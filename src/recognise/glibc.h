@@ -58,6 +58,7 @@ struct glibc_arenas {
 	uint64_t main;              /* main_arena */
 	struct glibc_arena arena[GLIBC_ARENAS_MAX]; /* the threads', oldest first */
 	size_t count;
+	bool made;                  /* whoever uses one made it, for all that is known; else nobody knows who did */
 };
 
 /* struct _heap_info, at the beginning of a heap. */

@@ -31,9 +31,15 @@ CUTS = [0, 1, 63, 64, 100, 1000, 5000, 20000, 100000, 1 << 20, 10 << 20, 20 << 2
 
 
 def named(*arguments):
-    """The parts of the map with a name of that memory, but for the kernel's own and threads' names, which no core has."""
+    """
+    The parts of the map with a name of that memory, but for the kernel's own; and for threads' names, and
+    whether one has ended, which no core has.
+    """
+    def in_core(r):
+        threads = r["name"].startswith("stack:") or (r["source"] == "outside" and r["name"].startswith("glibc:arena"))
+        return ":".join(r["name"].split(":")[:2]) if threads else r["name"]
     regions = json.loads(run("maps", "--json", *arguments).stdout)["regions"]
-    return {(r["start"], r["end"], ":".join(r["name"].split(":")[:2]) if r["name"].startswith("stack:") else r["name"])
+    return {(r["start"], r["end"], in_core(r))
             for r in regions if r["anonymous"] and r["name"] and r["source"] != "kernel"}
 
 

@@ -26,6 +26,21 @@ for i in range(3): threading.Thread(target=work, daemon=True).start()
 for i in range(3): ready.acquire()
 print("ready", flush=True); time.sleep(1000)
 """
+# Threads end, and those that come after them get their arenas.
+CHURN = """
+import threading, time
+def work():
+    own = [bytearray(3000) for i in range(200)]; here.release(); go.wait()
+for last in (False, False, False, True):
+    here, go = threading.Semaphore(0), threading.Event()
+    threads = [threading.Thread(target=work, daemon=True) for i in range(4)]
+    for t in threads: t.start()
+    for t in threads: here.acquire()
+    if not last:
+        go.set()
+        for t in threads: t.join()
+print("ready", flush=True); time.sleep(1000)
+"""
 NODE = "let a = []; for (let i = 0; i < 300000; i++) a.push({i}); console.log('ready'); setTimeout(() => a, 1e6)"
 JAVA = """
 public class Ready { public static void main(String[] a) throws Exception {
@@ -210,6 +225,7 @@ PROGRAMS = [
     ("java Parallel", java("-XX:+UseParallelGC"), 0.95, False),
     ("java Serial", java("-XX:+UseSerialGC"), 0.95, False),
     ("java ZGC", java("-XX:+UseZGC"), 0.95, False),
+    ("python churn", says_ready("/usr/bin/python3", "-c", CHURN), 0.95, False),
     ("perl", says_ready("perl", "-e", PERL), 0.95, True),
     ("bash", says_ready("bash", "-c", "a=$(printf %0900000d 1); echo ready; read x"), 0.95, True),
     ("go", built(GO, "program.go", "go", "build", "-o", "TMP/program", "TMP/program.go"), 0.95, False),

@@ -280,8 +280,8 @@ START_TEST(names_are_the_libraries)
 	begin_names(HONEST);
 	snprintf(expected, sizeof(expected), "stack:%d:worker", (int)places.tid);
 	ck_assert_str_eq(name_of(places.stack), expected);
-	snprintf(expected, sizeof(expected), "glibc:arena1:%d", (int)places.tid);
-	ck_assert_str_eq(name_of(places.arena), expected);
+	/* A test runs in a fork, where nobody knows which thread made it. */
+	ck_assert_str_eq(name_of(places.arena), "glibc:arena1");
 	ck_assert_str_eq(name_of(places.large), "glibc:large");
 	ck_assert_str_eq(name_of(places.bss), "test_recognise:bss");
 	ck_assert_str_eq(name_of(places.mapped), "");
@@ -318,7 +318,7 @@ START_TEST(a_forged_header_names_nothing)
 {
 	begin_names(FORGED_LARGE);
 	ck_assert_str_eq(name_of(places.mapped), "");
-	ck_assert_ptr_nonnull(strstr(name_of(places.arena), "glibc:arena1:"));
+	ck_assert_str_eq(name_of(places.arena), "glibc:arena1");
 	end_names();
 }
 END_TEST
