@@ -73,23 +73,32 @@ static bool is_stack(const uintptr_t word[2], uintptr_t self, uintptr_t size, ui
 	return !((start | word[1]) & (page_size - 1)) && start && start < here && here < end && start < self && self + size <= end;
 }
 
-bool thread_stack_by_libc(uintptr_t here, uintptr_t *start, uintptr_t *end)
+/* How long the control block is. Before 2.34 libc does not say: it ends with the stack, less than a page on. */
+static uint32_t control_block_size(uintptr_t self)
 {
-	static uint32_t size, offset;   /* of the control block, and of the two words in it; 0: not known yet */
-	uintptr_t self = (uintptr_t)pthread_self();
-	uint32_t at = load_relaxed(&offset), last = at;
+	static uint32_t said;           /* 0: not asked yet; 1: it does not say */
 
-	if (!at) {
+	if (!load_relaxed(&said)) {
 		const uint32_t *says = for_debuggers("_thread_db_sizeof_pthread", sizeof(*says));
 
-		store_relaxed(&size, says ? *says : objects_named("libc.so.6") ? 0U : MUSL_BLOCK);
-		last = load_relaxed(&size) & ~7U;
-		last = last > 2 * sizeof(*start) ? last - 2 * (uint32_t)sizeof(*start) : 0;
+		store_relaxed(&said, says ? *says : 1U);
 	}
-	for (; at <= last && load_relaxed(&size); at += sizeof(*start)) {
+	return load_relaxed(&said) > 1 ? load_relaxed(&said) : (uint32_t)(page_up(self + 1) - self);
+}
+
+bool thread_stack_by_libc(uintptr_t here, uintptr_t *start, uintptr_t *end)
+{
+	static uint32_t offset;         /* of the two words in the control block; 0: not known yet */
+	const uint32_t words = 2 * sizeof(*start);
+	uintptr_t self = (uintptr_t)pthread_self();
+	uint32_t size = self ? control_block_size(self) & ~7U : 0, at = load_relaxed(&offset), last = at;
+
+	if (!at)
+		last = size > words ? size - words : 0;
+	for (; at <= last && at + words <= size; at += sizeof(*start)) {
 		const uintptr_t *word = (const uintptr_t *)(self + at);
 
-		if (!is_stack(word, self, load_relaxed(&size), here))
+		if (!is_stack(word, self, size, here))
 			continue;
 		store_relaxed(&offset, at);
 		*start = word[0];
