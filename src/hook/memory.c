@@ -411,13 +411,16 @@ static bool own_is_patched(enum hook_call call)
 	return is_patched(bytes_at(own_function(call)), hook_direct[call].own_bytes);
 }
 
+#define CALL_BYTES 5U           /* no more are read before a return address, */
+#define STUB_BYTES 16U          /* and from the beginning of a stub */
+
 /* The function that was called there, through a stub if it was; 0: not known. */
 static uintptr_t called_function(uintptr_t return_address)
 {
-	uintptr_t function = objects_find(return_address) ? detour_called(return_address) : 0;
-	uintptr_t slot = objects_find(function) ? detour_stub_slot(function) : 0;
+	uintptr_t function = objects_can_be_read(return_address - CALL_BYTES, CALL_BYTES) ? detour_called(return_address) : 0;
+	uintptr_t slot = objects_can_be_read(function, STUB_BYTES) ? detour_stub_slot(function) : 0;
 
-	return objects_find(slot) ? *(const uintptr_t *)slot : function;
+	return objects_can_be_read(slot, sizeof(slot)) ? *(const uintptr_t *)slot : function;
 }
 
 /*

@@ -62,9 +62,6 @@ uint32_t thread_tid_of(uintptr_t self)
 	return offset && (!where || where[0] == 32) ? *(const uint32_t *)(self + offset) : 0;
 }
 
-/* musl exports nothing, but has the two words near the beginning: of the whole mapping, with its guard. */
-#define MUSL_BLOCK ((uint32_t)(24 * sizeof(void *)))
-
 /* Two words can be where a stack begins and how long it is, if they lead round the control block and where we are. */
 static bool is_stack(const uintptr_t word[2], uintptr_t self, uintptr_t size, uintptr_t here)
 {
@@ -73,7 +70,7 @@ static bool is_stack(const uintptr_t word[2], uintptr_t self, uintptr_t size, ui
 	return !((start | word[1]) & (page_size - 1)) && start && start < here && here < end && start < self && self + size <= end;
 }
 
-/* How long the control block is. Before 2.34 libc does not say: it ends with the stack, less than a page on. */
+/* How long the control block is. Before 2.34 glibc does not say, nor does musl: what is left of its page, then. */
 static uint32_t control_block_size(uintptr_t self)
 {
 	static uint32_t said;           /* 0: not asked yet; 1: it does not say */

@@ -10,7 +10,6 @@
  */
 #include "hotspot.h"
 
-
 #define CARD_SHIFT    9
 #define BITMAP_SHIFT  6
 #define MANAGER_WORDS 64
