@@ -17,7 +17,6 @@ static heap_reader *const readers[] = {
 	heap_tcmalloc,
 	heap_python,
 	heap_hotspot,
-	heap_hotspot_concurrent,
 	heap_go,
 	heap_v8,
 };

@@ -80,7 +80,6 @@ heap_reader heap_mimalloc;
 heap_reader heap_tcmalloc;
 heap_reader heap_python;
 heap_reader heap_hotspot;
-heap_reader heap_hotspot_concurrent;
 heap_reader heap_go;
 heap_reader heap_v8;
 

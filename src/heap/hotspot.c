@@ -9,15 +9,13 @@
  * Each space must lie in the heap, and each region where its number says; ZGC
  * and Shenandoah are hotspot_concurrent.c's.
  */
-#include "heap.h"
+#include "hotspot.h"
 
-#include "../recognise/hotspot.h"
 #include "../recognise/view.h"
 
 #define REGIONS_MAX (1U << 20)
 
 enum {
-	HEAP, RESERVED, START, WORDS,
 	PARALLEL_YOUNG, PARALLEL_OLD, PS_EDEN, PS_FROM, PS_TO, PS_OLD, MUTABLE_BOTTOM, MUTABLE_TOP, MUTABLE_END,
 	SERIAL_YOUNG, SERIAL_OLD, NEW_EDEN, NEW_FROM, NEW_TO, TENURED, SPACE_BOTTOM, SPACE_TOP, SPACE_END,
 	MANAGER, REGIONS, TABLE_BASE, TABLE_LENGTH, REGION_BOTTOM, REGION_TOP, REGION_END,
@@ -25,10 +23,6 @@ enum {
 };
 
 static const struct hotspot_variable wanted[VARIABLES] = {
-	[HEAP] = { "Universe", NULL, "_collectedHeap" },
-	[RESERVED] = { "CollectedHeap", NULL, "_reserved" },
-	[START] = { "MemRegion", NULL, "_start" },
-	[WORDS] = { "MemRegion", NULL, "_word_size" },
 	[PARALLEL_YOUNG] = { "ParallelScavengeHeap", NULL, "_young_gen" },
 	[PARALLEL_OLD] = { "ParallelScavengeHeap", NULL, "_old_gen" },
 	[PS_EDEN] = { "PSYoungGen", NULL, "_eden_space" },
@@ -68,45 +62,38 @@ struct sums {
 };
 
 /* A word behind a pointer; 0: it cannot be read, or HotSpot has no such variable. */
-static uint64_t word_at(const struct jvm *hotspot, uint64_t object, unsigned variable)
+static uint64_t word_at(const struct jvm *jvm, uint64_t object, unsigned variable)
 {
 	uint64_t word;
 
-	if (!object || hotspot->at[variable] == HOTSPOT_ABSENT || !memory_word(hotspot->target, object + hotspot->at[variable], &word))
-		return 0;
-	return word;
+	return object && hotspot_field(jvm->target, object, jvm->at[variable], &word) ? word : 0;
 }
 
-static uint64_t static_word(const struct jvm *hotspot, unsigned variable)
+static uint64_t static_word(const struct jvm *jvm, unsigned variable)
 {
 	uint64_t word;
 
-	return hotspot->at[variable] != HOTSPOT_ABSENT && memory_word(hotspot->target, hotspot->at[variable], &word) ? word : 0;
+	return hotspot_field(jvm->target, 0, jvm->at[variable], &word) ? word : 0;
 }
 
-static uint64_t resident(const struct jvm *hotspot, uint64_t start, uint64_t end)
+static uint64_t resident(const struct jvm *jvm, uint64_t start, uint64_t end)
 {
-	struct view view;
 	uint64_t bytes;
 
-	if (start == end || view_open(&view, hotspot->target, start, end))
-		return 0;
-	bytes = view_there(&view, start, end);
-	view_close(&view);
-	return bytes;
+	return view_resident(jvm->target, start, end, &bytes) ? bytes : 0;
 }
 
 /* variable: of its bottom, its top, its end. */
-static bool take_space(const struct jvm *hotspot, uint64_t space, unsigned variable, struct sums *sums)
+static bool take_space(const struct jvm *jvm, uint64_t space, unsigned variable, struct sums *sums)
 {
-	uint64_t bottom = word_at(hotspot, space, variable), top = word_at(hotspot, space, variable + 1), end = word_at(hotspot, space, variable + 2);
+	uint64_t bottom = word_at(jvm, space, variable), top = word_at(jvm, space, variable + 1), end = word_at(jvm, space, variable + 2);
 
-	if (bottom < hotspot->start || top < bottom || end < top || end > hotspot->end)
+	if (bottom < jvm->start || top < bottom || end < top || end > jvm->end)
 		return false;
 	if (!sums->address)
 		sums->address = bottom;
 	sums->committed += end - bottom;
-	sums->resident += resident(hotspot, bottom, end);
+	sums->resident += resident(jvm, bottom, end);
 	sums->used += top - bottom;
 	return true;
 }
@@ -126,15 +113,15 @@ static void show(struct heaps *heaps, const char *name, const struct sums *sums)
 }
 
 /* eden: the first of the variables of three spaces. */
-static bool take_generations(const struct jvm *hotspot, uint64_t young, uint64_t old, unsigned eden, unsigned tenured, unsigned bottom,
+static bool take_generations(const struct jvm *jvm, uint64_t young, uint64_t old, unsigned eden, unsigned tenured, unsigned bottom,
                              struct heaps *heaps)
 {
 	struct sums of_young = { 0 }, of_old = { 0 };
 
 	for (unsigned i = 0; i < 3; i++)
-		if (!take_space(hotspot, word_at(hotspot, young, eden + i), bottom, &of_young))
+		if (!take_space(jvm, word_at(jvm, young, eden + i), bottom, &of_young))
 			return false;
-	if (!take_space(hotspot, word_at(hotspot, old, tenured), bottom, &of_old))
+	if (!take_space(jvm, word_at(jvm, old, tenured), bottom, &of_old))
 		return false;
 	show(heaps, "jvm:heap:young", &of_young);
 	show(heaps, "jvm:heap:old", &of_old);
@@ -142,13 +129,13 @@ static bool take_generations(const struct jvm *hotspot, uint64_t young, uint64_t
 }
 
 /* What of the heap's addresses can be used: the rest is reserved. */
-static uint64_t committed(const struct jvm *hotspot)
+static uint64_t committed(const struct jvm *jvm)
 {
 	uint64_t bytes = 0;
 
-	for (size_t i = area_seek(hotspot->target, hotspot->start); i < hotspot->target->areas && hotspot->target->area[i].start < hotspot->end; i++) {
-		const struct area *area = &hotspot->target->area[i];
-		uint64_t from = area->start > hotspot->start ? area->start : hotspot->start, to = area->end < hotspot->end ? area->end : hotspot->end;
+	for (size_t i = area_seek(jvm->target, jvm->start); i < jvm->target->areas && jvm->target->area[i].start < jvm->end; i++) {
+		const struct area *area = &jvm->target->area[i];
+		uint64_t from = area->start > jvm->start ? area->start : jvm->start, to = area->end < jvm->end ? area->end : jvm->end;
 
 		if (area->perms[1] == 'w')
 			bytes += to - from;
@@ -156,56 +143,52 @@ static uint64_t committed(const struct jvm *hotspot)
 	return bytes;
 }
 
-static bool take_region(const struct jvm *hotspot, uint64_t region, uint64_t number, struct sums *sums)
+static bool take_region(const struct jvm *jvm, uint64_t region, uint64_t number, struct sums *sums)
 {
-	uint64_t bottom = word_at(hotspot, region, REGION_BOTTOM), top = word_at(hotspot, region, REGION_TOP), end = word_at(hotspot, region, REGION_END);
+	uint64_t bottom = word_at(jvm, region, REGION_BOTTOM), top = word_at(jvm, region, REGION_TOP), end = word_at(jvm, region, REGION_END);
 
-	if (bottom < hotspot->start || top < bottom || end < top || end > hotspot->end || end == bottom ||
-	    bottom != hotspot->start + number * (end - bottom))
+	if (bottom < jvm->start || top < bottom || end < top || end > jvm->end || end == bottom ||
+	    bottom != jvm->start + number * (end - bottom))
 		return false;
 	sums->used += top - bottom;
 	return true;
 }
 
-static bool take_regions(const struct jvm *hotspot, struct heaps *heaps)
+static bool take_regions(const struct jvm *jvm, struct heaps *heaps)
 {
-	uint64_t table = hotspot->heap + hotspot->at[MANAGER] + hotspot->at[REGIONS], count = word_at(hotspot, table, TABLE_LENGTH);
-	uint64_t base = word_at(hotspot, table, TABLE_BASE), region;
-	struct sums sums = { .address = hotspot->start, .committed = committed(hotspot) };
+	uint64_t table = jvm->heap + jvm->at[MANAGER] + jvm->at[REGIONS], count = word_at(jvm, table, TABLE_LENGTH);
+	uint64_t base = word_at(jvm, table, TABLE_BASE), region;
+	struct sums sums = { .address = jvm->start, .committed = committed(jvm) };
 
-	if (hotspot->at[MANAGER] == HOTSPOT_ABSENT || hotspot->at[REGIONS] == HOTSPOT_ABSENT || !base || !count || count > REGIONS_MAX)
+	if (jvm->at[MANAGER] == HOTSPOT_ABSENT || jvm->at[REGIONS] == HOTSPOT_ABSENT || !base || !count || count > REGIONS_MAX)
 		return false;
 	/* A region that was never used is none yet. */
 	for (uint64_t i = 0; i < count; i++)
-		if (memory_word(hotspot->target, base + i * sizeof(region), &region) && region && !take_region(hotspot, region, i, &sums))
+		if (memory_word(jvm->target, base + i * sizeof(region), &region) && region && !take_region(jvm, region, i, &sums))
 			return false;
-	sums.resident = resident(hotspot, hotspot->start, hotspot->end);
+	sums.resident = resident(jvm, jvm->start, jvm->end);
 	if (sums.used && sums.used <= sums.committed)
 		show(heaps, "jvm:heap", &sums);
 	return true;
 }
 
+/* Who does not run has no generations. */
+static bool take_heap(const struct jvm *jvm, struct heaps *heaps)
+{
+	return take_generations(jvm, static_word(jvm, PARALLEL_YOUNG), static_word(jvm, PARALLEL_OLD), PS_EDEN, PS_OLD, MUTABLE_BOTTOM, heaps) ||
+	       take_regions(jvm, heaps) ||
+	       take_generations(jvm, word_at(jvm, jvm->heap, SERIAL_YOUNG), word_at(jvm, jvm->heap, SERIAL_OLD), NEW_EDEN, TENURED, SPACE_BOTTOM, heaps);
+}
+
 void heap_hotspot(struct target *target, const struct findings *findings, struct heaps *heaps)
 {
-	struct jvm hotspot = { .target = target };
-	uint64_t words, region;
+	struct hotspot hotspot;
+	struct jvm jvm = { .target = target };
 
 	(void)findings;
-	if (!hotspot_find(target, wanted, VARIABLES, hotspot.at))
+	if (!hotspot_open(&hotspot, target, NULL))
 		return;
-	hotspot.heap = static_word(&hotspot, HEAP);
-	if (!hotspot.heap || hotspot.at[RESERVED] == HOTSPOT_ABSENT)
-		return;
-	region = hotspot.heap + hotspot.at[RESERVED];
-	hotspot.start = word_at(&hotspot, region, START);
-	words = word_at(&hotspot, region, WORDS);
-	if (!hotspot.start || !words || words > 1ULL << 44)
-		return;
-	hotspot.end = hotspot.start + words * sizeof(words);
-	/* Who does not run has no generations. */
-	if (!take_generations(&hotspot, static_word(&hotspot, PARALLEL_YOUNG), static_word(&hotspot, PARALLEL_OLD), PS_EDEN, PS_OLD,
-	                      MUTABLE_BOTTOM, heaps) &&
-	    !take_regions(&hotspot, heaps))
-		take_generations(&hotspot, word_at(&hotspot, hotspot.heap, SERIAL_YOUNG), word_at(&hotspot, hotspot.heap, SERIAL_OLD), NEW_EDEN, TENURED,
-		                 SPACE_BOTTOM, heaps);
+	if (!hotspot_heap(&hotspot, &jvm.start, &jvm.end) || !hotspot_word(&hotspot, 0, HOTSPOT_HEAP, &jvm.heap) ||
+	    !hotspot_find(target, wanted, VARIABLES, jvm.at) || !take_heap(&jvm, heaps))
+		heap_hotspot_concurrent(&hotspot, heaps);
 }

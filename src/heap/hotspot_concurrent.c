@@ -9,9 +9,8 @@
  *
  * so that it is this collector, and these are its variables.
  */
-#include "heap.h"
+#include "hotspot.h"
 
-#include "../recognise/hotspot.h"
 #include "../recognise/view.h"
 
 #define REGIONS_MAX (1U << 20)
@@ -52,7 +51,7 @@ struct collector {
 /* A field of an object; false: it has none, or it cannot be read. */
 static bool field(const struct collector *c, uint64_t object, unsigned variable, uint64_t *word)
 {
-	return c->at[variable] != HOTSPOT_ABSENT && memory_word(c->target, object + c->at[variable], word);
+	return hotspot_field(c->target, object, c->at[variable], word);
 }
 
 static void show(struct heaps *heaps, uint64_t address, uint64_t committed, uint64_t used, uint64_t resident)
@@ -124,27 +123,19 @@ static bool shenandoah_used(const struct collector *c, uint64_t heap, uint64_t *
 
 static void take_shenandoah(const struct collector *c, uint64_t heap, struct heaps *heaps)
 {
-	uint64_t regions, count, start, end, committed, used, resident = HEAP_UNKNOWN;
-	struct view view;
+	uint64_t regions, count, start, end, committed, used, resident;
 
 	if (!field(c, heap, COUNT, &count) || !field(c, heap, REGIONS, &regions) || !field(c, heap, COMMITTED, &committed) ||
 	    !shenandoah_used(c, heap, &used) || !are_regions(c, regions, count, &start, &end) || committed > end - start)
 		return;
-	if (!view_open(&view, c->target, start, end)) {
-		resident = view_there(&view, start, end);
-		view_close(&view);
-	}
-	show(heaps, start, committed, used, resident);
+	show(heaps, start, committed, used, view_resident(c->target, start, end, &resident) ? resident : HEAP_UNKNOWN);
 }
 
-void heap_hotspot_concurrent(struct target *target, const struct findings *findings, struct heaps *heaps)
+void heap_hotspot_concurrent(const struct hotspot *hotspot, struct heaps *heaps)
 {
-	struct hotspot hotspot;
-	struct collector c = { .target = target, .hotspot = &hotspot };
+	struct collector c = { .target = hotspot->target, .hotspot = hotspot };
 	uint64_t heap;
 
-	(void)findings;
-	if (hotspot_open(&hotspot, target, NULL) && hotspot_find(target, wanted, VARIABLES, c.at) && !take_zgc(&c, heaps) &&
-	    hotspot_word(&hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
+	if (hotspot_find(c.target, wanted, VARIABLES, c.at) && !take_zgc(&c, heaps) && hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
 		take_shenandoah(&c, heap, heaps);
 }

@@ -24,14 +24,9 @@ struct sums {
 
 static uint64_t there(struct target *target, uint64_t start, uint64_t size)
 {
-	struct view view;
 	uint64_t bytes;
 
-	if (view_open(&view, target, start, start + size))
-		return 0;
-	bytes = view_there(&view, start, start + size);
-	view_close(&view);
-	return bytes;
+	return view_resident(target, start, start + size, &bytes) ? bytes : 0;
 }
 
 static void take_active(struct sums *sums, const struct jemalloc_extent *extent)

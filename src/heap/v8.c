@@ -30,9 +30,9 @@ static void take_chunk(void *context, uint64_t at, const struct v8_chunk *chunk)
 {
 	struct v8_heap *heap = context;
 	struct sums *sums = chunk->flags & V8_NEW_SPACE ? &heap->young : &heap->old;
-	struct view view;
+	uint64_t resident;
 
-	if (!makes_sense(at, chunk) || view_open(&view, heap->target, at, at + chunk->size)) {
+	if (!makes_sense(at, chunk) || !view_resident(heap->target, at, at + chunk->size, &resident)) {
 		heap->wrong = true;
 		return;
 	}
@@ -40,9 +40,8 @@ static void take_chunk(void *context, uint64_t at, const struct v8_chunk *chunk)
 	sums->size += chunk->size;
 	sums->room += chunk->end - chunk->start;
 	sums->allocated += chunk->allocated;
-	sums->resident += view_there(&view, at, at + chunk->size);
+	sums->resident += resident;
 	sums->chunks++;
-	view_close(&view);
 }
 
 static struct heap_arena *show(struct heaps *heaps, const char *name, const struct sums *sums)

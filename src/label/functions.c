@@ -116,10 +116,21 @@ static const ElfW(Sym) *function_at(const struct object *o, const struct elf_sym
 	return f && addr - (s->base + f->st_value) < f->st_size ? f : NULL;
 }
 
+static const char *name_of(const struct elf_symbols *s, const ElfW(Sym) *function)
+{
+	return function ? elf_string(s, function->st_name) : "";
+}
+
 const char *function_name_at(const struct object *o, uintptr_t addr)
 {
 	struct elf_symbols symbols;
-	const ElfW(Sym) *f = object_symbols(o, &symbols) ? function_at(o, &symbols, addr) : NULL;
 
-	return f ? elf_string(&symbols, f->st_name) : "";
+	return object_symbols(o, &symbols) ? name_of(&symbols, function_at(o, &symbols, addr)) : "";
+}
+
+const char *function_name_once(const struct object *o, uintptr_t addr)
+{
+	struct elf_symbols symbols;
+
+	return object_symbols(o, &symbols) ? name_of(&symbols, elf_symbol_at(&symbols, addr)) : "";
 }

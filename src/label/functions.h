@@ -12,4 +12,7 @@
 /* Its name; "" where none holds the address, or the object does not tell. */
 const char *function_name_at(const struct object *o, uintptr_t addr);
 
+/* The same for who asks seldom: all symbols are looked at, and nothing is kept. */
+const char *function_name_once(const struct object *o, uintptr_t addr);
+
 #endif

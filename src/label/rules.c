@@ -435,18 +435,6 @@ static bool glob(const char *pattern, const char *s)
 	return !*pattern;
 }
 
-/* The exported function that holds the call, "" where the object does not tell. */
-static const char *symbol_of(const struct object *o, uintptr_t caller)
-{
-	struct elf_symbols symbols;
-	const ElfW(Sym) *s;
-
-	if (!object_symbols(o, &symbols))
-		return "";
-	s = elf_symbol_at(&symbols, caller);
-	return s ? elf_string(&symbols, s->st_name) : "";
-}
-
 /* --- malloc by library: each answer is kept by who asks --- */
 
 void rules_read_malloc(void)
@@ -529,7 +517,7 @@ static __attribute__((noinline)) uint64_t match_site(const struct object *asker,
 		if (!glob(rules[i].lib, lib) && !glob(rules[i].lib, file))
 			continue;
 		if (rules[i].sym && !symbol)
-			symbol = symbol_of(asker, caller);
+			symbol = function_name_once(asker, caller);
 		if (!rules[i].sym || glob(rules[i].sym, symbol))
 			fits |= 1ULL << i;
 	}

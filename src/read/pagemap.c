@@ -114,8 +114,7 @@ static void held_lock(struct pagemap *pagemap, uint64_t began, uint64_t bytes)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE };
 
-	cost_add(pagemap->cost, began, bytes);
-	pagemap->held += clock_ns() - began;
+	pagemap->held += cost_add(pagemap->cost, began, bytes);
 	if (pagemap->held < LOCK_HELD)
 		return;
 	nanosleep(&pause, NULL);

@@ -38,17 +38,17 @@ __attribute__((constructor)) static void seed(void)
 	text_seed[1] |= 0x8000000000000001U;
 }
 
-void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes)
+uint64_t cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes)
 {
-	uint64_t took;
+	uint64_t took = clock_ns() - started_ns;
 
 	if (!cost)
-		return;
-	took = clock_ns() - started_ns;
+		return took;
 	cost->reads++;
 	cost->bytes += bytes;
 	if (took > cost->longest_ns)
 		cost->longest_ns = took;
+	return took;
 }
 
 void cost_merge(struct cost *cost, const struct cost *more)

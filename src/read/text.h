@@ -30,7 +30,8 @@ struct cost {
 uint64_t clock_ns(void);
 /* The time that this thread has had on a processor. */
 uint64_t clock_cpu_ns(void);
-void cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes);
+/* A read that began then has ended: how long it took, in ns. */
+uint64_t cost_add(struct cost *cost, uint64_t started_ns, uint64_t bytes);
 void cost_merge(struct cost *cost, const struct cost *more);
 
 /*

@@ -22,9 +22,8 @@
 #include <string.h>
 
 #define FIRST_ARENA  0xc000000000ULL
-#define ARENA        GO_ARENA
 #define GO_PAGE      8192ULL
-#define PAGES        (ARENA / GO_PAGE)
+#define PAGES        (GO_ARENA / GO_PAGE)
 #define COUNT_BEFORE 3              /* how many objects are allocated stands so many bytes in front of the state, and the class between */
 #define TABLE        ((1ULL << 22) * sizeof(uint64_t))
 #define CHUNK        (256ULL << 10)
@@ -77,7 +76,7 @@ static bool read_spans(struct go *go, uint64_t heap_arena, uint64_t offset)
 
 static uint64_t entry_of(const struct go *go, uint64_t address)
 {
-	return go->table + ((address + go->bias) / ARENA) * sizeof(uint64_t);
+	return go->table + ((address + go->bias) / GO_ARENA) * sizeof(uint64_t);
 }
 
 /* State is followed by flags, and 8-aligned by the size of an element and the span's end, which can be checked. */
@@ -173,7 +172,7 @@ static void name_arena(struct go *go, uint64_t arena)
 			kind = next;
 		}
 	}
-	name_run(go, run, arena + ARENA, kind);
+	name_run(go, run, arena + GO_ARENA, kind);
 }
 
 /* Calls each for every arena that there is, when its spans have been read. */
@@ -185,7 +184,7 @@ static void each_arena(struct go *go, void (*each)(struct go *, uint64_t arena, 
 
 		if (!area_is_anonymous(area))
 			continue;
-		for (uint64_t arena = area->start & ~(ARENA - 1); arena < area->end && !target_is_spent(go->target); arena += ARENA) {
+		for (uint64_t arena = area->start & ~(GO_ARENA - 1); arena < area->end && !target_is_spent(go->target); arena += GO_ARENA) {
 			/* An arena of several areas is done with the first. */
 			if ((arena < area->start && i && area[-1].end > arena) || !memory_word(go->target, entry_of(go, arena), &heap_arena) ||
 			    !heap_arena || !read_spans(go, heap_arena, go->spans))

@@ -40,7 +40,9 @@ void hotspot_name(const struct hotspot *hotspot);
 /* Writable pieces of a range have the name, and the others are reserved. */
 void hotspot_name_range(const struct hotspot *hotspot, uint64_t start, uint64_t end, const char *name);
 
-/* A word of an object; false: it has none, or it cannot be read. */
+/* The word of an object at what hotspot_find() says of it; false: it has none, or it cannot be read. */
+bool hotspot_field(struct target *target, uint64_t object, uint64_t at, uint64_t *word);
+/* The same of a place. */
 bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place, uint64_t *word);
 
 /* The heap, as it was reserved; false: there is none, or it is no range. */

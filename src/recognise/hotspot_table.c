@@ -139,9 +139,14 @@ size_t hotspot_find(struct target *target, const struct hotspot_variable *wanted
 	return found;
 }
 
+bool hotspot_field(struct target *target, uint64_t object, uint64_t at, uint64_t *word)
+{
+	return at != HOTSPOT_ABSENT && memory_word(target, object + at, word);
+}
+
 bool hotspot_word(const struct hotspot *hotspot, uint64_t object, unsigned place, uint64_t *word)
 {
-	return hotspot->at[place] != HOTSPOT_ABSENT && memory_word(hotspot->target, object + hotspot->at[place], word);
+	return hotspot_field(hotspot->target, object, hotspot->at[place], word);
 }
 
 void hotspot_name_range(const struct hotspot *hotspot, uint64_t start, uint64_t end, const char *name)

@@ -58,6 +58,17 @@ uint64_t view_there(const struct view *view, uint64_t from, uint64_t to)
 	return count * page;
 }
 
+bool view_resident(struct target *target, uint64_t start, uint64_t end, uint64_t *bytes)
+{
+	struct view view;
+
+	if (view_open(&view, target, start, end))
+		return false;
+	*bytes = view_there(&view, start, end);
+	view_close(&view);
+	return true;
+}
+
 bool view_move(struct view *view, uint64_t address)
 {
 	uint64_t page = view->target->own.page, from = address & ~(page - 1), to = from;

@@ -34,6 +34,9 @@ void view_close(struct view *view);
 /* How many bytes of the pages in a part of it are there. */
 uint64_t view_there(const struct view *view, uint64_t from, uint64_t to);
 
+/* The same of a range of its own; false: nobody says. */
+bool view_resident(struct target *target, uint64_t start, uint64_t end, uint64_t *bytes);
+
 /* Brings the window to an address; false: that page is not there, or cannot be read. */
 bool view_move(struct view *view, uint64_t address);
 

@@ -18,20 +18,14 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-TOOL = os.path.abspath(os.path.join("tools", "anonname"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
+from common import SOURCE, TOOL, check, done
+
 HELD = 123457           # bytes of a block that says: here both are compared
 KIB = 1024
 SLACK = 8 * KIB, 0.002  # what a library may differ by: bytes, and of its own
 PROGRAM = 0.02          # the program itself differs from run to run: its dictionaries, the variables of heaptrack
 MOST_INNER = 3
-failed = False
-
-
-def check(title, right, text=""):
-    global failed
-    failed = failed or not right
-    print(("ok    " if right else "FAIL  ") + title + (": " + text if text else ""))
 
 
 # --- who is charged for a stack ------------------------------------------------------------------
@@ -193,16 +187,16 @@ def compare(title, command, variables):
         if row["live"] == "":
             # anonname heap could not add it up; its pages are known, and hold at least that.
             near = should <= int(row["pss"]) <= 2 * should + 1024 * KIB
-            check(f"{title}: {name}, of which live is not known", near, f"PSS {int(row['pss']) / KIB:.0f} KiB, heaptrack {should / KIB:.0f}")
+            check(near, f"{title}: {name}, of which live is not known: PSS {int(row['pss']) / KIB:.0f} KiB, heaptrack {should / KIB:.0f}")
             wrong += 0 if near else should
             continue
         has = int(row["live"])
         near = abs(has - should) <= SLACK[0] + should * (PROGRAM if name == os.path.basename(command[0]) else SLACK[1])
         wrong += 0 if near else abs(has - should)
         if max(has, should) >= SLACK[0]:
-            check(f"{title}: {name}", near, f"{has / KIB:.0f} KiB, heaptrack {should / KIB:.0f}")
+            check(near, f"{title}: {name}: {has / KIB:.0f} KiB, heaptrack {should / KIB:.0f}")
     total = sum(theirs.values())
-    check(f"{title}: under a wrong name", wrong == 0 and total > 1024 * KIB, f"{wrong} bytes of {total / KIB:.0f} KiB")
+    check(wrong == 0 and total > 1024 * KIB, f"{title}: under a wrong name: {wrong} bytes of {total / KIB:.0f} KiB")
 
 
 PYTHON = f"""
@@ -236,7 +230,7 @@ def main():
     for variable in [name for name in os.environ if name.startswith("ANONNAME_")]:
         del os.environ[variable]
     python()
-    return failed
+    return done()
 
 
 sys.exit(main())

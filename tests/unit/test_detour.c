@@ -23,7 +23,7 @@
 #define BREAKPOINT "cc"
 #define CALL_BACK "e8fbfeffff"          /* call to 256 bytes before it */
 #define STUB "f30f1efa" "f2ff2500100000" "0f1f440000"   /* endbr64; bnd jmp *0x1000(%rip); nop */
-#define STUB_SLOT (11 + 0x1000)
+#define STUB_SLOT(stub) ((stub) + 11 + 0x1000)
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT + 5, "e900000000" }, { AT + 0x1005, "e900100000" }, { AT - 0xffb, "e900f0ffff" },
 	{ AT + 5 + 0x7fffffff, "e9ffffff7f" }, { AT + 5 - 0x80000000, "e900000080" },
@@ -46,8 +46,9 @@ static const struct { const char *bytes; struct opening opening; } starts[] = {
 #define SYSTEM_CALL "010000d4"
 #define BREAKPOINT "000020d4"           /* brk #0 */
 #define CALL_BACK "c0ffff97"            /* bl to 256 bytes before it */
-#define STUB "10000090" "110240f9" "10020091" "20021fd6"        /* adrp x16; ldr x17, [x16]; add; br x17: not followed */
-#define STUB_SLOT 0
+/* bti c; adrp x16, the page before; ldr x17, [x16, #0x18]; add; br x17 */
+#define STUB "5f2403d5" "f0fffff0" "110e40f9" "10620091" "20021fd6"
+#define STUB_SLOT(stub) ((((stub) + 4) & ~(uintptr_t)4095) - 4096 + 0x18)
 static const struct { uint64_t target; const char *bytes; } shorts[] = {
 	{ AT, "00000014" }, { AT + 0x1000, "00040014" }, { AT - 4, "ffffff17" },
 	{ AT + (1UL << 27) - 4, "ffffff15" }, { AT - (1UL << 27), "00000016" },
@@ -241,7 +242,7 @@ START_TEST(a_stub)
 	uint8_t code[24] = { 0 };
 
 	from_hex(STUB, code);
-	ck_assert_uint_eq(detour_stub_slot((uintptr_t)code), STUB_SLOT ? (uintptr_t)code + STUB_SLOT : 0);
+	ck_assert_uint_eq(detour_stub_slot((uintptr_t)code), STUB_SLOT((uintptr_t)code));
 	memset(code, 0, sizeof(code));
 	ck_assert_uint_eq(detour_stub_slot((uintptr_t)code), 0);
 }

@@ -100,11 +100,22 @@ uintptr_t detour_called(uintptr_t return_address)
 	return (call & 0xfc000000U) == 0x94000000U ? return_address - 4 + (uintptr_t)distance : 0;
 }
 
-/* Not asked for so far: the first call that a hook passes on may be heard twice. */
+/*
+ *   bti  c                   where there is one
+ *   adrp x16, page           in pages from this one, 19 bits above 2
+ *   ldr  x17, [x16, offset]  in words
+ *   ...
+ */
 uintptr_t detour_stub_slot(uintptr_t stub)
 {
-	(void)stub;
-	return 0;
+	uintptr_t at = word_at((const uint8_t *)stub, 0) == BTI_C ? stub + 4 : stub;
+	uint32_t adrp = word_at((const uint8_t *)at, 0), load = word_at((const uint8_t *)at, 4);
+	uint32_t bits = (adrp >> 5 & 0x7ffff) << 2 | (adrp >> 29 & 3);
+	intptr_t pages = (intptr_t)(int32_t)(bits << 11) >> 11;
+
+	if ((adrp & 0x9f00001fU) != 0x90000010U || (load & 0xffc003ffU) != 0xf9400211U)
+		return 0;
+	return (at & ~(uintptr_t)4095) + (uintptr_t)(pages * 4096) + (load >> 10 & 0xfff) * 8;
 }
 
 /*
