@@ -7,8 +7,17 @@
  *   capacity       as many slots as these have
  *
  * A block begins with the size of its objects, and a list of its free ones. The
- * nursery lies between two variables. Sections for large objects, 1 MiB, have a
- * pointer to what follows it. Objects larger than that have no structure.
+ * nursery lies between two variables. Large objects are in another list, each with
+ * a pointer to the next (mono/sgen/sgen-los.c). They lie in sections of 1 MiB, which
+ * have a pointer to what follows it; those that are larger have pages of their own,
+ * and begin somewhere in the first:
+ *
+ *   variable ---> next, size, table | an array: type, ., ., how many elements, ...
+ *                  |                | a string: type, ., how many characters, ...
+ *                  +-> the next
+ *
+ * Nothing else can be as large, and the size that the list has must be what the
+ * object says of itself.
  */
 #include "recognise.h"
 
@@ -28,6 +37,12 @@
 #define SECTION      (1ULL << 20)
 #define SECTION_HEAD 24ULL
 #define SECTION_FREE 256ULL         /* pieces of 4 KiB */
+#define LARGE_HEAD   24ULL
+#define LARGE_MIN    8000ULL        /* what is smaller goes into a block */
+#define LARGE_MAX    (1ULL << 40)
+#define LARGE_COUNT  65536U         /* more in one list are not looked at */
+#define ELEMENT_MAX  (64ULL << 10)
+#define MARKED       1ULL           /* a bit of the size */
 
 struct list {
 	uint64_t entry[ENTRIES];
@@ -44,6 +59,16 @@ struct block {
 
 struct section {
 	uint64_t next, free, map;
+};
+
+struct large {
+	uint64_t next, size, table;     /* the list's */
+	uint64_t type, lock, bounds;    /* the object's, rounded up to 8 bytes */
+	uint64_t length;
+};
+
+struct pages {
+	uint64_t start, end;
 };
 
 struct mono {
@@ -115,21 +140,15 @@ static void take_nursery(struct mono *mono, uint64_t end, uint64_t start)
 		found_add(mono->findings, start, end, "mono:heap");
 }
 
-static bool take_variable(void *context, uint64_t address, const uint64_t word[VARIABLES_AHEAD])
+/* Whether an array of elements of one size, or a string, is as large as the list has it. */
+static bool is_as_large(const struct large *l, uint64_t size)
 {
-	struct mono *mono = context;
-	size_t entries = 1;
+	uint64_t array = sizeof(*l) - LARGE_HEAD, string = array - sizeof(l->length) - sizeof(uint32_t);
+	uint64_t characters = (uint32_t)l->bounds + 1ULL;
 
-	take_nursery(mono, word[0], word[1]);
-	/* Pointers, and nothing behind them: most variables are no list. */
-	while (entries < VARIABLES_AHEAD && word[entries])
-		entries++;
-	for (size_t i = entries; i < VARIABLES_AHEAD; i++)
-		if (word[i])
-			return false;
-	if (area_at(mono->target, word[0]))
-		take_list(mono, address);
-	return false;
+	if (l->length && l->length <= size - array && (size - array) / l->length <= ELEMENT_MAX && (size - array) % l->length < 8)
+		return true;
+	return string + characters * 2 <= size && size - string - characters * 2 < 8;
 }
 
 static bool is_section(struct target *target, uint64_t at, uint64_t *next)
@@ -140,6 +159,59 @@ static bool is_section(struct target *target, uint64_t at, uint64_t *next)
 		return false;
 	*next = s.next;
 	return true;
+}
+
+/* An object of the list. pages: those that it has of its own and that are certain, if there are any. */
+static bool is_large(struct target *target, uint64_t at, struct large *l, struct pages *pages)
+{
+	uint64_t size, page = target->own.page, next;
+
+	if (at % 8 || memory_get(target, at, l, sizeof(*l)))
+		return false;
+	size = l->size & ~MARKED;
+	if (size < LARGE_MIN || size > LARGE_MAX || size % 8 || !l->type || l->type % 8)
+		return false;
+	*pages = (struct pages){ 0 };
+	if (size < SECTION && is_section(target, at & ~(SECTION - 1), &next))
+		return true;
+	if (is_as_large(l, size))
+		*pages = (struct pages){ at & ~(page - 1), (at + LARGE_HEAD + size + page - 1) & ~(page - 1) };
+	return memory_is_anonymous(target, at, at + LARGE_HEAD + size);
+}
+
+/* All of the list are large objects, and it ends; then those with pages of their own get their name. */
+static void take_large(struct mono *mono, uint64_t first)
+{
+	struct large l;
+	struct pages pages;
+
+	for (unsigned round = 0; round < 2; round++) {
+		uint64_t at = first;
+
+		for (unsigned n = 0; at; at = l.next, n++)
+			if (n >= LARGE_COUNT || target_is_spent(mono->target) || !is_large(mono->target, at, &l, &pages))
+				return;
+			else if (round && pages.end)
+				found_add(mono->findings, pages.start, pages.end, "mono:heap");
+	}
+}
+
+static bool take_variable(void *context, uint64_t address, const uint64_t word[VARIABLES_AHEAD])
+{
+	struct mono *mono = context;
+	size_t entries = 1;
+
+	take_nursery(mono, word[0], word[1]);
+	take_large(mono, word[0]);
+	/* Pointers, and nothing behind them: most variables are no list. */
+	while (entries < VARIABLES_AHEAD && word[entries])
+		entries++;
+	for (size_t i = entries; i < VARIABLES_AHEAD; i++)
+		if (word[i])
+			return false;
+	if (area_at(mono->target, word[0]))
+		take_list(mono, address);
+	return false;
 }
 
 static void take_sections(struct mono *mono, uint64_t start, uint64_t end)

@@ -119,7 +119,8 @@ LISP = '(progn (defvar *kept* (loop for i below 500000 collect (format nil "x~a"
 CSHARP = '''
 class Program { static void Main() {
     var kept = new System.Collections.Generic.List<string>(); for (int i = 0; i < 300000; i++) kept.Add("x" + i);
-    System.Console.WriteLine("ready"); System.Threading.Thread.Sleep(1000000); System.Console.WriteLine(kept.Count); } }
+    var text = new string('y', 1500001); var bytes = new byte[3000001]; var grid = new byte[100, 90]; System.Array.Fill(bytes, (byte)1); kept.Add(text + grid[0, 0]);
+    System.Console.WriteLine("ready"); System.Threading.Thread.Sleep(1000000); System.Console.WriteLine(kept.Count + bytes.Length + text); } }
 '''
 PERL = 'my @a = map { "x$_" } 1 .. 200000; $| = 1; print "ready\\n"; sleep 1000'
 
@@ -246,6 +247,6 @@ PROGRAMS = [
     ("luajit", says_ready("luajit", "-e", LUA), 0.95, False),
     ("sbcl", says_ready("sbcl", "--noinform", "--eval", LISP), 0.95, False),
     # A large object, such as the list's array, has no structure.
-    ("mono", compiled(CSHARP, "program.cs", ["mcs", "-out:TMP/program.exe", "TMP/program.cs"], "mono", "TMP/program.exe"), 0.70, False),
+    ("mono", compiled(CSHARP, "program.cs", ["mcs", "-out:TMP/program.exe", "TMP/program.cs"], "mono", "TMP/program.exe"), 0.95, False),
     ("erlang", says_ready("erl", "-noshell", "-eval", ERLANG), 0.95, False),
 ]
