@@ -154,19 +154,19 @@ EXPORT void *pvalloc(size_t size)
 
 /* --- freeing: a block's address says whose it is ----------------------------------- */
 
-/* Through a pointer: one instruction, whoever it is. */
+/* Through a pointer: two instructions, whoever it is. Threads that free for the first time at once write the same. */
 static void free_first(void *p);
 static void (*free_now)(void *) = free_first;
 
 static void free_first(void *p)
 {
-	free_now = others() ? others()->free : mi_free;
-	free_now(p);
+	store_relaxed(&free_now, others() ? others()->free : mi_free);
+	load_relaxed(&free_now)(p);
 }
 
 EXPORT void free(void *p)
 {
-	free_now(p);
+	load_relaxed(&free_now)(p);
 }
 
 EXPORT void free_sized(void *p, size_t size)
