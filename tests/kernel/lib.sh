@@ -26,12 +26,12 @@ compile() {
 		fail "$name.c does not compile"
 }
 
-# have_kernel KERNEL: a kernel that does not build is a failure, a machine that
-# cannot run one or cannot get its source is a reason to skip.
+# have_kernel KERNEL [-k]: a kernel that does not build is a failure, a machine that
+# cannot run one or cannot get its source is a reason to skip. -k: its tree is kept.
 have_kernel() {
 	[ "$(uname -m)" = x86_64 ] || skip "the test kernels are for x86-64"
 	command -v qemu-system-x86_64 >/dev/null || skip "there is no qemu-system-x86_64"
-	"$vm/build-kernel" "$1" >"$build/kernel.path" && return
+	"$vm/build-kernel" ${2-} "$1" >"$build/kernel.path" && return
 	(. "$vm/kernels/$1" && "$vm/fetch-source" "$package" "$suite") >/dev/null 2>&1 ||
 		skip "the source of $1 cannot be had"
 	fail "$1 does not build"
@@ -40,7 +40,7 @@ have_kernel() {
 # plain_tree SERIES DIR: a copy of the source without the series, configured for the VM. build-kernel says where it is.
 plain_tree() {
 	local tree
-	have_kernel "$1-plain"
+	have_kernel "$1-plain" -k
 	tree=$("$vm/build-kernel" -k "$1-plain" 2>&1 >/dev/null | sed -n 's/.*the build tree is //p')
 	[ -d "$tree" ] || fail "no tree of $1-plain"
 	rm -rf "$2"
