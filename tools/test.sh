@@ -17,18 +17,30 @@ say() { printf '\n== %s\n' "$*"; }
 # Whatever hangs is ended after so many seconds.
 limit=1200
 
+# What of a test failed, said again at the end: a log is long, and who reads the end of ours sees it there.
+cases_of() {
+	echo "--- $1"
+	grep -E -A 5 '^(FAIL|NOT OK) ' "$1" | head -30
+}
+
 # One test: a name and a command. Exit 77 is a skip, and says so loudly.
 check() {
-	local name=$1 status=0 begin=$SECONDS
+	local name=$1 status=0 begin=$SECONDS log
+	log=$build/log/${name//[^[:alnum:]]/-}.log
 	shift
 	say "$name"
-	timeout -k 30 "$limit" "$@" || status=$?
+	mkdir -p "$build/log"
+	# Not by a pipe: what a test left running would hold it open, and us with it.
+	timeout -k 30 "$limit" "$@" > >(exec tee "$log") 2>&1 || status=$?
+	sleep 0.1
 	case $status in
-	0) passed=$((passed + 1)); echo "PASS: $name ($((SECONDS - begin)) s)" ;;
-	77) skipped=$((skipped + 1)); echo "SKIP: $name" ;;
-	124) failed=$((failed + 1)); failures+=" $name;"; echo "FAIL: $name (no end within $limit s)" ;;
-	*) failed=$((failed + 1)); failures+=" $name;"; echo "FAIL: $name (status $status)" ;;
+	0) passed=$((passed + 1)); echo "PASS: $name ($((SECONDS - begin)) s)"; return ;;
+	77) skipped=$((skipped + 1)); echo "SKIP: $name"; return ;;
+	124) echo "FAIL: $name (no end within $limit s)" ;;
+	*) echo "FAIL: $name (status $status)" ;;
 	esac
+	failed=$((failed + 1)) failures+=" $name;"
+	details+=$(cases_of "$log"; tail -n 5 "$log")$'\n'
 }
 
 # Without it nothing else can run.
@@ -38,12 +50,6 @@ must() {
 	"$@" && return
 	echo "0 passed, 1 failed"
 	exit 1
-}
-
-# What of a test failed, said again at the end: a log is long, and who reads the end of ours sees it there.
-cases_of() {
-	echo "--- $1"
-	grep -E -A 5 '^(FAIL|NOT OK) ' "$1" | head -30
 }
 
 # The automake tests of a build directory, each counted for itself.
