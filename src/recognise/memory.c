@@ -327,6 +327,8 @@ static void read_core(struct target *target)
 	target->fetch = core_own_read;
 	target->gather = NULL;
 	target->memory.read = core_own_read;
+	/* Nothing runs that could be held up. */
+	target->limits.cpu_ns = target->limits.wall_ns;
 }
 
 /* --- opening -------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the anonname command share: finding it, running it, and reporting."""
+import ctypes
 import json
 import os
 import resource
@@ -75,8 +76,12 @@ class Family:
         self.process.stdout.close()
 
 
+PR_SET_THP_DISABLE = 41
+
+
 def cores_allowed():
-    """For preexec_fn: the kernel may write a core of the program, however large."""
+    """For preexec_fn: the kernel may write a core of the program, however large; and no page is there that the program never touched."""
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
