@@ -52,9 +52,11 @@ static const struct hotspot_variable wanted[VARIABLES] = {
 
 struct jvm {
 	struct target *target;
-	uint64_t at[VARIABLES];
+	const uint64_t *at;
 	uint64_t heap, start, end;
 };
+
+_Static_assert(VARIABLES <= HEAP_HOTSPOT_VARIABLES, "who knows them has room for so many");
 
 /* What a generation, or all regions, add up to. */
 struct sums {
@@ -76,11 +78,15 @@ static uint64_t static_word(const struct jvm *jvm, unsigned variable)
 	return hotspot_field(jvm->target, 0, jvm->at[variable], &word) ? word : 0;
 }
 
-static uint64_t resident(const struct jvm *jvm, uint64_t start, uint64_t end)
+/* What was unknown of one part is unknown of all. */
+static void add_resident(const struct jvm *jvm, uint64_t start, uint64_t end, struct sums *sums)
 {
 	uint64_t bytes;
 
-	return view_resident(jvm->target, start, end, &bytes) ? bytes : 0;
+	if (!view_resident(jvm->target, start, end, &bytes))
+		sums->resident = HEAP_UNKNOWN;
+	else if (sums->resident != HEAP_UNKNOWN)
+		sums->resident += bytes;
 }
 
 /* variable: of its bottom, its top, its end. */
@@ -93,7 +99,7 @@ static bool take_space(const struct jvm *jvm, uint64_t space, unsigned variable,
 	if (!sums->address)
 		sums->address = bottom;
 	sums->committed += end - bottom;
-	sums->resident += resident(jvm, bottom, end);
+	add_resident(jvm, bottom, end, sums);
 	sums->used += top - bottom;
 	return true;
 }
@@ -166,7 +172,7 @@ static bool take_regions(const struct jvm *jvm, struct heaps *heaps)
 	for (uint64_t i = 0; i < count; i++)
 		if (memory_word(jvm->target, base + i * sizeof(region), &region) && region && !take_region(jvm, region, i, &sums))
 			return false;
-	sums.resident = resident(jvm, jvm->start, jvm->end);
+	add_resident(jvm, jvm->start, jvm->end, &sums);
 	if (sums.used && sums.used <= sums.committed)
 		show(heaps, "jvm:heap", &sums);
 	return true;
@@ -180,15 +186,21 @@ static bool take_heap(const struct jvm *jvm, struct heaps *heaps)
 	       take_generations(jvm, word_at(jvm, jvm->heap, SERIAL_YOUNG), word_at(jvm, jvm->heap, SERIAL_OLD), NEW_EDEN, TENURED, SPACE_BOTTOM, heaps);
 }
 
+bool heap_hotspot_at(const struct hotspot *hotspot, const uint64_t *at, struct heaps *heaps)
+{
+	struct jvm jvm = { .target = hotspot->target, .at = at };
+
+	return hotspot_heap(hotspot, &jvm.start, &jvm.end) && hotspot_word(hotspot, 0, HOTSPOT_HEAP, &jvm.heap) && take_heap(&jvm, heaps);
+}
+
 void heap_hotspot(struct target *target, const struct findings *findings, struct heaps *heaps)
 {
 	struct hotspot hotspot;
-	struct jvm jvm = { .target = target };
+	uint64_t at[VARIABLES];
 
 	(void)findings;
 	if (!hotspot_open(&hotspot, target, NULL))
 		return;
-	if (!hotspot_heap(&hotspot, &jvm.start, &jvm.end) || !hotspot_word(&hotspot, 0, HOTSPOT_HEAP, &jvm.heap) ||
-	    !hotspot_find(target, wanted, VARIABLES, jvm.at) || !take_heap(&jvm, heaps))
+	if (!hotspot_find(target, wanted, VARIABLES, at) || !heap_hotspot_at(&hotspot, at, heaps))
 		heap_hotspot_concurrent(&hotspot, heaps);
 }

@@ -45,8 +45,10 @@ static const struct hotspot_variable wanted[VARIABLES] = {
 struct collector {
 	struct target *target;
 	const struct hotspot *hotspot;
-	uint64_t at[VARIABLES];
+	const uint64_t *at;
 };
+
+_Static_assert(VARIABLES <= HEAP_HOTSPOT_VARIABLES, "who knows them has room for so many");
 
 /* A field of an object; false: it has none, or it cannot be read. */
 static bool field(const struct collector *c, uint64_t object, unsigned variable, uint64_t *word)
@@ -131,11 +133,19 @@ static void take_shenandoah(const struct collector *c, uint64_t heap, struct hea
 	show(heaps, start, committed, used, view_resident(c->target, start, end, &resident) ? resident : HEAP_UNKNOWN);
 }
 
-void heap_hotspot_concurrent(const struct hotspot *hotspot, struct heaps *heaps)
+void heap_hotspot_concurrent_at(const struct hotspot *hotspot, const uint64_t *at, struct heaps *heaps)
 {
-	struct collector c = { .target = hotspot->target, .hotspot = hotspot };
+	struct collector c = { .target = hotspot->target, .hotspot = hotspot, .at = at };
 	uint64_t heap;
 
-	if (hotspot_find(c.target, wanted, VARIABLES, c.at) && !take_zgc(&c, heaps) && hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
+	if (!take_zgc(&c, heaps) && hotspot_word(hotspot, 0, HOTSPOT_HEAP, &heap) && heap)
 		take_shenandoah(&c, heap, heaps);
+}
+
+void heap_hotspot_concurrent(const struct hotspot *hotspot, struct heaps *heaps)
+{
+	uint64_t at[VARIABLES];
+
+	if (hotspot_find(hotspot->target, wanted, VARIABLES, at))
+		heap_hotspot_concurrent_at(hotspot, at, heaps);
 }

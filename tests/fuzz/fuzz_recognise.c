@@ -6,6 +6,7 @@
  * not overlap, and lie in what may be named; and reading comes to an end.
  */
 #include "../../src/heap/heap.h"
+#include "../../src/heap/hotspot.h"
 #include "../../src/recognise/hotspot.h"
 #include "../../src/recognise/object.h"
 #include "../../src/recognise/recognise.h"
@@ -81,6 +82,12 @@ static void make_areas(struct area *area, const uint8_t *data)
 	}
 }
 
+static void allow_all(struct target *target)
+{
+	target_allow(target, &target->limits);
+	target->reads = target->bytes = 0;
+}
+
 static void check(struct target *target, struct findings *findings)
 {
 	findings_settle(findings);
@@ -93,8 +100,7 @@ static void check(struct target *target, struct findings *findings)
 	}
 	if (target->reads > READS)
 		abort();
-	target_allow(target, &target->limits);
-	target->reads = target->bytes = 0;
+	allow_all(target);
 }
 
 /* What is unknown is more than all else, and of a system that is unknown no more is told. */
@@ -125,13 +131,25 @@ static void make_objects(struct object *object, bool has_large)
 }
 
 /* libjvm.so's table is in its file; so where its variables are the input says. */
-static void try_hotspot(struct target *target, struct findings *findings, const struct image_bytes *bytes)
+static void find_variables(const struct image_bytes *bytes, uint64_t *at, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		at[i] = bytes->bytes[2 * i % bytes->size] | (uint64_t)bytes->bytes[(2 * i + 1) % bytes->size] << 8;
+}
+
+static void try_hotspot(struct target *target, struct findings *findings, const struct image_bytes *bytes, struct heaps *heaps)
 {
 	struct hotspot hotspot = { .target = target, .findings = findings };
+	uint64_t at[HEAP_HOTSPOT_VARIABLES];
 
-	for (size_t i = 0; i < HOTSPOT_PLACES; i++)
-		hotspot.at[i] = bytes->bytes[2 * i % bytes->size] | (uint64_t)bytes->bytes[(2 * i + 1) % bytes->size] << 8;
+	find_variables(bytes, hotspot.at, HOTSPOT_PLACES);
 	hotspot_name(&hotspot);
+	check(target, findings);
+	find_variables(bytes, at, HEAP_HOTSPOT_VARIABLES);
+	heap_hotspot_at(&hotspot, at, heaps);
+	allow_all(target);
+	heap_hotspot_concurrent_at(&hotspot, at, heaps);
+	allow_all(target);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -163,13 +181,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		recognisers[i](&target, &findings);
 		check(&target, &findings);
 	}
-	try_hotspot(&target, &findings, &bytes);
-	check(&target, &findings);
+	try_hotspot(&target, &findings, &bytes, &heaps);
 	/* The heaps that are found by objects, and by a tree where there is one: fuzz_heap.c has no objects. */
 	for (size_t i = 0; i < (HAS_LARGE(data) ? sizeof(readers) / sizeof(*readers) : FIRST_LARGE); i++) {
 		readers[i](&target, &findings, &heaps);
-		target_allow(&target, &target.limits);
-		target.reads = target.bytes = 0;
+		allow_all(&target);
 	}
 	check_heaps(&heaps);
 	heaps_free(&heaps);
