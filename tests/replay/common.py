@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
 BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
 SOURCE = os.environ.get("abs_top_srcdir") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -53,6 +54,15 @@ def row(result, name):
     return None
 
 
+def wait_until_it_waits(pid):
+    """Who said that it is ready still has a few instructions to its wait, and on a busy machine they take long; some never wait."""
+    for _ in range(200):
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rsplit(")", 1)[1].split()[0] != "R":
+                return
+        time.sleep(0.01)
+
+
 class Family:
     """A process of family.c, and its relatives."""
 
@@ -65,6 +75,8 @@ class Family:
                                         env=environment, start_new_session=True)
         self.pids = [int(self.process.stdout.readline()) for _ in range(count)]
         self.pid = self.pids[0] if count else self.process.pid
+        for pid in self.pids:
+            wait_until_it_waits(pid)
 
     def __enter__(self):
         return self
