@@ -108,10 +108,26 @@ static void label(void)
 }
 
 #ifdef __x86_64__
-/* LeakSanitizer looks into vector registers too, which keep for long what a copy left in them. */
-static __attribute__((target("avx"))) void wipe_vectors(void)
+static __attribute__((target("avx"))) void wipe_16_vectors(void)
 {
 	__asm__ volatile("vzeroall" : : : "memory");
+}
+
+/* AVX-512 has as many more, and libc's copies take those. */
+static __attribute__((target("avx512f"))) void wipe_16_more(void)
+{
+#define WIPE(n) "vpxorq %%zmm" n ", %%zmm" n ", %%zmm" n "\n"
+	__asm__ volatile(WIPE("16") WIPE("17") WIPE("18") WIPE("19") WIPE("20") WIPE("21") WIPE("22") WIPE("23") WIPE("24") WIPE("25") WIPE("26")
+	                 WIPE("27") WIPE("28") WIPE("29") WIPE("30") WIPE("31") : : : "memory");
+}
+
+/* LeakSanitizer looks into vector registers too, which keep for long what a copy left in them. */
+static void wipe_vectors(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		wipe_16_vectors();
+	if (__builtin_cpu_supports("avx512f"))
+		wipe_16_more();
 }
 #else
 static void wipe_vectors(void)
