@@ -62,6 +62,9 @@ bool view_resident(struct target *target, uint64_t start, uint64_t end, uint64_t
 {
 	struct view view;
 
+	*bytes = 0;
+	if (start == end)
+		return true;
 	if (view_open(&view, target, start, end))
 		return false;
 	*bytes = view_there(&view, start, end);

@@ -340,6 +340,20 @@ static bool walk_image(struct chunks *chunks, size_t top, bool is_main)
 
 static struct chunks chunks;
 
+/* Of nothing it is known that nothing is there. */
+START_TEST(what_is_resident)
+{
+	uint64_t bytes = 1;
+
+	absent[4] = absent[5] = true;
+	ck_assert(view_resident(&target, image_at(0), image_at(IMAGE), &bytes));
+	ck_assert_uint_eq(bytes, IMAGE - 2 * 4096);
+	ck_assert(view_resident(&target, image_at(4096), image_at(4096), &bytes));
+	ck_assert_uint_eq(bytes, 0);
+	ck_assert(!view_resident(&target, image_at(4096), image_at(0), &bytes));
+}
+END_TEST
+
 START_TEST(pages_that_are_free_and_there)
 {
 	size_t at = put_chunk(0, 64, true);
@@ -497,6 +511,7 @@ int main(void)
 	TCase *images = tcase_create("images");
 
 	tcase_add_checked_fixture(images, begin_image, NULL);
+	tcase_add_test(images, what_is_resident);
 	tcase_add_test(images, pages_that_are_free_and_there);
 	tcase_add_test(images, a_heap_without_top_ends_with_a_fence);
 	tcase_add_test(images, damaged_chunks_lead_nowhere);
