@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import LIBRARY, TOOL, check, done, skip
+from common import LIBRARY, TOOL, check, done, skip, state_of
 
 import programs
 from programs import panel
@@ -61,11 +61,6 @@ def unchanged(pid):
     return {"minor faults": fields[7], "resident pages": fields[21], "page tables": tables}
 
 
-def state(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rsplit(")", 1)[1].split()[0]
-
-
 def misplaced(pid):
     """What the program says of its own addresses, and is not recognised as that."""
     seen = maps(pid, "outside") if programs.places.get(pid) else []
@@ -76,7 +71,7 @@ def misplaced(pid):
 def share(pid):
     """How much of its anonymous memory has a name that no registry gave; looking may change nothing in it."""
     os.kill(pid, signal.SIGSTOP)
-    while state(pid) != "T":
+    while state_of(pid) != "T":
         time.sleep(0.01)
     before = unchanged(pid)
     text = subprocess.run([TOOL, "report", "--json", "--names", "kernel,outside", str(pid)], check=True, stdout=subprocess.PIPE).stdout
@@ -107,7 +102,7 @@ def unless_gone(look, pid):
 def both(pid):
     """Names change while a program works."""
     os.kill(pid, signal.SIGSTOP)
-    while state(pid) != "T":
+    while state_of(pid) != "T":
         time.sleep(0.01)
     answer = compare(maps(pid, "registry"), maps(pid, "outside"))
     os.kill(pid, signal.SIGCONT)

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "replay"))
-from common import LIBRARY, check, done, run, skip
+from common import LIBRARY, check, done, run, skip, state_of
 
 # Of chunks of many sizes one in five stays, beside what the interpreter has.
 PROGRAM = """
@@ -75,10 +75,7 @@ def unchanged(pid):
 
 def stop(pid):
     os.kill(pid, signal.SIGSTOP)
-    while True:
-        with open(f"/proc/{pid}/stat") as file:
-            if file.read().rsplit(")", 1)[1].split()[0] == "T":
-                return
+    while state_of(pid) != "T":
         time.sleep(0.01)
 
 

@@ -246,7 +246,6 @@ PROGRAMS = [
     ("haskell", built(HASKELL, "program.hs", "ghc", "-v0", "-threaded", "-O", "TMP/program.hs", "-o", "TMP/program"), 0.95, False),
     ("luajit", says_ready("luajit", "-e", LUA), 0.95, False),
     ("sbcl", says_ready("sbcl", "--noinform", "--eval", LISP), 0.95, False),
-    # A large object, such as the list's array, has no structure.
     ("mono", compiled(CSHARP, "program.cs", ["mcs", "-out:TMP/program.exe", "TMP/program.cs"], "mono", "TMP/program.exe"), 0.95, False),
     ("erlang", says_ready("erl", "-noshell", "-eval", ERLANG), 0.95, False),
 ]

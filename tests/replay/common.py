@@ -54,12 +54,17 @@ def row(result, name):
     return None
 
 
+def state_of(pid):
+    """R, S, T, Z, ... as proc(5) has it."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
 def wait_until_it_waits(pid):
     """Who said that it is ready still has a few instructions to its wait, and on a busy machine they take long; some never wait."""
     for _ in range(200):
-        with open(f"/proc/{pid}/stat") as file:
-            if file.read().rsplit(")", 1)[1].split()[0] != "R":
-                return
+        if state_of(pid) != "R":
+            return
         time.sleep(0.01)
 
 

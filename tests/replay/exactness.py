@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from common import FAMILY, LIBRARY, MIB, SOURCE, TOOL, check, done, skip
+from common import FAMILY, LIBRARY, MIB, SOURCE, TOOL, check, done, skip, state_of
 
 PAGE = 4096
 COUNTED = ("rss", "pss", "uss", "cow", "ksm", "zero", "swap", "thp")
@@ -211,7 +211,7 @@ def with_descendants(pid):
 def settle(family):
     """Waits until all of them wait: what they still touch would count."""
     for one in family:
-        while open(f"/proc/{one}/stat").read().rsplit(")", 1)[1].split()[0] != "S":
+        while state_of(one) != "S":
             time.sleep(0.01)
 
 
