@@ -33,7 +33,8 @@
  * what every process touches lies together: the linker sorts .bss before
  * .bss.big and that before .bss.cold (see Makefile.am). Cold is what is large
  * or seldom used; big, what is used from its first bytes on. A mark stands
- * between .bss and .bss.big.
+ * between .bss and .bss.big. Nothing may be aligned to a page: all of .bss would
+ * be, and leave .data's page half empty.
  */
 #define BSS_MARK __attribute__((section(".bss.after")))
 #define LAST_BSS __attribute__((section(".bss.big")))

@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "base/sandbox.h"
 #include "base/sys.h"
 
@@ -39,6 +40,13 @@ void *own_map(size_t len, const char *thing)
 	if (pages)
 		own_note(pages, page_up(len), thing);
 	return pages;
+}
+
+void *own_bss_page(void)
+{
+	static char room[2 * ARCH_PAGE_MAX] COLD_BSS;
+
+	return (void *)page_up((uintptr_t)room);
 }
 
 void own_start_naming(void (*name)(uintptr_t start, size_t len, const char *thing))

@@ -15,6 +15,9 @@ void *own_map(size_t len, const char *thing);
 /* The same in two steps, for who must use the pages before they can be named. */
 void *own_pages(size_t len);
 
+/* The page of .bss that has nothing else in it. Zeroed, always there, and no pointers may be in it: see INTERNALS, "Start". */
+void *own_bss_page(void);
+
 /* Names memory of ours, in whichever way it became that. */
 void own_note(void *start, size_t len, const char *thing);
 

@@ -36,15 +36,12 @@ uint32_t *event_fork_mark = &never_forked;      /* what nothing zeroes, where no
 
 static void mark_for_fork(void)
 {
-	static struct wiped unwiped COLD_BSS;
-	struct wiped *page = sandbox_allows(MAY_ADVISE) ? own_map(sizeof(*page), "fork") : NULL;
+	struct wiped *page = own_bss_page();
 
-	/* Linux 4.14. Without it only the fork handler notices. */
-	if (!page || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK))) {
-		objects_cache_in(unwiped.cache);
-		return;
-	}
 	objects_cache_in(page->cache);
+	/* Linux 4.14. Without it only the fork handler notices. */
+	if (!sandbox_allows(MAY_ADVISE) || sys_failed(sys_madvise(page, page_size, MADV_WIPEONFORK)))
+		return;
 	event_fork_mark = &page->mark;
 	*event_fork_mark = 1;
 }

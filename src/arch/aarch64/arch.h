@@ -12,6 +12,9 @@
 #define ARCH_AUDIT AUDIT_ARCH_AARCH64
 #define ARCH_LIBDIR "/usr/lib/aarch64-linux-gnu"
 
+/* The largest page that a kernel may have. */
+#define ARCH_PAGE_MAX 65536
+
 /* elf.h: the machine, and the relocations that the dynamic linker knows. */
 #define ARCH_MACHINE EM_AARCH64
 #define ARCH_R_RELATIVE R_AARCH64_RELATIVE

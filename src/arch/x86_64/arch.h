@@ -11,6 +11,9 @@
 #define ARCH_AUDIT AUDIT_ARCH_X86_64
 #define ARCH_LIBDIR "/usr/lib/x86_64-linux-gnu"
 
+/* The largest page that a kernel may have. */
+#define ARCH_PAGE_MAX 4096
+
 /* elf.h: the machine, and the relocations that the dynamic linker knows. */
 #define ARCH_MACHINE EM_X86_64
 #define ARCH_R_RELATIVE R_X86_64_RELATIVE
