@@ -33,7 +33,9 @@ enum sandbox_right {
 	MAY_READ_MEMORY = 1 << 18,      /* process_vm_readv */
 	MAY_TEST_MEMORY = 1 << 19,      /* rt_sigprocmask that changes nothing, see peek.c */
 	MAY_WATCH_TASK = 1 << 20,       /* get_robust_list, set_robust_list */
-	MAY_ALL = (1 << 21) - 1,
+	MAY_READ_AT = 1 << 21,          /* pread64 */
+	MAY_LIST = 1 << 22,             /* getdents64 */
+	MAY_ALL = (1 << 23) - 1,
 	/* What we do takes several calls. */
 	MAY_READ_PROC = MAY_OPEN | MAY_READ | MAY_CLOSE,
 	MAY_COPY = MAY_ASK_TID | MAY_READ_MEMORY,

@@ -103,8 +103,7 @@ static bool read_file(const uint8_t *code, uint8_t *to, size_t size)
 	uintptr_t at;
 	long fd, n = -1;
 
-	/* Among others pread64, which is no right of its own. */
-	if (!sandbox_allows(MAY_ALL) || !dladdr || !dladdr(code, &info))
+	if (!sandbox_allows(MAY_OPEN | MAY_READ_AT | MAY_CLOSE) || !dladdr || !dladdr(code, &info))
 		return false;
 	at = (uintptr_t)code - (uintptr_t)info.dli_fbase;
 	header = info.dli_fbase;

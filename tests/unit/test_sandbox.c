@@ -53,6 +53,10 @@ START_TEST(by_number)
 			  MAY_ALL & ~(uint32_t)(MAY_OPEN | MAY_OPEN_TO_WRITE));
 	ck_assert_uint_eq(evaluate(LOAD(nr), IF(SYS_munmap, 0, 1), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)),
 			  MAY_ALL & ~(uint32_t)MAY_UNMAP);
+	ck_assert_uint_eq(evaluate(LOAD(nr), IF(SYS_pread64, 0, 1), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)),
+			  MAY_ALL & ~(uint32_t)MAY_READ_AT);
+	ck_assert_uint_eq(evaluate(LOAD(nr), IF(SYS_getdents64, 0, 1), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)),
+			  MAY_ALL & ~(uint32_t)MAY_LIST);
 }
 END_TEST
 
