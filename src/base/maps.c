@@ -1,12 +1,70 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads /proc/self/maps. See maps.h. */
+/* The process's own VMAs. See maps.h. */
 #include "base/maps.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/text.h"
+
+#define ROOM 1024       /* for text, or a path: the caller may be on a small stack */
+
+/* /proc shows no file for [heap], [stack], [anon:...]: their inode is 0 as well. */
+static void classify(struct maps_line *line)
+{
+	const char *path = line->path;
+
+	line->special = *path == '[' && (text_begins(path, "[heap]") || text_begins(path, "[stack"));
+	line->anonymous = line->inode == 0 && line->perms[3] == 'p' && (!*path || line->special || text_begins(path, "[anon:"));
+}
+
+/* --- asked for ----------------------------------------------------------------------- */
+
+enum { IS_READABLE = 1, IS_WRITABLE = 2, IS_EXECUTABLE = 4, IS_SHARED = 8, THIS_OR_NEXT = 16 };
+
+/* The VMA that holds `at` or is the next one behind it. Returns 0 or -errno: -ENOENT is the end. */
+static long ask(int fd, uintptr_t at, char *path, struct maps_line *line)
+{
+	struct maps_question q = { .size = sizeof(q), .flags = THIS_OR_NEXT, .address = at, .name = (uintptr_t)path, .name_size = ROOM };
+	long r = sys_call6(SYS_ioctl, fd, SYS_ARG(PROCMAP_QUERY), SYS_ARG(&q), 0, 0, 0);
+
+	if (r == -ENAMETOOLONG) {
+		q = (struct maps_question){ .size = sizeof(q), .flags = THIS_OR_NEXT, .address = at };
+		r = sys_call6(SYS_ioctl, fd, SYS_ARG(PROCMAP_QUERY), SYS_ARG(&q), 0, 0, 0);
+	}
+	if (sys_failed(r))
+		return r;
+	if (!q.name_size)
+		path[0] = '\0';
+	*line = (struct maps_line){
+		.start = q.start, .end = q.end, .next = q.end, .inode = q.inode, .path = path,
+		.perms = { q.vma_flags & IS_READABLE ? 'r' : '-', q.vma_flags & IS_WRITABLE ? 'w' : '-',
+			   q.vma_flags & IS_EXECUTABLE ? 'x' : '-', q.vma_flags & IS_SHARED ? 's' : 'p' },
+	};
+	classify(line);
+	return 0;
+}
+
+/* -errno: this kernel cannot be asked, or we may not. */
+static long ask_each(int fd, uintptr_t at, char *path, bool (*each)(struct maps_line *line, void *context), void *context)
+{
+	struct maps_line line;
+	long count = 0, r;
+
+	if (!sandbox_allows(MAY_ASK_VMA))
+		return -EPERM;
+	while ((r = ask(fd, at, path, &line)) == 0) {
+		count++;
+		if (each && !each(&line, context))
+			return count;
+		at = line.next;
+	}
+	return r == -ENOENT || count ? count : r;
+}
+
+/* --- read as text ---------------------------------------------------------------------- */
 
 /* A field that nobody asks for. */
 static const char *skip_field(const char *at)
@@ -38,25 +96,19 @@ static bool parse(const char *line, const char *end, struct maps_line *out)
 	while (*line == ' ')
 		line++;
 	out->start = start;
-	out->end = stop;
+	out->end = out->next = stop;
 	out->path = line;
-	/* /proc shows no file for [heap], [stack], [anon:...]: their inode is 0 as well. */
-	out->special = *line == '[' && (text_begins(line, "[heap]") || text_begins(line, "[stack"));
-	out->anonymous = out->inode == 0 && out->perms[3] == 'p' && (!*line || out->special || text_begins(line, "[anon:"));
+	classify(out);
 	return true;
 }
 
-static long read_file(const char *file, bool (*each)(const struct maps_line *line, void *context), void *context)
+static long read_each(int fd, char *buf, bool (*each)(struct maps_line *line, void *context), void *context)
 {
-	char buf[1024];      /* the caller may be on a small stack */
 	size_t have = 0;
 	long count = 0, n;
 	bool more = true;
-	long fd = sys_open(file, O_RDONLY | O_CLOEXEC);
 
-	if (sys_failed(fd))
-		return fd;
-	while (more && (n = sys_read((int)fd, buf + have, sizeof(buf) - have)) > 0) {
+	while (more && (n = sys_read(fd, buf + have, ROOM - have)) > 0) {
 		size_t done = 0, at = have;
 
 		have += (size_t)n;
@@ -73,24 +125,58 @@ static long read_file(const char *file, bool (*each)(const struct maps_line *lin
 			done = at + 1;
 		}
 		/* A path longer than the buffer: drop what we have of it, its line is not parsed. */
-		if (done == 0 && have == sizeof(buf))
+		if (done == 0 && have == ROOM)
 			done = have;
 		have -= done;
 		__builtin_memmove(buf, buf + done, have);
 	}
+	return count;
+}
+
+/* --- either -------------------------------------------------------------------------------- */
+
+/* In order from `from` on. Only who may skip asks. */
+struct search {
+	uintptr_t from;
+	bool ask;
+	bool (*each)(struct maps_line *line, void *context);
+	void *context;
+};
+
+static long each_of(const char *file, const struct search *s)
+{
+	char room[ROOM];
+	long fd = sys_open(file, O_RDONLY | O_CLOEXEC), count = -1;
+
+	if (sys_failed(fd))
+		return fd;
+	if (s->ask)
+		count = ask_each((int)fd, s->from, room, s->each, s->context);
+	if (count < 0)
+		count = read_each((int)fd, room, s->each, s->context);
 	sys_close((int)fd);
 	return count;
 }
 
-long maps_each(bool (*each)(const struct maps_line *line, void *context), void *context)
+static long search(const struct search *s)
 {
 	long count;
 
 	if (!sandbox_allows(MAY_READ_PROC))
 		return -1; /* EPERM */
-	count = read_file("/proc/self/maps", each, context);
+	count = each_of("/proc/self/maps", s);
 	/* That is the main thread's, which may have ended before us: it has no memory any more. */
-	return count > 0 ? count : read_file("/proc/thread-self/maps", each, context);
+	return count > 0 ? count : each_of("/proc/thread-self/maps", s);
+}
+
+long maps_each(bool (*each)(struct maps_line *line, void *context), void *context)
+{
+	return search(&(struct search){ .each = each, .context = context });
+}
+
+long maps_some(bool (*each)(struct maps_line *line, void *context), void *context)
+{
+	return search(&(struct search){ .ask = true, .each = each, .context = context });
 }
 
 struct find {
@@ -99,7 +185,7 @@ struct find {
 	bool found;
 };
 
-static bool find_one(const struct maps_line *line, void *context)
+static bool find_one(struct maps_line *line, void *context)
 {
 	struct find *f = context;
 
@@ -117,6 +203,6 @@ bool maps_find(uintptr_t addr, struct maps_line *line)
 {
 	struct find f = { .addr = addr, .line = line };
 
-	maps_each(find_one, &f);
+	search(&(struct search){ .from = addr, .ask = true, .each = find_one, .context = &f });
 	return f.found;
 }

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/maps.h"
 #include "base/root.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -48,6 +49,7 @@ static const struct our_call {
 	{ SYS_pwrite64, MAY_WRITE_AT, { NO_FILE, SOME_STRUCT, 14, SOME_MEMORY, 0, 0 } },
 	{ SYS_pread64, MAY_READ_AT, { NO_FILE, SOME_STRUCT, 4096, 4096, 0, 0 } },
 	{ SYS_getdents64, MAY_LIST, { NO_FILE, SOME_STRUCT, 1024, 0, 0, 0 } },
+	{ SYS_ioctl, MAY_ASK_VMA, { NO_FILE, PROCMAP_QUERY, SOME_STRUCT, 0, 0, 0 } },
 	{ SYS_mmap, MAY_MAP, { 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 } },
 	{ SYS_mmap, MAY_MAP_CODE, { 0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, NO_FILE, 0 } },
 	{ SYS_munmap, MAY_UNMAP, { SOME_MEMORY, 65536, 0, 0, 0, 0 } },

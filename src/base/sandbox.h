@@ -35,7 +35,8 @@ enum sandbox_right {
 	MAY_WATCH_TASK = 1 << 20,       /* get_robust_list, set_robust_list */
 	MAY_READ_AT = 1 << 21,          /* pread64 */
 	MAY_LIST = 1 << 22,             /* getdents64 */
-	MAY_ALL = (1 << 23) - 1,
+	MAY_ASK_VMA = 1 << 23,          /* ioctl(PROCMAP_QUERY), see maps.c */
+	MAY_ALL = (1 << 24) - 1,
 	/* What we do takes several calls. */
 	MAY_READ_PROC = MAY_OPEN | MAY_READ | MAY_CLOSE,
 	MAY_COPY = MAY_ASK_TID | MAY_READ_MEMORY,

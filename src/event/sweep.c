@@ -77,7 +77,7 @@ struct sweep {
 	bool late;              /* the program runs: what is there may be anybody's */
 };
 
-static bool name_early(const struct maps_line *line, void *context)
+static bool name_early(struct maps_line *line, void *context)
 {
 	const struct sweep *sweep = context;
 	struct fields f = { .memory = line->perms[2] == 'x' ? MEMORY_CODE : MEMORY_OLD };
@@ -85,14 +85,17 @@ static bool name_early(const struct maps_line *line, void *context)
 	enum kind kind = KIND_EARLY;
 	const struct object *o;
 
-	if (sweep->program_headers >= line->start && sweep->program_headers < line->end && line->inode)
+	if (sweep->program_headers >= line->start && sweep->program_headers < line->end && line->inode && *line->path)
 		objects_program_is(line->path);
+	/* Of an object nothing else is without a file but its .bss. */
+	o = objects_find(start);
+	if (o && line->inode)
+		line->next = MAX(line->next, o->bss_end > o->bss_start ? o->bss_start : o->end);
 	/* A path: a file, [heap], [stack], or a name that somebody gave. libc's names say less than ours. */
 	if (!line->anonymous || (line->path[0] && !text_begins(line->path, DECORATION_IN_MAPS)))
 		return true;
 	f.library = objects_named("ld-linux") ? "ld.so" : objects_program();
 	/* An object's .bss has its name already; what merged with it has not. */
-	o = objects_find(start);
 	if (o)
 		start = MIN(o->end, line->end);
 	if (tls >= start && tls < line->end && thread_is_first())
@@ -115,7 +118,8 @@ void sweep_start(void)
 
 	if (sweep.late)
 		stack_find_threads();
-	if (maps_each(name_early, &sweep) < 0)
+	/* A program that runs may have any number. */
+	if ((sweep.late ? maps_each : maps_some)(name_early, &sweep) < 0)
 		part_set(PART_SWEEP, PART_DECLINED, REASON_NO_PROC);
 	else
 		part_set(PART_SWEEP, PART_ACTIVE, REASON_NONE);
@@ -135,7 +139,7 @@ static void name_found(const struct maps_line *line, uintptr_t start, uintptr_t 
 }
 
 /* Where the registry has names a VMA may be named in parts: what lies between them is not. */
-static bool name_rest(const struct maps_line *line, void *named)
+static bool name_rest(struct maps_line *line, void *named)
 {
 	char name[ANONNAME_NAME_MAX + 1];
 	struct registry_range r;
@@ -156,7 +160,7 @@ struct look {
 };
 
 /* What lies between two mappings, and a mapped file, has no name of ours. */
-static bool forget_gap(const struct maps_line *line, void *context)
+static bool forget_gap(struct maps_line *line, void *context)
 {
 	struct look *look = context;
 	bool file = line->inode && !text_begins(line->path, "/dev/zero");

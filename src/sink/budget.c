@@ -112,7 +112,7 @@ static void clear_run(struct run *run)
 	run->count = 0;
 }
 
-static bool collect(const struct maps_line *line, void *context)
+static bool collect(struct maps_line *line, void *context)
 {
 	struct run *run = context;
 	bool part = line->anonymous && !line->special;

@@ -153,7 +153,7 @@ static bool all_code(uintptr_t start, uintptr_t end)
 }
 
 /* One VMA with its name, where that has to be looked at. */
-static bool vma_begins(const struct maps_line *line, void *context)
+static bool vma_begins(struct maps_line *line, void *context)
 {
 	static const char prefix[] = "[anon:";
 	const struct stretch *p = context;

@@ -45,7 +45,7 @@ struct walk {
 	long result;
 };
 
-static bool walk_vma(const struct maps_line *line, void *context)
+static bool walk_vma(struct maps_line *line, void *context)
 {
 	struct walk *w = context;
 

@@ -48,7 +48,7 @@ static bool visit_registry(const struct visit *v, uintptr_t at, uintptr_t end)
 }
 
 /* Code has no name in the kernel. */
-static bool visit_line(const struct maps_line *line, void *context)
+static bool visit_line(struct maps_line *line, void *context)
 {
 	struct visit *v = context;
 	struct shown range = { .start = line->start, .end = line->end };
@@ -78,7 +78,7 @@ struct search {
 	bool mapped;
 };
 
-static bool search_line(const struct maps_line *line, void *context)
+static bool search_line(struct maps_line *line, void *context)
 {
 	struct search *s = context;
 

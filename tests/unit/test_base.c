@@ -7,6 +7,7 @@
 
 #include "base/elf.h"
 #include "base/maps.h"
+#include "base/sandbox.h"
 #include "base/sys.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -197,6 +198,74 @@ START_TEST(maps_of_this_process)
 }
 END_TEST
 
+struct seen {
+	struct {
+		struct maps_line line;
+		char path[256];
+	} vma[200];
+	unsigned count;
+	uintptr_t skip_from, skip_to;
+};
+
+static bool keep_line(struct maps_line *line, void *context)
+{
+	struct seen *s = context;
+
+	/* A page that no VMA of the process's is behind: asking knows nothing of it. */
+	if (text_equal(line->path, "[vsyscall]"))
+		return true;
+	ck_assert_uint_lt(s->count, ARRAY_SIZE(s->vma));
+	s->vma[s->count].line = *line;
+	text_copy(s->vma[s->count++].path, sizeof(s->vma->path), line->path);
+	if (line->start == s->skip_from)
+		line->next = s->skip_to;
+	return true;
+}
+
+/* Asked for one by one (Linux 6.11) and read as text: the same, in all that is said of a VMA. */
+START_TEST(maps_both_ways)
+{
+	static struct seen asked, read, skipped;
+	const size_t size = 200 * page_size;
+	uint32_t rights;
+	unsigned i, j = 0;
+	char *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *code = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *none = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert(shared != MAP_FAILED && code != MAP_FAILED && none != MAP_FAILED);
+	maps_some(keep_line, &asked);
+	maps_each(keep_line, &read);
+	rights = sandbox_restrict(MAY_ALL & ~MAY_ASK_VMA);
+	ck_assert_int_ge(maps_some(NULL, NULL), (int)read.count);
+	sandbox_restore(rights);
+	ck_assert_uint_eq(asked.count, read.count);
+	for (i = 0; i < read.count; i++) {
+		const struct maps_line *a = &asked.vma[i].line, *r = &read.vma[i].line;
+
+		ck_assert_uint_eq(a->start, r->start);
+		ck_assert_uint_eq(a->end, r->end);
+		ck_assert_uint_eq(a->inode, r->inode);
+		ck_assert_str_eq(a->perms, r->perms);
+		ck_assert_str_eq(asked.vma[i].path, read.vma[i].path);
+		ck_assert(a->anonymous == r->anonymous && a->special == r->special);
+	}
+	/* Whoever skips some sees all that come behind. */
+	skipped.skip_from = read.vma[1].line.start;
+	skipped.skip_to = read.vma[5].line.start;
+	maps_some(keep_line, &skipped);
+	for (i = 0; i < read.count; i++) {
+		if (i > 1 && i < 5 && skipped.vma[j].line.start != read.vma[i].line.start)
+			continue;
+		ck_assert_uint_eq(skipped.vma[j++].line.start, read.vma[i].line.start);
+	}
+	ck_assert_uint_eq(skipped.count, j);
+	munmap(shared, size);
+	munmap(code, size);
+	munmap(none, size);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tests = tcase_create("base");
@@ -209,5 +278,6 @@ int main(void)
 	tcase_add_test(tests, objects_in_the_order_of_symbols);
 	tcase_add_test(tests, functions_by_their_place);
 	tcase_add_test(tests, maps_of_this_process);
+	tcase_add_test(tests, maps_both_ways);
 	return run_tests("base", tests);
 }

@@ -57,6 +57,8 @@ START_TEST(by_number)
 			  MAY_ALL & ~(uint32_t)MAY_READ_AT);
 	ck_assert_uint_eq(evaluate(LOAD(nr), IF(SYS_getdents64, 0, 1), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)),
 			  MAY_ALL & ~(uint32_t)MAY_LIST);
+	ck_assert_uint_eq(evaluate(LOAD(nr), IF(SYS_ioctl, 0, 1), SAY(SECCOMP_RET_KILL), SAY(SECCOMP_RET_ALLOW)),
+			  MAY_ALL & ~(uint32_t)MAY_ASK_VMA);
 }
 END_TEST
 
