@@ -78,15 +78,11 @@ static uint64_t static_word(const struct jvm *jvm, unsigned variable)
 	return hotspot_field(jvm->target, 0, jvm->at[variable], &word) ? word : 0;
 }
 
-/* What was unknown of one part is unknown of all. */
 static void add_resident(const struct jvm *jvm, uint64_t start, uint64_t end, struct sums *sums)
 {
 	uint64_t bytes;
 
-	if (!view_resident(jvm->target, start, end, &bytes))
-		sums->resident = HEAP_UNKNOWN;
-	else if (sums->resident != HEAP_UNKNOWN)
-		sums->resident += bytes;
+	heap_figure_add(&sums->resident, view_resident(jvm->target, start, end, &bytes) ? bytes : HEAP_UNKNOWN);
 }
 
 /* variable: of its bottom, its top, its end. */

@@ -26,7 +26,7 @@ static uint64_t there(struct target *target, uint64_t start, uint64_t size)
 {
 	uint64_t bytes;
 
-	return view_resident(target, start, start + size, &bytes) ? bytes : 0;
+	return view_resident(target, start, start + size, &bytes) ? bytes : HEAP_UNKNOWN;
 }
 
 static void take_active(struct sums *sums, const struct jemalloc_extent *extent)
@@ -58,7 +58,7 @@ static bool take_extent(struct sums *sums, struct target *target, const struct j
 	sums->is_there = true;
 	sums->address = extent->start;
 	sums->figure[HEAP_SYSTEM] += extent->size;
-	sums->figure[HEAP_RESIDENT] += resident;
+	heap_figure_add(&sums->figure[HEAP_RESIDENT], resident);
 	if (extent->state == JEMALLOC_ACTIVE) {
 		uint64_t size = jemalloc_class_size(extent->size_class);
 
@@ -67,7 +67,7 @@ static bool take_extent(struct sums *sums, struct target *target, const struct j
 		take_active(sums, extent);
 	} else {
 		sums->figure[HEAP_FREE] += extent->size;
-		sums->figure[HEAP_TRIMMABLE] += resident;
+		heap_figure_add(&sums->figure[HEAP_TRIMMABLE], resident);
 	}
 	return true;
 }
@@ -106,7 +106,7 @@ void heap_jemalloc(struct target *target, const struct findings *findings, struc
 		of_arena->is_there = true;
 		of_arena->figure[HEAP_SYSTEM] += base->size;
 		of_arena->figure[HEAP_METADATA] += base->size;
-		of_arena->figure[HEAP_RESIDENT] += there(target, base->start, base->size);
+		heap_figure_add(&of_arena->figure[HEAP_RESIDENT], there(target, base->start, base->size));
 	}
 	for (unsigned i = 0; whole && i < ARENAS; i++)
 		if (sums[i].is_there)
