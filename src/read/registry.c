@@ -23,6 +23,7 @@
 #define BYTES_MAX    (64ULL << 20)
 #define BULK_GAP     (64ULL << 10)              /* bytes worth reading to save a read */
 
+#define SMALLEST_PAGE 4096U
 #define NAME_HEAD    offsetof(struct registry_name, text)
 #define NAME_BYTES   (NAME_HEAD + ANONNAME_NAME_MAX)
 #define NO_NAME      UINT32_MAX
@@ -359,8 +360,16 @@ static int read_names(struct reading *r, struct window *w, size_t first_range)
 		while (size > NAME_HEAD && !(address = segment_address(r->where.names, offset[j], size)))
 			size -= size % REGISTRY_NAME_GRANULE ? size % REGISTRY_NAME_GRANULE
 			                                     : REGISTRY_NAME_GRANULE;
-		if (!address || window_get(r, w, address, size, offset, count, j, &at))
+		if (!address)
 			continue;
+		/* Behind the last name may begin a page that nobody has written to yet, and that is not there to be read. */
+		if (window_get(r, w, address, size, offset, count, j, &at)) {
+			size_t there = SMALLEST_PAGE - address % SMALLEST_PAGE;
+
+			size = size < there ? size : there;
+			if (size <= NAME_HEAD || window_get(r, w, address, size, offset, count, j, &at))
+				continue;
+		}
 		if (at[offsetof(struct registry_name, length)] > size - NAME_HEAD)
 			continue;
 		error = keep_name(r, at, &last_text);

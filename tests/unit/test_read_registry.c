@@ -47,6 +47,19 @@ START_TEST(reads_all_ranges)
 }
 END_TEST
 
+/* A name may end a page, and the next one, which nobody has written to, need not be there. */
+START_TEST(last_name_of_what_is_there)
+{
+	leaf(17)->range[0].name = image_name(bytes, 42, "end-of-page");
+	image.size = IMAGE_NAMES + 4096;
+	ck_assert_int_eq(registry_read(&memory, IMAGE_BASE, &registry), 0);
+	ck_assert_uint_eq(registry.refused, 0);
+	ck_assert_uint_eq(registry.count, 3);
+	ck_assert_str_eq(registry_name(&registry, 0), "glibc:arena1:42");
+	ck_assert_str_eq(registry_name(&registry, 2), "end-of-page");
+}
+END_TEST
+
 START_TEST(empty_registry_is_no_error)
 {
 	((struct root *)bytes)->registry.top = 0;
@@ -219,6 +232,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, reads_all_ranges);
+	tcase_add_test(tests, last_name_of_what_is_there);
 	tcase_add_test(tests, empty_registry_is_no_error);
 	tcase_add_test(tests, changed_leaf_is_read_again);
 	tcase_add_test(tests, reused_name_is_not_shown);
