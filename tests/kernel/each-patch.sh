@@ -23,10 +23,13 @@ work=$kernels/tree
 plain_tree "$series" "$work"
 cd "$work"
 
+# What the tree says without the series is not ours: objtool warns of sysvec_reboot in 5.15.
+grep 'warning:' build.log >"$kernels/known" || :
+
 # made WHERE: builds the kernel as it is configured.
 made() {
 	make_kernel "$1" bzImage "$kernels/log"
-	! grep -q 'warning:' "$kernels/log" || { grep 'warning:' "$kernels/log" >&2; fail "$1: warnings"; }
+	! grep 'warning:' "$kernels/log" | grep -vxF -f "$kernels/known" >&2 || fail "$1: warnings"
 	mkdir -p "$kernels/$1"
 	cp arch/x86/boot/bzImage vmlinux "$kernels/$1"
 	cp .config "$kernels/$1/config"
