@@ -12,7 +12,8 @@ quiet() {
 	local vars=()
 	while [[ $1 == [A-Z]*=* ]]; do vars+=("$1"); shift; done
 	# With its own malloc in place of jemalloc's there would be no extents.
-	env "${vars[@]}" LIVE_ALARM=900 LD_PRELOAD="$library" valgrind -q --error-exitcode=9 --trace-children=yes \
+	# One thread runs at a time: without turns two that never wait can keep a third from its turn for minutes.
+	env "${vars[@]}" LIVE_ALARM=900 LD_PRELOAD="$library" valgrind -q --error-exitcode=9 --trace-children=yes --fair-sched=try \
 		--soname-synonyms=somalloc=nouserintercepts "tests/live/$1" "${@:2}"
 	local status=$?
 	echo "valgrind: $*: exit status $status"
