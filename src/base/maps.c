@@ -20,6 +20,19 @@ static void classify(struct maps_line *line)
 	line->anonymous = line->inode == 0 && line->perms[3] == 'p' && (!*path || line->special || text_begins(path, "[anon:"));
 }
 
+/* In order from `from` on. Only who may skip asks. */
+struct search {
+	uintptr_t from;
+	bool ask;
+	bool (*each)(struct maps_line *line, void *context);
+	void *context;
+};
+
+static bool wants_more(const struct search *s, struct maps_line *line)
+{
+	return !s->each || s->each(line, s->context);
+}
+
 /* --- asked for ----------------------------------------------------------------------- */
 
 enum { IS_READABLE = 1, IS_WRITABLE = 2, IS_EXECUTABLE = 4, IS_SHARED = 8, THIS_OR_NEXT = 16 };
@@ -31,7 +44,7 @@ static long ask(int fd, uintptr_t at, char *path, struct maps_line *line)
 	long r = sys_call6(SYS_ioctl, fd, SYS_ARG(PROCMAP_QUERY), SYS_ARG(&q), 0, 0, 0);
 
 	if (r == -ENAMETOOLONG) {
-		q = (struct maps_question){ .size = sizeof(q), .flags = THIS_OR_NEXT, .address = at };
+		q.name = q.name_size = 0;
 		r = sys_call6(SYS_ioctl, fd, SYS_ARG(PROCMAP_QUERY), SYS_ARG(&q), 0, 0, 0);
 	}
 	if (sys_failed(r))
@@ -48,18 +61,17 @@ static long ask(int fd, uintptr_t at, char *path, struct maps_line *line)
 }
 
 /* -errno: this kernel cannot be asked, or we may not. */
-static long ask_each(int fd, uintptr_t at, char *path, bool (*each)(struct maps_line *line, void *context), void *context)
+static long ask_each(int fd, char *path, const struct search *s)
 {
-	struct maps_line line;
+	struct maps_line line = { .next = s->from };
 	long count = 0, r;
 
 	if (!sandbox_allows(MAY_ASK_VMA))
 		return -EPERM;
-	while ((r = ask(fd, at, path, &line)) == 0) {
+	while ((r = ask(fd, line.next, path, &line)) == 0) {
 		count++;
-		if (each && !each(&line, context))
+		if (!wants_more(s, &line))
 			return count;
-		at = line.next;
 	}
 	return r == -ENOENT || count ? count : r;
 }
@@ -102,7 +114,7 @@ static bool parse(const char *line, const char *end, struct maps_line *out)
 	return true;
 }
 
-static long read_each(int fd, char *buf, bool (*each)(struct maps_line *line, void *context), void *context)
+static long read_each(int fd, char *buf, const struct search *s)
 {
 	size_t have = 0;
 	long count = 0, n;
@@ -120,7 +132,7 @@ static long read_each(int fd, char *buf, bool (*each)(struct maps_line *line, vo
 			buf[at] = '\0';
 			if (parse(buf + done, buf + at, &line)) {
 				count++;
-				more = !each || each(&line, context);
+				more = wants_more(s, &line);
 			}
 			done = at + 1;
 		}
@@ -135,14 +147,6 @@ static long read_each(int fd, char *buf, bool (*each)(struct maps_line *line, vo
 
 /* --- either -------------------------------------------------------------------------------- */
 
-/* In order from `from` on. Only who may skip asks. */
-struct search {
-	uintptr_t from;
-	bool ask;
-	bool (*each)(struct maps_line *line, void *context);
-	void *context;
-};
-
 static long each_of(const char *file, const struct search *s)
 {
 	char room[ROOM] = "";   /* all of it: valgrind does not know that a question writes here */
@@ -151,9 +155,9 @@ static long each_of(const char *file, const struct search *s)
 	if (sys_failed(fd))
 		return fd;
 	if (s->ask)
-		count = ask_each((int)fd, s->from, room, s->each, s->context);
+		count = ask_each((int)fd, room, s);
 	if (count < 0)
-		count = read_each((int)fd, room, s->each, s->context);
+		count = read_each((int)fd, room, s);
 	sys_close((int)fd);
 	return count;
 }
